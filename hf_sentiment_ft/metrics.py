@@ -1,0 +1,118 @@
+"""What is measured, as `evaluate.Metric`s of our own, so that nothing is fetched from the Hub to compute them.
+
+The arithmetic is scikit-learn's and SciPy's.
+"""
+
+from typing import Any
+
+import datasets
+import evaluate
+import numpy as np
+from scipy.stats import binomtest
+from sklearn.metrics import confusion_matrix, log_loss, precision_recall_fscore_support
+
+_CITATION = ""
+
+
+class LabelWordMetrics(evaluate.Metric):
+    """Accuracy, macro F1, per-class figures and the confusion matrix of predicted class ids."""
+
+    def __init__(self, labels: list[str], **kwargs: Any) -> None:
+        self.labels = labels
+        super().__init__(**kwargs)
+
+    def _info(self) -> evaluate.MetricInfo:
+        ids = datasets.Value("int64")
+        return evaluate.MetricInfo(
+            description="Classification figures over a fixed list of labels.",
+            citation=_CITATION,
+            inputs_description="predictions and references: class ids, (rows,).",
+            features=datasets.Features({"predictions": ids, "references": ids}),
+        )
+
+    def _compute(self, predictions: list[int], references: list[int]) -> dict[str, Any]:
+        ids = list(range(len(self.labels)))
+        precision, recall, f1, support = precision_recall_fscore_support(
+            references, predictions, labels=ids, zero_division=0.0
+        )
+        rows = zip(self.labels, precision, recall, f1, support, strict=True)
+        return {
+            "accuracy": float(np.mean(np.equal(predictions, references))),
+            "f1_macro": float(np.mean(f1)),
+            "per_class": {
+                label: {"precision": float(p), "recall": float(r), "f1": float(f), "support": int(n)}
+                for label, p, r, f, n in rows
+            },
+            "confusion_matrix": confusion_matrix(references, predictions, labels=ids).tolist(),
+        }
+
+
+class Calibration(evaluate.Metric):
+    """Log loss and expected calibration error of class probabilities.
+
+    The error is the mean distance between confidence and accuracy over 15 bins of equal width, weighted by their rows
+    (Guo et al. 2017, https://arxiv.org/abs/1706.04599).
+    """
+
+    num_bins = 15
+
+    def _info(self) -> evaluate.MetricInfo:
+        return evaluate.MetricInfo(
+            description="How far probabilities can be believed.",
+            citation=_CITATION,
+            inputs_description="predictions: class probabilities, (rows, num_labels); references: class ids, (rows,).",
+            features=datasets.Features(
+                {"predictions": datasets.Sequence(datasets.Value("float64")), "references": datasets.Value("int64")}
+            ),
+        )
+
+    def _compute(self, predictions: list[list[float]], references: list[int]) -> dict[str, float]:
+        probabilities = np.asarray(predictions)
+        confidence = probabilities.max(axis=1)
+        correct = probabilities.argmax(axis=1) == np.asarray(references)
+        bins = np.minimum((confidence * self.num_bins).astype(int), self.num_bins - 1)
+        error = sum(abs(confidence[bins == b].sum() - correct[bins == b].sum()) for b in np.unique(bins))
+        ids = list(range(probabilities.shape[1]))
+        return {
+            "log_loss": float(log_loss(references, probabilities, labels=ids)),
+            "expected_calibration_error": float(error / len(references)),
+        }
+
+
+def label_probabilities(scores: "np.ndarray[Any, Any]") -> "np.ndarray[Any, Any]":
+    """Normalise log-probabilities of label words, (rows, num_labels), over the labels."""
+    shifted = np.exp(scores.astype(np.float64) - scores.max(axis=1, keepdims=True))
+    return np.asarray(shifted / shifted.sum(axis=1, keepdims=True))
+
+
+def accuracy_interval(accuracy: float, num_rows: int) -> list[float]:
+    """The 95 % Wilson score interval of an accuracy measured on that many rows."""
+    interval = binomtest(round(accuracy * num_rows), num_rows).proportion_ci(method="wilson")
+    return [float(interval.low), float(interval.high)]
+
+
+def measure(
+    scores: "np.ndarray[Any, Any]",
+    generated: "np.ndarray[Any, Any]",
+    references: "np.ndarray[Any, Any]",
+    labels: list[str],
+) -> dict[str, Any]:
+    """Every figure of one evaluation.
+
+    Args:
+        scores: Log-probabilities of the label words, (rows, num_labels).
+        generated: Label whose word greedy generation over the whole vocabulary makes, -1 for none, (rows,).
+        references: True class ids, (rows,).
+        labels: Label names.
+    """
+    probabilities = label_probabilities(scores)
+    classes = LabelWordMetrics(labels, keep_in_memory=True).compute(
+        predictions=probabilities.argmax(axis=1), references=references
+    )
+    calibration = Calibration(keep_in_memory=True).compute(predictions=probabilities, references=references)
+    return {
+        **classes,
+        "generation_accuracy": float(np.mean(generated == references)),
+        "accuracy_interval": accuracy_interval(classes["accuracy"], len(references)),
+        **calibration,
+    }

@@ -1,0 +1,155 @@
+"""Load the model and its tokenizer, make them ready for label words, and save them."""
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .config import ModelArguments
+from .errors import UsageError
+from .paths import resolve_package_path
+from .verbalizer import Verbalizer
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+logger = logging.getLogger(__name__)
+
+PAD_TOKEN = "[PAD]"
+
+
+@dataclass(frozen=True)
+class BaseModel:
+    """Where the model comes from, in the form that `from_pretrained` takes.
+
+    Attributes:
+        path: Hub id or folder.
+        options: `revision` or `gguf_file`, and `trust_remote_code`.
+    """
+
+    path: str
+    options: dict[str, Any]
+
+
+def find_base_model(args: ModelArguments) -> BaseModel:
+    """Tell Hub ids, folders, GGUF files and files in installed packages apart.
+
+    Raises:
+        UsageError: If a path does not exist.
+    """
+    options: dict[str, Any] = {"trust_remote_code": args.trust_remote_code}
+    name = resolve_package_path(args.model_name_or_path)
+    if name.endswith(".gguf"):
+        file = Path(name)
+        if not file.is_file():
+            raise UsageError(f"--model_name_or_path is {name}, which is not a file.")
+        return BaseModel(str(file.parent), options | {"gguf_file": file.name})
+    if Path(name).is_dir():
+        return BaseModel(name, options)
+    if name.startswith((".", "/", "~")) or name.count("/") > 1:
+        raise UsageError(f"--model_name_or_path is {name}, which is not a folder; a Hub id has the form user/name.")
+    return BaseModel(name, options | {"revision": args.model_revision})
+
+
+def load_tokenizer(base: BaseModel) -> "PreTrainedTokenizerBase":
+    """Load the base model's tokenizer and give it a `[PAD]` token if it has none.
+
+    Raises:
+        UsageError: If there is no tokenizer to load.
+    """
+    from transformers import AutoTokenizer
+
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(base.path, **base.options)
+    except (OSError, ValueError, ImportError) as error:
+        raise UsageError(f"no tokenizer could be loaded from {base.path}: {error}") from error
+    if tokenizer.pad_token_id is None:
+        tokenizer.add_special_tokens({"pad_token": PAD_TOKEN})
+    return tokenizer
+
+
+def load_model(base: BaseModel, dtype: str, tokenizer: "PreTrainedTokenizerBase") -> "PreTrainedModel":
+    """Load the weights and make room for the tokenizer's `[PAD]`.
+
+    A GGUF file is dequantized, so that it can be trained and saved.
+
+    Raises:
+        UsageError: If there is no causal language model to load.
+    """
+    from transformers import AutoModelForCausalLM
+
+    options = dict(base.options)
+    if "gguf_file" in options:
+        from transformers import GgufConfig
+
+        options["quantization_config"] = GgufConfig(dequantize=True)
+    try:
+        model = AutoModelForCausalLM.from_pretrained(base.path, dtype=dtype, **options)
+    except (OSError, ValueError, ImportError) as error:
+        raise UsageError(f"no causal language model could be loaded from {base.path}: {error}") from error
+    if len(tokenizer) > model.get_input_embeddings().num_embeddings:
+        model.resize_token_embeddings(len(tokenizer))
+    return model
+
+
+def context_length(model: "PreTrainedModel") -> int:
+    """How many tokens the model can read, label word included; a large number where it sets no limit."""
+    config = model.config.get_text_config()
+    return int(getattr(config, "max_position_embeddings", None) or 2**20)
+
+
+def prepare_for_generation(
+    model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase", prompt_template: str, verbalizer: Verbalizer
+) -> None:
+    """Set what a bare `pipeline("text-generation", model=...)` needs in order to say the label word and stop.
+
+    Its texts are at most as long as the model can read; `pipeline(..., truncation=True)` cuts longer ones to that.
+    The labels, their words and the prompt template are kept in the model's config, for `predict` and for readers.
+    """
+    from transformers import GenerationConfig
+
+    config = model.config
+    tokenizer.model_max_length = context_length(model) - verbalizer.max_tokens
+    config.pad_token_id = tokenizer.pad_token_id
+    config.use_cache = True  # Trainer turns it off
+    config.id2label = dict(enumerate(verbalizer.labels))
+    config.label2id = {label: index for index, label in enumerate(verbalizer.labels)}
+    config.label_words = verbalizer.words
+    config.label_token_ids = verbalizer.token_ids
+    config.prompt_template = prompt_template
+    model.generation_config = GenerationConfig(
+        max_new_tokens=verbalizer.max_tokens,
+        do_sample=False,
+        pad_token_id=tokenizer.pad_token_id,
+        bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+    )
+
+
+@dataclass(frozen=True)
+class LabelWordModel:
+    """A trained model as it was saved, ready to answer."""
+
+    model: "PreTrainedModel"
+    tokenizer: "PreTrainedTokenizerBase"
+    verbalizer: Verbalizer
+
+
+def load_label_word_model(path: str, revision: str = "main") -> LabelWordModel:
+    """Load what a training run saved, from its folder or from the Hub.
+
+    Raises:
+        UsageError: If there is no model, or it was not made by this package.
+    """
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(path, revision=revision)
+        model = AutoModelForCausalLM.from_pretrained(path, revision=revision)
+    except (OSError, ValueError) as error:
+        raise UsageError(f"no model could be loaded from {path}: {error}") from error
+    config = model.config
+    if not hasattr(config, "label_words"):
+        raise UsageError(f"{path} holds a model without label words; train it with hf_sentiment_ft.train first.")
+    labels = [config.id2label[index] for index in range(len(config.label_words))]
+    return LabelWordModel(model.eval(), tokenizer, Verbalizer(labels, config.label_words, config.label_token_ids))

@@ -1,0 +1,81 @@
+"""The output folder, and what is printed."""
+
+import logging
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from .errors import UsageError
+
+if TYPE_CHECKING:
+    from transformers import TrainingArguments
+
+# What a finished run leaves; the files of this list, and no others, are published.
+PUBLISHED_FILES = (
+    "README.md",
+    "config.json",
+    "generation_config.json",
+    "*.safetensors",
+    "*.safetensors.index.json",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "chat_template.jinja",
+    "all_results.json",
+    "eval_results.json",
+    "test_results.json",
+    "test_predictions.csv",
+)
+PRIVATE_FILES = ("training_args.bin", "train_results.json", "trainer_state.json", "publication.json")
+
+
+def log_to_console(args: "TrainingArguments") -> None:
+    """Show the notes of this package on the first process, warnings on the others."""
+    logging.basicConfig(format="%(message)s")
+    logging.getLogger("hf_sentiment_ft").setLevel(logging.INFO if args.process_index == 0 else logging.ERROR)
+
+
+def find_checkpoint(args: "TrainingArguments") -> str | None:
+    """The checkpoint that `--resume_from_checkpoint` names; `true` stands for the newest one in the output folder.
+
+    Raises:
+        UsageError: If there is none.
+    """
+    from transformers.trainer_utils import get_last_checkpoint
+
+    given = args.resume_from_checkpoint
+    if given is None or given.lower() == "false":
+        return None
+    output_dir = Path(str(args.output_dir))
+    if given.lower() == "true":
+        newest = get_last_checkpoint(str(output_dir)) if output_dir.is_dir() else None
+        if newest is None:
+            raise UsageError(f"--resume_from_checkpoint is true, but {output_dir} holds no checkpoint.")
+        return newest
+    if not (Path(given) / "trainer_state.json").is_file():
+        raise UsageError(f"--resume_from_checkpoint is {given}, which is not a checkpoint folder.")
+    return given
+
+
+def check_output_dir(args: "TrainingArguments", overwrite: bool) -> None:
+    """Refuse to write over a run, or clear it away if the user says so.
+
+    Raises:
+        UsageError: If the folder holds a run that is neither resumed nor to be overwritten.
+    """
+    output_dir = Path(str(args.output_dir))
+    with args.main_process_first(desc="looking at the output folder"):
+        checkpoints = list(output_dir.glob("checkpoint-*"))
+        files = [path for pattern in (*PUBLISHED_FILES, *PRIVATE_FILES) for path in output_dir.glob(pattern)]
+        if args.resume_from_checkpoint or not (checkpoints or files):
+            return
+        if not overwrite:
+            raise UsageError(
+                f"--output_dir {output_dir} already holds a run. Go on with it by --resume_from_checkpoint true, "
+                "replace it by --overwrite_output_dir, or name another folder."
+            )
+        if args.process_index == 0:
+            for checkpoint in checkpoints:
+                shutil.rmtree(checkpoint)
+            for file in files:
+                file.unlink()

@@ -1,0 +1,75 @@
+"""Where the files beside the code are, installed or in a checkout.
+
+`python -m hf_sentiment_ft.paths multi_gpu` prints a launch configuration's path, so that
+`accelerate launch --config_file "$(python -m hf_sentiment_ft.paths multi_gpu)"` works from an installed wheel.
+"""
+
+import importlib.util
+import sys
+from importlib.resources import files
+from pathlib import Path
+
+from .errors import UsageError, usage_errors_exit
+
+
+def resources() -> Path:
+    """The folder that holds the card template, `accelerate_configs` and `recipes`."""
+    checkout = Path(__file__).parent.parent
+    if (checkout / "model_card_template.md").is_file():
+        return checkout
+    return Path(str(files("hf_sentiment_ft.resources")))
+
+
+def resolve_package_path(name: str) -> str:
+    """Turn `package:NAME/FILE` into the path of a file or folder in an installed package; leave other names alone.
+
+    The package is found without being imported.
+
+    Raises:
+        UsageError: If the package is not installed or has no such file.
+    """
+    if not name.startswith("package:"):
+        return name
+    package, _, inside = name.removeprefix("package:").partition("/")
+    spec = importlib.util.find_spec(package) if package.isidentifier() else None
+    if spec is None or spec.origin is None:
+        raise UsageError(f"{name}: the Python package {package!r} is not installed.")
+    path = Path(spec.origin).parent / inside
+    if not path.exists():
+        present = ", ".join(sorted(entry.name for entry in path.parent.glob("[!_]*"))) if path.parent.is_dir() else ""
+        raise UsageError(f"{name}: the package has no {inside!r}; there is: {present}")
+    return str(path)
+
+
+def resource_path(name: str) -> Path:
+    """The path of a launch configuration or recipe by its name, such as `multi_gpu` or `tutorial`.
+
+    Raises:
+        UsageError: If there is none of that name.
+    """
+    found = {
+        path.stem: path
+        for folder in ("accelerate_configs", "recipes")
+        for path in (resources() / folder).glob("*.yaml")
+    }
+    if name not in found:
+        raise UsageError(f"no configuration or recipe is named {name!r}; there are: {', '.join(sorted(found))}.")
+    return found[name]
+
+
+def main() -> None:
+    """Print the path of the configuration or recipe named on the command line."""
+    with usage_errors_exit():
+        if len(sys.argv) != 2 or sys.argv[1] in ("-h", "--help"):
+            names = sorted(
+                path.stem
+                for folder in ("accelerate_configs", "recipes")
+                for path in (resources() / folder).glob("*.yaml")
+            )
+            print(f"usage: python -m hf_sentiment_ft.paths NAME\nPrints the path of one of: {', '.join(names)}")
+            sys.exit(0 if len(sys.argv) == 2 else 2)
+        print(resource_path(sys.argv[1]))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,172 @@
+"""Ask a trained model for labels and their probabilities.
+
+python -m hf_sentiment_ft.predict --model ./output "a moving, funny film"
+python -m hf_sentiment_ft.predict --model user/name --input_file reviews.csv --output_file labelled.csv
+cat reviews.txt | python -m hf_sentiment_ft.predict --model ./output
+"""
+
+import argparse
+import csv
+import json
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import nullcontext
+from itertools import islice
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+from .errors import UsageError, usage_errors_exit
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from .modeling import LabelWordModel
+
+Row = dict[str, Any]
+ROWS_AT_ONCE = 1024  # read, answered and written together, so that memory does not grow with the file
+
+
+def parse_predict_arguments(argv: list[str]) -> argparse.Namespace:
+    """Parse the command line."""
+    parser = argparse.ArgumentParser(
+        prog="python -m hf_sentiment_ft.predict",
+        description="Print the label, the label word and the probability of each label for every text.",
+    )
+    parser.add_argument(
+        "texts", nargs="*", help="texts; without them and without --input_file, lines of standard input"
+    )
+    parser.add_argument("--model", required=True, help="folder of a training run, or Hub id")
+    parser.add_argument("--model_revision", default="main", help="branch, tag or commit on the Hub")
+    parser.add_argument("--input_file", type=Path, help=".csv, .jsonl, or .txt with a text a line")
+    parser.add_argument("--output_file", type=Path, help=".csv or .jsonl; without it, standard output")
+    parser.add_argument("--text_column_name", default="text", help="column with the text (default: text)")
+    parser.add_argument("--batch_size", type=int, default=32, help="texts in one forward pass (default: 32)")
+    parser.add_argument("--device", help="such as cpu or cuda (default: the fastest there is)")
+    args = parser.parse_args(argv)
+    if args.texts and args.input_file:
+        raise UsageError("texts and --input_file are both given; keep one.")
+    if args.input_file and not args.input_file.is_file():
+        raise UsageError(f"--input_file is {args.input_file}, which is not a file.")
+    if args.output_file and args.output_file.suffix not in (".csv", ".jsonl"):
+        raise UsageError(f"--output_file is {args.output_file}; expected a name in .csv or .jsonl.")
+    if args.batch_size < 1:
+        raise UsageError(f"--batch_size is {args.batch_size}; expected at least 1.")
+    return args
+
+
+def read_rows(args: argparse.Namespace) -> Iterator[Row]:
+    """Yield the rows to label, with every column that the input has.
+
+    Raises:
+        UsageError: If a row has no text; it names the line.
+    """
+    if args.texts:
+        yield from ({"text": text} for text in args.texts)
+        return
+    kind = args.input_file.suffix if args.input_file else ".txt"
+    with args.input_file.open(newline="", encoding="utf-8") if args.input_file else nullcontext(sys.stdin) as file:
+        readers: dict[str, Callable[[IO[str]], Iterable[Row]]] = {".csv": csv.DictReader, ".jsonl": _read_json_lines}
+        rows = readers.get(kind, _read_lines)(file)
+        for number, row in enumerate(rows, start=1):
+            if not isinstance(row.get(args.text_column_name), str):
+                raise UsageError(
+                    f"row {number} has no text in {args.text_column_name!r}, only {', '.join(map(str, row))}; "
+                    "name the column with --text_column_name."
+                )
+            yield row
+
+
+def _read_json_lines(file: IO[str]) -> Iterator[Row]:
+    for number, line in enumerate(file, start=1):
+        try:
+            row = json.loads(line)
+        except json.JSONDecodeError as error:
+            raise UsageError(f"line {number} is not JSON: {error}") from error
+        if not isinstance(row, dict):
+            raise UsageError(f"line {number} is {line.strip()[:60]}; expected an object.")
+        yield row
+
+
+def _read_lines(file: IO[str]) -> Iterator[Row]:
+    return ({"text": line.rstrip("\n")} for line in file if line.strip())
+
+
+def predict_probabilities(loaded: "LabelWordModel", texts: list[str], batch_size: int) -> "np.ndarray[Any, Any]":
+    """Probability of each label for each text, (rows, num_labels), in the order of `loaded.verbalizer.labels`.
+
+    Texts of similar length go together. A text that the model cannot read whole is cut, its prompt never.
+    """
+    import numpy as np
+    import torch
+
+    from .metrics import label_probabilities
+    from .scoring import forward_arguments, left_pad, score_label_words
+
+    model, tokenizer = loaded.model, loaded.tokenizer
+    prompts = tokenizer(texts, truncation=True).input_ids
+    order = sorted(range(len(texts)), key=lambda row: len(prompts[row]))
+    accepted = forward_arguments(model)
+    scores = np.empty((len(texts), len(loaded.verbalizer.labels)))
+    for start in range(0, len(order), batch_size):
+        rows = order[start : start + batch_size]
+        input_ids = left_pad([prompts[row] for row in rows], tokenizer.pad_token_id).to(model.device)
+        mask = left_pad([[1] * len(prompts[row]) for row in rows], 0).to(model.device)
+        with torch.inference_mode():
+            scores[rows] = score_label_words(model, input_ids, mask, loaded.verbalizer, accepted)[0].cpu().numpy()
+    return label_probabilities(scores)
+
+
+def label_rows(loaded: "LabelWordModel", rows: Iterable[Row], text_column: str, batch_size: int) -> Iterator[Row]:
+    """Yield each row with `prediction`, `label_word` and `probability_LABEL` added."""
+    labels, words = loaded.verbalizer.labels, loaded.verbalizer.words
+    rows = iter(rows)
+    while chunk := list(islice(rows, ROWS_AT_ONCE)):
+        probabilities = predict_probabilities(loaded, [row[text_column] for row in chunk], batch_size)
+        for row, figures in zip(chunk, probabilities.tolist(), strict=True):
+            best = figures.index(max(figures))
+            named = {f"probability_{label}": round(figure, 6) for label, figure in zip(labels, figures, strict=True)}
+            yield {**row, "prediction": labels[best], "label_word": words[best], **named}
+
+
+def write_rows(rows: Iterator[Row], file: IO[str], kind: str, labels: list[str], text_column: str) -> None:
+    """Write labelled rows as CSV, JSON lines, or lines for people."""
+    writer = None
+    for row in rows:
+        if kind == ".jsonl":
+            file.write(json.dumps(row, ensure_ascii=False) + "\n")
+        elif kind == ".csv":
+            if writer is None:
+                writer = csv.DictWriter(file, list(row), restval="", extrasaction="ignore")
+                writer.writeheader()
+            writer.writerow(row)
+        else:
+            figures = ", ".join(f"{label} {row[f'probability_{label}']:.4f}" for label in labels)
+            file.write(f"{row['prediction']}\t{row['label_word']!r}\t{figures}\t{row[text_column]}\n")
+        if file is sys.stdout:
+            file.flush()
+
+
+def main() -> None:
+    """Load the model and label what the command line names."""
+    with usage_errors_exit():
+        args = parse_predict_arguments(sys.argv[1:])
+
+        import torch
+
+        from .modeling import load_label_word_model
+
+        loaded = load_label_word_model(args.model, args.model_revision)
+        device = args.device or ("cuda" if torch.cuda.is_available() else "cpu")
+        loaded.model.to(device)
+        rows = label_rows(loaded, read_rows(args), args.text_column_name, args.batch_size)
+        kind = (args.output_file or args.input_file or Path("-.txt")).suffix
+        with (
+            args.output_file.open("w", newline="", encoding="utf-8")
+            if args.output_file
+            else nullcontext(sys.stdout) as file
+        ):
+            write_rows(rows, file, kind, loaded.verbalizer.labels, args.text_column_name)
+
+
+if __name__ == "__main__":
+    main()

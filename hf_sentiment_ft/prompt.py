@@ -1,0 +1,146 @@
+"""The prompt template, and how it gets into the tokenizer.
+
+Training and inference cannot drift apart when there is one tokenization and it ships with the model: the words before
+and after the text become part of the tokenizer's post-processor, so that `tokenizer("great film")` is the whole prompt.
+"""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from .errors import UsageError
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
+
+TEXT, LABEL_WORD = "{text}", "{label_word}"
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """What stands before and after the text.
+
+    Attributes:
+        beginning: The words before the text.
+        ending: The words after the text; the label word comes next.
+        beginning_ids: Token ids before the text, the model's own beginning-of-text token included.
+        ending_ids: Token ids after the text. The last one is the decision position.
+    """
+
+    beginning: str
+    ending: str
+    beginning_ids: list[int]
+    ending_ids: list[int]
+
+    @property
+    def num_tokens(self) -> int:
+        """Tokens that every prompt has beside those of the text."""
+        return len(self.beginning_ids) + len(self.ending_ids)
+
+    def truncate(self, input_ids: list[int], max_length: int, side: str) -> list[int]:
+        """Cut the text of a prompt, never what stands around it.
+
+        Args:
+            input_ids: A whole prompt.
+            max_length: The most tokens that the result may have.
+            side: `left` keeps the end of the text, `right` its beginning.
+        """
+        excess = len(input_ids) - max_length
+        if excess <= 0:
+            return input_ids
+        first, last = len(self.beginning_ids), len(input_ids) - len(self.ending_ids)
+        text = input_ids[first + excess : last] if side == "left" else input_ids[first : last - excess]
+        return input_ids[:first] + text + input_ids[last:]
+
+
+def split_template(template: str) -> tuple[str, str]:
+    """Split a prompt template into the words before and after the text.
+
+    Raises:
+        UsageError: If the template does not have `{text}` once and `{label_word}` at its end.
+    """
+    if template.count(TEXT) != 1 or template.count(LABEL_WORD) != 1 or not template.endswith(LABEL_WORD):
+        raise UsageError(
+            f"--prompt_template is {template!r}; expected {TEXT} once and {LABEL_WORD} at the end, "
+            "such as '{text}\\nSentiment:{label_word}'."
+        )
+    beginning, ending = template.removesuffix(LABEL_WORD).split(TEXT)
+    if not ending:
+        raise UsageError(
+            f"--prompt_template is {template!r}; something must stand between the text and the label word, "
+            "or the model cannot know that the text is over. {eos_token} is the least."
+        )
+    return beginning, ending
+
+
+def build_prompt(tokenizer: "PreTrainedTokenizerBase", template: str) -> Prompt:
+    """Tokenize a template's beginning and ending.
+
+    The text goes between them as it is; only here may words such as `<|endoftext|>` become control tokens.
+
+    Args:
+        tokenizer: The base model's tokenizer, its prompt not yet in it.
+        template: A prompt template; `{eos_token}` and `{bos_token}` stand for the tokenizer's own.
+
+    Raises:
+        UsageError: If the template is not one, or names a token that the tokenizer lacks.
+    """
+    beginning, ending = split_template(template)
+    for name in ("eos_token", "bos_token"):
+        if f"{{{name}}}" in template:
+            token = getattr(tokenizer, name)
+            if token is None:
+                raise UsageError(f"--prompt_template has {{{name}}}, but this model's tokenizer has no {name}.")
+            beginning, ending = (part.replace(f"{{{name}}}", token) for part in (beginning, ending))
+
+    def encode(text: str) -> list[int]:
+        return list(tokenizer(text, add_special_tokens=False, split_special_tokens=False).input_ids) if text else []
+
+    # What the tokenizer itself puts before a text, such as <s>; what it puts behind would come between the text and
+    # the ending and is left out.
+    framed, bare = tokenizer("a").input_ids, tokenizer("a", add_special_tokens=False).input_ids
+    own_beginning = framed[: framed.index(bare[0])]
+    return Prompt(beginning, ending, own_beginning + encode(beginning), encode(ending))
+
+
+def put_prompt_into_tokenizer(tokenizer: "PreTrainedTokenizerBase", prompt: Prompt) -> "PreTrainedTokenizerFast":
+    """Return a tokenizer that puts the prompt around every text, keeps doing so once saved, and pads on the left.
+
+    It is of the generic fast class, since some model-specific ones (GPTNeoXTokenizer) build their post-processor anew
+    when they are loaded. Control tokens inside a text are read as text.
+
+    Raises:
+        UsageError: If the tokenizer has no fast backend, or did not take the prompt.
+    """
+    from tokenizers.processors import TemplateProcessing
+    from transformers import PreTrainedTokenizerFast
+
+    if not tokenizer.is_fast:
+        raise UsageError(
+            f"{type(tokenizer).__name__} has no fast backend, so the prompt cannot be stored in it; "
+            "choose a model whose repository has a tokenizer.json."
+        )
+    special_tokens = []
+    for name, ids in (("[BEGINNING]", prompt.beginning_ids), ("[ENDING]", prompt.ending_ids)):
+        if ids:
+            special_tokens.append({"id": name, "ids": ids, "tokens": tokenizer.convert_ids_to_tokens(ids)})
+    single = " ".join(["[BEGINNING]"] * bool(prompt.beginning_ids) + ["$A", "[ENDING]"])
+    wrapped = PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer.backend_tokenizer,
+        model_max_length=tokenizer.model_max_length,
+        padding_side="left",
+        truncation_side="left",
+        clean_up_tokenization_spaces=False,
+        split_special_tokens=True,
+        chat_template=tokenizer.chat_template,
+        **tokenizer.special_tokens_map,
+    )
+    wrapped.backend_tokenizer.post_processor = TemplateProcessing(
+        single=single, pair=f"{single} $B:1", special_tokens=special_tokens
+    )
+    expected = prompt.beginning_ids + tokenizer("a", add_special_tokens=False).input_ids + prompt.ending_ids
+    if wrapped("a").input_ids != expected:
+        raise UsageError(
+            f"{type(tokenizer).__name__} did not take the prompt: it reads {wrapped('a').input_ids} "
+            f"where {expected} was expected. Please report this with the model's name."
+        )
+    return wrapped

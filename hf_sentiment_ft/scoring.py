@@ -1,0 +1,83 @@
+"""Scores of the label words at the decision position: what evaluation and `predict` share."""
+
+import inspect
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch.nn.functional import log_softmax
+
+from .verbalizer import Verbalizer
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+
+def left_pad(rows: list[list[int]], value: int) -> "Tensor":
+    """Stack rows of different lengths into (batch, seq), the padding on the left, so that all end together."""
+    width = max(map(len, rows))
+    return torch.tensor([[value] * (width - len(row)) + row for row in rows])
+
+
+def model_inputs(
+    input_ids: "Tensor", attention_mask: "Tensor", logits_to_keep: int, accepted: set[str]
+) -> dict[str, Any]:
+    """Arguments for a causal language model's forward that wants only the last positions' logits.
+
+    Args:
+        input_ids: (batch, seq), padded on the left.
+        attention_mask: (batch, seq), 1 at real tokens.
+        logits_to_keep: How many positions at the end need logits; a vocabulary's width each.
+        accepted: Names of the arguments that the model's forward takes.
+    """
+    inputs: dict[str, Any] = {"input_ids": input_ids, "attention_mask": attention_mask}
+    if "position_ids" in accepted:  # most models count positions from the padding unless told
+        inputs["position_ids"] = (attention_mask.cumsum(-1) - 1).clamp(min=0)
+    if "logits_to_keep" in accepted:
+        inputs["logits_to_keep"] = logits_to_keep
+    return inputs
+
+
+def forward_arguments(model: "nn.Module") -> set[str]:
+    """Names of the arguments that the model's forward takes."""
+    return set(inspect.signature(model.forward).parameters)
+
+
+@torch.no_grad()
+def score_label_words(
+    model: "nn.Module", input_ids: "Tensor", attention_mask: "Tensor", verbalizer: Verbalizer, accepted: set[str]
+) -> tuple["Tensor", "Tensor"]:
+    """Score every label word as the continuation of each prompt.
+
+    Args:
+        model: A causal language model.
+        input_ids: Prompts, (batch, seq), padded on the left; the last position is the decision position.
+        attention_mask: (batch, seq).
+        verbalizer: The label words.
+        accepted: What `forward_arguments` says of the model.
+
+    Returns:
+        Log-probabilities of the label words over the whole vocabulary, summed over their tokens, (batch, num_labels);
+        and the tokens that greedy generation makes, (batch, max label tokens), as far as they begin some label word
+        and one token on; -1 behind.
+    """
+    batch, device = input_ids.size(0), input_ids.device
+    scores = torch.zeros(batch, len(verbalizer.labels), device=device)
+    generated = torch.full((batch, verbalizer.max_tokens), -1, device=device)
+    scored: set[tuple[int, ...]] = set()
+    for path in verbalizer.paths:
+        behind = torch.tensor(path, dtype=input_ids.dtype, device=device).expand(batch, -1)
+        mask = torch.cat([attention_mask, torch.ones_like(behind)], dim=1)
+        inputs = model_inputs(torch.cat([input_ids, behind], dim=1), mask, len(path) + 1, accepted)
+        logits = model(**inputs).logits[:, -len(path) - 1 :].float()
+        for depth in range(len(path) + 1):
+            prefix = tuple(path[:depth])
+            if prefix in scored:
+                continue
+            scored.add(prefix)
+            log_probabilities = log_softmax(logits[:, depth], dim=-1)  # (batch, vocabulary)
+            for label, ids in enumerate(verbalizer.token_ids):
+                if tuple(ids[:depth]) == prefix:
+                    scores[:, label] += log_probabilities[:, ids[depth]]
+            on_this_path = (generated[:, :depth] == behind[:, :depth]).all(dim=1)
+            generated[on_this_path, depth] = log_probabilities.argmax(dim=-1)[on_this_path]
+    return scores, generated

@@ -1,0 +1,104 @@
+"""Texts → prompts, as the model reads them."""
+
+import logging
+from typing import TYPE_CHECKING, Any
+
+from .config import ModelArguments
+from .data import LabelledSplits
+from .errors import UsageError
+from .prompt import Prompt
+from .verbalizer import Verbalizer
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+    from transformers import PreTrainedTokenizerBase
+
+logger = logging.getLogger(__name__)
+
+
+def tokenize_splits(
+    data: LabelledSplits,
+    tokenizer: "PreTrainedTokenizerBase",
+    prompt: Prompt,
+    verbalizer: Verbalizer,
+    args: ModelArguments,
+    context_length: int,
+    num_proc: int | None,
+) -> "dict[str, Dataset]":
+    """Tokenize every split as it will be read.
+
+    Train is cut to `--max_seq_length`. Validation and test are cut only where the model can read no more, since
+    `pipeline` does not cut either, and what is measured must be what a user will get.
+    """
+    if args.max_seq_length < prompt.num_tokens + verbalizer.max_tokens + 1:
+        raise UsageError(
+            f"--max_seq_length is {args.max_seq_length}, but the prompt has {prompt.num_tokens} tokens and the longest "
+            f"label word {verbalizer.max_tokens}; nothing of the text would be left."
+        )
+    tokenized = {}
+    for split, dataset in data.splits.items():
+        limit = min(args.max_seq_length, context_length) if split == "train" else context_length
+        tokenized[split] = tokenize(
+            dataset,
+            tokenizer,
+            prompt,
+            verbalizer,
+            max_length=limit,
+            truncation_side=args.truncation_side,
+            for_training=split == "train",
+            num_proc=num_proc,
+        )
+        truncated = sum(tokenized[split]["truncated"][:])
+        if truncated:
+            logger.warning("%d of %d %s texts were cut to %d tokens.", truncated, len(dataset), split, limit)
+    return tokenized
+
+
+def tokenize(
+    dataset: "Dataset",
+    tokenizer: "PreTrainedTokenizerBase",
+    prompt: Prompt,
+    verbalizer: Verbalizer,
+    *,
+    max_length: int,
+    truncation_side: str,
+    for_training: bool,
+    num_proc: int | None,
+) -> "Dataset":
+    """Turn texts into prompts, in batches, cached by `datasets`.
+
+    Args:
+        dataset: Columns `text` and `label`.
+        tokenizer: It puts the prompt around the text.
+        prompt: What stands around the text.
+        verbalizer: The label words.
+        max_length: The most tokens of prompt and label word together; only the text is cut.
+        truncation_side: Side on which a text is cut.
+        for_training: Whether the prompt goes on into the label word, so that every token of it can be learnt.
+        num_proc: Processes; None for one.
+
+    Returns:
+        Columns `input_ids`; `labels`, for training the label word's tokens, otherwise the class id and the row number
+        (evaluation goes by length, so rows come out in another order); `length`; and `truncated`.
+    """
+
+    def to_features(rows: dict[str, list[Any]], numbers: list[int]) -> dict[str, list[Any]]:
+        features: dict[str, list[Any]] = {"input_ids": [], "labels": [], "length": [], "truncated": []}
+        prompts = tokenizer(rows["text"], verbose=False).input_ids
+        for ids, label, number in zip(prompts, rows["label"], numbers, strict=True):
+            cut = prompt.truncate(ids, max_length - verbalizer.max_tokens, truncation_side)
+            word = verbalizer.token_ids[label]
+            features["input_ids"].append(cut + word[:-1] if for_training else cut)
+            features["labels"].append(word if for_training else [label, number])
+            features["length"].append(len(features["input_ids"][-1]))
+            features["truncated"].append(len(cut) < len(ids))
+        return features
+
+    return dataset.map(
+        to_features,
+        batched=True,
+        with_indices=True,
+        num_proc=num_proc,
+        remove_columns=dataset.column_names,
+        desc="Tokenizing",
+    )

@@ -1,0 +1,126 @@
+"""A Trainer that learns and scores the label word at the decision position only."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch.nn.functional import cross_entropy
+from transformers import EvalPrediction, Trainer
+
+from .metrics import measure
+from .scoring import forward_arguments, left_pad, model_inputs, score_label_words
+from .verbalizer import Verbalizer
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+    from transformers.trainer_utils import PredictionOutput
+
+IGNORED = -100
+
+
+@dataclass(frozen=True)
+class LabelWordCollator:
+    """Pad prompts on the left, so that the decision position is the last one of every row.
+
+    Attributes:
+        pad_token_id: What padding is filled with; the attention mask hides it.
+        accepted: Arguments that the model's forward takes.
+    """
+
+    pad_token_id: int
+    accepted: set[str]
+
+    def __call__(self, rows: list[dict[str, Any]]) -> dict[str, Any]:
+        """Make one batch: `input_ids` and `attention_mask` (batch, seq), `labels` (batch, label tokens)."""
+        labels = left_pad([row["labels"] for row in rows], IGNORED)
+        input_ids = left_pad([row["input_ids"] for row in rows], self.pad_token_id)
+        mask = left_pad([[1] * len(row["input_ids"]) for row in rows], 0)
+        return model_inputs(input_ids, mask, labels.size(1), self.accepted) | {"labels": labels}
+
+
+def label_word_loss(
+    outputs: Any, labels: "Tensor", num_items_in_batch: "Tensor | int | None" = None, label_smoothing: float = 0.0
+) -> "Tensor":
+    """Cross-entropy of the label word's tokens over the whole vocabulary.
+
+    Args:
+        outputs: A causal language model's output; the last positions of its logits predict `labels`.
+        labels: (batch, label tokens), on the right; -100 where a shorter word leaves room.
+        num_items_in_batch: Label tokens of the global batch, all processes and accumulation steps together.
+        label_smoothing: Share of the target spread over the vocabulary.
+    """
+    logits = outputs.logits[:, -labels.size(1) :].float()  # (batch, label tokens, vocabulary)
+    total = cross_entropy(
+        logits.flatten(0, 1), labels.flatten(), ignore_index=IGNORED, reduction="sum", label_smoothing=label_smoothing
+    )
+    return total / (num_items_in_batch if num_items_in_batch is not None else (labels != IGNORED).sum())
+
+
+class LabelWordTrainer(Trainer):
+    """Trainer with the loss at the label word's tokens, and predictions of the size rows × labels.
+
+    Everything else is Trainer's: schedules, accumulation, callbacks, checkpoints, distributed engines.
+    """
+
+    def __init__(self, *, verbalizer: Verbalizer, precision: str, **kwargs: Any) -> None:
+        """Set up the label words.
+
+        Args:
+            verbalizer: The label words.
+            precision: `bf16` trains under autocast. Evaluation never does: it is done in the precision in which the
+                model is saved, since that is what a user's `pipeline` computes in.
+            **kwargs: Trainer's own arguments.
+        """
+        self.verbalizer = verbalizer
+        self.precision = precision
+        self.accepted = forward_arguments(kwargs["model"])
+        collator = LabelWordCollator(kwargs["processing_class"].pad_token_id, self.accepted)
+        kwargs["args"].dataloader_pin_memory &= torch.cuda.is_available()  # it only warns elsewhere
+        super().__init__(
+            data_collator=collator, compute_loss_func=self._loss, compute_metrics=self._compute_metrics, **kwargs
+        )
+        # Trainer counts label tokens from the second position on, since a causal model shifts labels; ours already
+        # stand where they are predicted.
+        self._loss_shifts_labels = False
+
+    def _loss(self, outputs: Any, labels: "Tensor", num_items_in_batch: "Tensor | int | None" = None) -> "Tensor":
+        return label_word_loss(outputs, labels, num_items_in_batch, self.args.label_smoothing_factor)
+
+    def _compute_metrics(self, prediction: EvalPrediction) -> dict[str, float]:
+        """The figures that are one number each; loggers and `--metric_for_best_model` know no others."""
+        return {name: value for name, value in self.report(prediction).items() if isinstance(value, float)}
+
+    def report(self, prediction: "EvalPrediction | PredictionOutput") -> dict[str, Any]:
+        """Every figure of an evaluation, per-class ones and the confusion matrix included."""
+        scores, tokens = prediction.predictions
+        generated = np.array([self.verbalizer.label_of(row) for row in tokens.tolist()])
+        return measure(scores, generated, np.asarray(prediction.label_ids)[:, 0], self.verbalizer.labels)
+
+    def autocast_smart_context_manager(self, cache_enabled: bool | None = True) -> Any:
+        """Training's arithmetic; see `precision` above."""
+        enabled = self.precision == "bf16" and self.model.training
+        return torch.autocast(self.args.device.type, torch.bfloat16, enabled=enabled)
+
+    def prediction_step(
+        self,
+        model: "nn.Module",
+        inputs: dict[str, Any],
+        prediction_loss_only: bool,
+        ignore_keys: list[str] | None = None,
+    ) -> Any:
+        """Score the label words of one batch.
+
+        Returns:
+            The loss; what `score_label_words` returns; class id and row number, (batch, 2).
+        """
+        inputs = self._prepare_inputs(inputs)
+        labels = inputs["labels"]
+        with self.compute_loss_context_manager():
+            scores, generated = score_label_words(
+                model, inputs["input_ids"], inputs["attention_mask"], self.verbalizer, self.accepted
+            )
+        num_tokens = torch.tensor([len(ids) for ids in self.verbalizer.token_ids], device=scores.device)
+        gold = labels[:, :1]
+        loss = -scores.gather(1, gold).sum() / num_tokens[gold].sum()
+        return (loss, None, None) if prediction_loss_only else (loss, (scores, generated), labels)
