@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import threading
 from pathlib import Path
 
@@ -27,10 +28,8 @@ def main() -> None:
     with HubServer(options.root, options.port, watch=_print) as server:
         server.add_user(options.user, options.token)
         print(f"export HF_ENDPOINT={server.endpoint}\nexport HF_TOKEN={options.token}", flush=True)
-        try:
+        with contextlib.suppress(KeyboardInterrupt):
             threading.Event().wait()
-        except KeyboardInterrupt:
-            pass
 
 
 if __name__ == "__main__":

@@ -8,21 +8,21 @@ from .repos import Kind
 
 REGULAR_LIMIT = 10 * 1024 * 1024
 _LFS = "filter=lfs diff=lfs merge=lfs -text"
-_COMMON = (
-    "*.7z *.arrow *.bin *.bz2 *.ckpt *.ftz *.gz *.h5 *.joblib *.lfs.* *.mlmodel *.model *.msgpack *.npy *.npz *.onnx "
-    "*.ot *.parquet *.pb *.pickle *.pkl *.pt *.pth *.rar *.safetensors saved_model/**/* *.tar.* *.tar *.tflite *.tgz "
-    "*.wasm *.xz *.zip *.zst *tfevents*"
-).split()
-_DATASET = (
-    "*.mds *.lz4 *.pcm *.sam *.raw *.aac *.flac *.mp3 *.ogg *.wav *.bmp *.gif *.png *.tiff *.jpg *.jpeg *.webp *.mp4 "
-    "*.webm"
-).split()
+_COMMON = """
+*.7z *.arrow *.bin *.bz2 *.ckpt *.ftz *.gz *.h5 *.joblib *.lfs.* *.mlmodel *.model *.msgpack *.npy *.npz *.onnx
+*.ot *.parquet *.pb *.pickle *.pkl *.pt *.pth *.rar *.safetensors saved_model/**/* *.tar.* *.tar *.tflite *.tgz
+*.wasm *.xz *.zip *.zst *tfevents*
+"""
+_DATASET = """
+*.mds *.lz4 *.pcm *.sam *.raw *.aac *.flac *.mp3 *.ogg *.wav *.bmp *.gif *.png *.tiff *.jpg *.jpeg *.webp *.mp4
+*.webm
+"""
 
 
 def default_attributes(kind: Kind) -> bytes:
     """Return the `.gitattributes` of a new repository."""
-    patterns = _COMMON + (_DATASET if kind == "dataset" else [])
-    return "".join(f"{pattern} {_LFS}\n" for pattern in patterns).encode()
+    patterns = _COMMON + (_DATASET if kind == "dataset" else "")
+    return "".join(f"{pattern} {_LFS}\n" for pattern in patterns.split()).encode()
 
 
 def _matches(path: str, pattern: str) -> bool:

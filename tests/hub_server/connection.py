@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import socket
 import struct
@@ -103,10 +104,8 @@ class Listener(ThreadingHTTPServer):
         self.shutdown()
         self.server_close()
         for connection in list(self._open):
-            try:
+            with contextlib.suppress(OSError):  # it ended by itself
                 connection.shutdown(socket.SHUT_RDWR)
-            except OSError:
-                pass  # it ended by itself
 
 
 class _Connection(BaseHTTPRequestHandler):

@@ -31,9 +31,8 @@ def validate_yaml(hub: Hub, request: Request) -> Reply:
 def require_push(request: Request, repo: Repo, revision: str) -> None:
     """Refuse to push to a branch, or to somebody else's pull request."""
     found = PULL_REQUEST.fullmatch(revision)
-    if request.flag("create_pr"):
-        access.require_discuss(request.who, repo)
-    elif found and discussions.find(repo, found[1])["author"]["name"] == request.who.name:
+    own = found is not None and discussions.find(repo, found[1])["author"]["name"] == request.who.name
+    if own or request.flag("create_pr"):
         access.require_discuss(request.who, repo)
     else:
         access.require_write(request.who, repo)

@@ -1,0 +1,127 @@
+"""The main command, from the flags to the output folder."""
+
+import csv
+import json
+from pathlib import Path
+
+import pytest
+
+from .conftest import REVIEWS, launch
+
+
+def test_pipeline_says_what_the_results_say(run_dir: Path, results: dict):
+    """The promise of the project: a bare pipeline gives the words, and so the accuracy, that were reported."""
+    from transformers import pipeline
+
+    with (run_dir / "test_predictions.csv").open(encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    texts = [row["text"] for row in rows]
+    with (REVIEWS / "test.csv").open(encoding="utf-8") as file:
+        assert texts == [row["text"] for row in csv.DictReader(file)], "predictions are in the order of the data set"
+
+    classify = pipeline("text-generation", model=str(run_dir))
+    one_by_one = [classify(text, return_full_text=False)[0]["generated_text"] for text in texts]
+    assert one_by_one == [row["generated_text"] for row in rows]
+    in_batches = classify(texts, return_full_text=False, batch_size=8)
+    assert [answer[0]["generated_text"] for answer in in_batches] == one_by_one
+    right = sum(word == f" {row['label']}" for word, row in zip(one_by_one, rows, strict=True))
+    assert right / len(rows) == pytest.approx(results["test_generation_accuracy"])
+    assert right > 0, "a tiny model learns at least to say a label word"
+    full = classify("a moving, funny film")[0]["generated_text"]
+    assert full in ("a moving, funny film negative", "a moving, funny film positive")
+
+
+def test_output_folder_is_complete(run_dir: Path, results: dict):
+    files = {path.name for path in run_dir.iterdir()}
+    assert files >= {
+        "README.md", "config.json", "generation_config.json", "model.safetensors", "tokenizer.json",
+        "tokenizer_config.json", "eval_results.json", "test_results.json", "all_results.json", "test_predictions.csv",
+    }  # fmt: skip
+    for split in ("eval", "test"):
+        for name in ("accuracy", "generation_accuracy", "f1_macro", "loss", "log_loss", "expected_calibration_error"):
+            assert isinstance(results[f"{split}_{name}"], float)
+    assert results["majority_test_accuracy"] == pytest.approx(0.5, abs=0.05)
+    assert 0 <= results["zero_shot_test_accuracy"] <= 1
+    low, high = results["test_accuracy_interval"]
+    assert low < results["test_accuracy"] < high
+    counts = results["test_confusion_matrix"]
+    total = sum(map(sum, counts))
+    assert sum(counts[i][i] for i in range(2)) / total == pytest.approx(results["test_accuracy"])
+
+
+def test_pad_token_is_the_same_everywhere(run_dir: Path):
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    tokenizer, model = AutoTokenizer.from_pretrained(run_dir), AutoModelForCausalLM.from_pretrained(run_dir)
+    assert tokenizer.pad_token == "[PAD]"
+    assert tokenizer.pad_token_id == model.config.pad_token_id == model.generation_config.pad_token_id
+    assert tokenizer.pad_token_id not in (0, tokenizer.eos_token_id)
+    assert model.get_input_embeddings().num_embeddings == len(tokenizer)
+
+
+def test_a_run_is_not_overwritten_silently(run_dir: Path, tiny_gpt2: Path, tmp_path: Path):
+    before = {path: path.stat().st_mtime_ns for path in run_dir.rglob("*")}
+    flags = ["--model_name_or_path", tiny_gpt2, "--dataset_name", REVIEWS, "--output_dir", run_dir]
+    finished = launch(*flags, cwd=tmp_path)
+    assert finished.returncode != 0
+    assert "already holds a run" in finished.stderr
+    assert "--overwrite_output_dir" in finished.stderr
+    assert {path: path.stat().st_mtime_ns for path in run_dir.rglob("*")} == before
+
+
+def test_tutorial_recipe_with_flags_that_win(tiny_gpt2: Path, tmp_path: Path):
+    """The tutorial's choices on two processes; its model and data by flags, which win over the recipe."""
+    recipe = Path(__file__).parent.parent / "recipes" / "tutorial.yaml"
+    flags = ["--model_name_or_path", tiny_gpt2, "--dataset_name", REVIEWS, "--label_words", "neg,pos"]
+    finished = launch(
+        recipe, *flags, "--eval_steps", 10, "--save_steps", 10, "--max_test_samples", 33, config="multi_cpu", cwd=tmp_path
+    )
+    assert finished.returncode == 0, finished.stderr
+    output = tmp_path / "output"
+    assert (tmp_path / "data" / "rotten_tomatoes" / "dataset_dict.json").is_file(), "the raw data set is kept"
+    assert (output / "checkpoint-10").is_dir()
+    state = json.loads(max(output.glob("checkpoint-*/trainer_state.json")).read_text())
+    assert {entry["step"] for entry in state["log_history"] if "eval_loss" in entry} >= {10}
+    config = json.loads((output / "config.json").read_text())
+    assert config["label_words"] == ["neg", "pos"]
+    assert config["prompt_template"] == "{text}{eos_token}{label_word}"
+    with (output / "test_predictions.csv").open(encoding="utf-8") as file:
+        assert len(list(csv.DictReader(file))) == 33, "every row once, also when it does not divide by two processes"
+    assert finished.stdout.count("test accuracy") == 1, "one process prints"
+
+
+def test_resume_goes_on_from_the_checkpoint(tiny_gpt2: Path, tmp_path: Path):
+    flags = ["--model_name_or_path", tiny_gpt2, "--dataset_name", REVIEWS, "--zero_shot_baseline", "false"]
+    first = launch(*flags, "--max_steps", 4, "--save_strategy", "steps", "--save_steps", 4, "--eval_strategy", "steps",
+                   "--eval_steps", 4, cwd=tmp_path)  # fmt: skip
+    assert first.returncode == 0, first.stderr
+    more = launch(*flags, "--max_steps", 8, "--save_strategy", "steps", "--save_steps", 4, "--eval_strategy", "steps",
+                  "--eval_steps", 4, "--resume_from_checkpoint", "true", cwd=tmp_path)  # fmt: skip
+    assert more.returncode == 0, more.stderr
+    state = json.loads((tmp_path / "output" / "checkpoint-8" / "trainer_state.json").read_text())
+    assert [entry["step"] for entry in state["log_history"] if "eval_loss" in entry] == [4, 8]
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--model_name_or_path", "./nowhere"], "which is not a folder"),
+        (["--dataset_name", "package:hf_sentiment_ft/nothing"], "the package has no 'nothing'"),
+        (["--train_file", "no.csv"], "--train_file is no.csv, which is not a file"),
+        (["--learnin_rate", "1"], "did you mean --learning_rate?"),
+        (["--push_to_hub"], "hf auth login"),
+        (["--resume_from_checkpoint", "true"], "holds no checkpoint"),
+    ],
+)
+def test_a_users_mistake_gives_one_line(flags: list[str], message: str, tmp_path: Path, monkeypatch, capsys):
+    """In this process, since each would cost seconds of imports."""
+    from hf_sentiment_ft import train
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.argv", ["train", *flags])
+    with pytest.raises(SystemExit) as exit_info:
+        train.main()
+    assert exit_info.value.code == 2
+    printed = capsys.readouterr().err.strip().splitlines()[-1]
+    assert printed.startswith("error: ")
+    assert message in printed
