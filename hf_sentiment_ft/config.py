@@ -131,9 +131,23 @@ class DataArguments:
 
 
 @dataclass
+class HubArguments:
+    """How a run is published, beside TrainingArguments' own --push_to_hub, --hub_model_id, --hub_private_repo, ..."""
+
+    hub_overwrite: bool = flag(False, "Replace what a repository holds that was not published by this package.")
+    hub_create_pr: bool = flag(False, "Open a pull request instead of committing.")
+    hub_tag: str | None = flag(None, "Tag to set on the published commit.")
+    hub_timeout: int = flag(120, "Seconds to wait for an answer of the Hub, and to go on trying.")
+
+    def __post_init__(self) -> None:
+        _check_at_least("hub_timeout", self.hub_timeout, 1)
+
+
+@dataclass
 class RunArguments:
     """What happens around training."""
 
+    dry_run: bool = flag(False, "Check everything, show the plan, and end without training or writing to the Hub.")
     overwrite_output_dir: bool = flag(False, "Replace the run that --output_dir already holds.")
 
 
@@ -196,7 +210,7 @@ def print_help(command: str, *arguments: Any) -> None:
 
 def parse_train_arguments(
     argv: list[str],
-) -> tuple[ModelArguments, DataArguments, RunArguments, "TrainingArguments"]:
+) -> tuple[ModelArguments, DataArguments, HubArguments, RunArguments, "TrainingArguments"]:
     """Parse a recipe (optional first argument) and flags; flags win.
 
     Raises:
@@ -204,7 +218,7 @@ def parse_train_arguments(
         SystemExit: After printing the help that `--help` asked for.
     """
     if {"-h", "--help"} & set(argv):
-        print_help("train", ModelArguments, DataArguments, RunArguments)
+        print_help("train", ModelArguments, DataArguments, HubArguments, RunArguments)
         sys.exit(0)
     if argv and not argv[0].startswith("-"):
         argv = yaml_to_flags(Path(argv[0])) + argv[1:]
@@ -216,7 +230,7 @@ def parse_train_arguments(
         def error(self, message: str) -> Any:
             raise UsageError(f"{message}; see --help.")
 
-    types: Any = (ModelArguments, DataArguments, RunArguments, TrainingArguments)
+    types: Any = (ModelArguments, DataArguments, HubArguments, RunArguments, TrainingArguments)
     parser = Parser(types, allow_abbrev=False)
     parser.set_defaults(**TRAINING_DEFAULTS)
     known = [option for action in parser._actions for option in action.option_strings]
@@ -226,9 +240,9 @@ def parse_train_arguments(
             close = difflib.get_close_matches(name, known, n=1)
             raise UsageError(f"unknown flag {name}" + (f"; did you mean {close[0]}?" if close else "; see --help."))
     try:
-        model_args, data_args, run_args, training_args, *_ = parser.parse_args_into_dataclasses(
+        model_args, data_args, hub_args, run_args, training_args, *_ = parser.parse_args_into_dataclasses(
             argv, look_for_args_file=False
         )
     except ValueError as error:
         raise UsageError(str(error)) from error
-    return model_args, data_args, run_args, training_args
+    return model_args, data_args, hub_args, run_args, training_args

@@ -30,11 +30,13 @@ class LabelledSplits:
         splits: `train`, `validation` and, unless there is none, `test`.
         labels: Label names in the order of their ids.
         notes: Sentences for the log and the card: what was split off or sampled, and how.
+        split_off: The note of each split that was taken from train.
     """
 
     splits: "dict[str, Dataset]"
     labels: list[str]
     notes: list[str] = field(default_factory=list)
+    split_off: dict[str, str] = field(default_factory=dict)
 
 
 def load_splits(args: DataArguments, seed: int) -> LabelledSplits:
@@ -144,12 +146,11 @@ def _label_names(train: "Dataset", column: str) -> list[Any]:
     feature = train.features[column]
     if isinstance(feature, ClassLabel):
         return list(feature.names)
-    if getattr(feature, "dtype", None) not in ("string", "large_string", "bool") and not str(
-        getattr(feature, "dtype", "")
-    ).startswith(("int", "uint")):
+    kind = str(getattr(feature, "dtype", feature))
+    if not kind.startswith(("string", "large_string", "bool", "int", "uint")):
         raise UsageError(
-            f"the label column {column!r} holds {getattr(feature, 'dtype', feature)}; expected class names, "
-            "integers or strings. Regression and multi-label tables are not supported: "
+            f"the label column {column!r} holds {kind}; expected class names, integers or strings. "
+            "Regression and multi-label tables are not supported: "
             "AutoModelForSequenceClassification does them."
         )
     values = [value for value in train.unique(column) if value is not None]
@@ -245,4 +246,6 @@ def _split_off(data: LabelledSplits, split: str, percentage: int, seed: int) -> 
     if len(rest) < len(data.labels):
         raise UsageError(f"the train split has {len(train)} rows, too few to take a {split} split from it.")
     data.splits[split], data.splits["train"] = train.select(chosen), train.select(rest)
-    data.notes.append(f"The data has no {split} split: {size} of {len(train)} train rows were taken, seed {seed}.")
+    note = f"The data has no {split} split: {size} of {len(train)} train rows were taken, seed {seed}."
+    data.notes.append(note)
+    data.split_off[split] = note

@@ -1,4 +1,4 @@
-"""The one exception that stands for a user's mistake."""
+"""What can go wrong by a user's mistake or on the way to the Hub, and how it is told."""
 
 import os
 import sys
@@ -10,15 +10,20 @@ class UsageError(Exception):
     """What the user gave cannot work; the message says what was given, what is expected, and how to fix it."""
 
 
-@contextmanager
-def usage_errors_exit() -> Iterator[None]:
-    """Turn a `UsageError` into one line on standard error and exit code 2, without a traceback.
+class PublishError(Exception):
+    """The Hub did not take a run, or took it otherwise than it was sent; the message says how to go on."""
 
-    In a run of several processes every process fails alike; only the first one prints.
+
+@contextmanager
+def errors_exit() -> Iterator[None]:
+    """Turn these errors into one message on standard error and an exit code, without a traceback.
+
+    A `UsageError` exits with 2, as argparse does, a `PublishError` with 1. In a run of several processes every process
+    fails alike; only the first one prints.
     """
     try:
         yield
-    except UsageError as error:
+    except (UsageError, PublishError) as error:
         if os.environ.get("RANK", "0") == "0":
             print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
+        sys.exit(2 if isinstance(error, UsageError) else 1)

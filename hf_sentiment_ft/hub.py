@@ -1,33 +1,61 @@
-"""Publish a run on the Hub: checks before training, one commit after it."""
+"""Talk to the Hub: what must hold before training, and one commit after it."""
 
+import logging
 import re
+import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from fnmatch import fnmatch
+from json import JSONDecodeError
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from .errors import UsageError
-from .output import PUBLISHED_FILES
+from .errors import PublishError, UsageError
+from .output import PUBLISHED_FILES, published_files
 
 if TYPE_CHECKING:
-    from huggingface_hub import CommitInfo
-    from transformers import TrainingArguments
+    from huggingface_hub import CommitInfo, HfApi
+    from huggingface_hub.hf_api import ModelInfo
+
+logger = logging.getLogger(__name__)
+Answer = TypeVar("Answer")
+
+CARD_TAG = "hf_sentiment_ft"  # marks the repositories that are ours to update
+TRANSIENT_STATUS = (408, 429, 500, 502, 503, 504)
 
 
 @dataclass(frozen=True)
 class Destination:
-    """Where a run is published.
+    """Where a run is published, as found before training.
 
     Attributes:
         repo_id: `user/name`.
+        token: A write token; never shown.
         private: Whether a new repository is private; None leaves it to the account's default.
-        revision: Branch to push to; None is the main one.
-        token: A write token; not shown in messages.
+        revision: Branch to push to.
+        create_pr: Whether to open a pull request instead of committing to the branch.
+        tag: Tag to set on the commit.
+        parent: The branch's last commit, on which ours goes; None if the repository did not exist.
+        replace: Whether the repository holds somebody's other work, which `--hub_overwrite` gives up.
+        timeout: Seconds to wait for an answer, and to go on trying.
     """
 
     repo_id: str
+    token: str = field(repr=False)
     private: bool | None = None
-    revision: str | None = None
-    token: str | None = field(default=None, repr=False)
+    revision: str = "main"
+    create_pr: bool = False
+    tag: str | None = None
+    parent: str | None = None
+    replace: bool = False
+    timeout: int = 120
+
+    @property
+    def api(self) -> "HfApi":
+        """A client with this destination's token."""
+        from huggingface_hub import HfApi
+
+        return HfApi(token=self.token)
 
 
 def default_model_name(model_name_or_path: str, dataset: str) -> str:
@@ -37,59 +65,142 @@ def default_model_name(model_name_or_path: str, dataset: str) -> str:
     return "-".join(re.sub(r"[^A-Za-z0-9.]+", "-", stem).strip("-.") for stem in stems)[:96]
 
 
-def take_destination(args: "TrainingArguments", model_name: str) -> Destination | None:
-    """Take the push out of Trainer's hands, and check that it can succeed.
+def limit_waiting(seconds: int) -> None:
+    """Give every request a time limit; the Hub's client has none, and a stalled server would hold a run for ever."""
+    import huggingface_hub
+    from huggingface_hub.utils import httpx
+    from huggingface_hub.utils._http import default_client_factory
 
-    Trainer would create the repository at once, push more than one commit, and write the token into
-    `training_args.bin`. The token is taken out of the arguments.
+    def client() -> Any:
+        limited = default_client_factory()
+        limited.timeout = httpx.Timeout(seconds)
+        return limited
 
-    Returns:
-        The destination, or None without `--push_to_hub`.
+    huggingface_hub.set_client_factory(client)
+
+
+def hub_errors() -> tuple[type[Exception], ...]:
+    """What the Hub's client raises for refusals, bad networks and bad answers (Xet's are built-in ConnectionErrors)."""
+    from huggingface_hub.errors import HfHubHTTPError
+    from huggingface_hub.utils import httpx
+
+    # RuntimeError and ValueError: what the client makes of a failed LFS upload.
+    return (HfHubHTTPError, httpx.TransportError, httpx.DecodingError, ConnectionError, RuntimeError, ValueError)
+
+
+def status_code(error: BaseException) -> int | None:
+    """The HTTP status behind an error of the Hub's client, None where there was no answer."""
+    response = getattr(error, "response", None) or getattr(error.__cause__, "response", None)
+    return getattr(response, "status_code", None)
+
+
+def explain(error: BaseException) -> str:
+    """An error of the Hub's client in one line."""
+    status = status_code(error)
+    if isinstance(error, JSONDecodeError):
+        return f"its answer is not JSON ({error})"
+    message = (
+        getattr(error, "server_message", None) or str(error).splitlines()[0] if str(error) else type(error).__name__
+    )
+    return f"HTTP {status}: {message}" if status else f"{type(error).__name__}: {message}"
+
+
+def patiently(call: Callable[[], Answer], timeout: float) -> Answer:
+    """Call until it succeeds, fails in a way that waiting does not cure, or has been tried for `timeout` seconds.
+
+    The Hub's client retries uploads of files by itself, but not the calls that create a repository, a commit or a tag.
+    Ours are safe to repeat: each asks for a state, not for a change.
+    """
+    deadline, pause = time.monotonic() + timeout, 1.0
+    while True:
+        try:
+            return call()
+        except hub_errors() as error:
+            status = status_code(error)
+            transient = status in TRANSIENT_STATUS if status else not _is_refusal(error)
+            wait = max(pause, _retry_after(error))
+            if not transient or time.monotonic() + wait > deadline:
+                raise
+            logger.warning("The Hub: %s. Trying again in %.0f s.", explain(error), wait)
+            time.sleep(wait)
+            pause = min(2 * pause, 8.0)
+
+
+def _is_refusal(error: Exception) -> bool:
+    """Whether an error without a status is one of content (an invalid card), not of transport."""
+    return isinstance(error, ValueError) and not isinstance(error, JSONDecodeError)
+
+
+def _retry_after(error: Exception) -> float:
+    headers = getattr(getattr(error, "response", None), "headers", {})
+    return float(headers["Retry-After"]) if str(headers.get("Retry-After", "")).isdigit() else 0.0
+
+
+def push(folder: Path, destination: Destination, *, without_card: bool = False) -> "CommitInfo":
+    """Publish the files of a finished run as one commit on top of the remembered one.
+
+    Files of an earlier run of ours that this one does not have are removed in the same commit, so that the repository
+    never mixes two runs. Files that are there already are not sent again.
 
     Raises:
-        UsageError: If there is no token, it may not write, or the name is not a legal one.
+        PublishError: If somebody else has committed in between.
     """
-    wanted, token = args.push_to_hub, args.hub_token
-    args.push_to_hub, args.hub_token = False, None
-    if not wanted:
+    from huggingface_hub import CommitOperationAdd, CommitOperationDelete
+
+    api, repo_id, timeout = destination.api, destination.repo_id, destination.timeout
+    if destination.parent is None and not destination.create_pr:
+        patiently(lambda: api.create_repo(repo_id, private=destination.private, exist_ok=True), timeout)
+    if destination.revision != "main":
+        patiently(lambda: api.create_branch(repo_id, branch=destination.revision, exist_ok=True), timeout)
+    head = patiently(lambda: api.model_info(repo_id, revision=destination.revision), timeout)
+    present = {sibling.rfilename for sibling in head.siblings or []}
+    files = [path for path in published_files(folder) if not (without_card and path.name == "README.md")]
+    names = {path.relative_to(folder).as_posix() for path in files} | {".gitattributes", "README.md"}
+    stale = [
+        name
+        for name in sorted(present - names)
+        if destination.replace or any(fnmatch(name, pattern) for pattern in PUBLISHED_FILES)
+    ]
+
+    def commit() -> "CommitInfo":
+        # Made anew for each try: the client changes them.
+        additions = [CommitOperationAdd(path.relative_to(folder).as_posix(), path) for path in files]
+        return api.create_commit(
+            repo_id,
+            [*additions, *(CommitOperationDelete(name) for name in stale)],
+            commit_message="Publish model, card and results",
+            revision=destination.revision,
+            create_pr=destination.create_pr,
+            parent_commit=None if destination.create_pr else destination.parent or head.sha,
+        )
+
+    try:
+        # A pull request asked for twice would be two.
+        info = commit() if destination.create_pr else patiently(commit, timeout)
+    except hub_errors() as error:
+        if status_code(error) == 412:
+            raise PublishError(
+                f"somebody else has committed to {repo_id} since this run began ({destination.parent or head.sha}); "
+                "look at it, then publish on top of it, or offer this run with --hub_create_pr."
+            ) from error
+        raise
+    if destination.tag:
+        tag = destination.tag
+        patiently(lambda: api.create_tag(repo_id, tag=tag, revision=info.oid, exist_ok=True), timeout)
+    return info
+
+
+def find_head(api: "HfApi", repo_id: str, revision: str) -> "ModelInfo | None":
+    """The state of a branch, None if there is no such repository or branch.
+
+    Raises:
+        UsageError: If the repository cannot be looked at.
+    """
+    from huggingface_hub.errors import RepositoryNotFoundError, RevisionNotFoundError
+
+    try:
+        return api.model_info(repo_id, revision=revision)
+    except (RepositoryNotFoundError, RevisionNotFoundError):
         return None
-    from huggingface_hub import HfApi, get_token
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError
-    from huggingface_hub.utils import validate_repo_id
-
-    token = token or get_token()
-    if token is None:
-        raise UsageError("--push_to_hub needs a token: run `hf auth login`, or set HF_TOKEN.")
-    try:
-        user = HfApi(token=token).whoami()
-    except HfHubHTTPError as error:
-        raise UsageError(f"the Hub does not accept the token: {error.server_message or error}") from error
-    if user.get("auth", {}).get("accessToken", {}).get("role") == "read":
-        raise UsageError("--push_to_hub needs a token that may write; this one may only read.")
-    repo_id = args.hub_model_id or model_name
-    if "/" not in repo_id:
-        repo_id = f"{user['name']}/{repo_id}"
-    try:
-        validate_repo_id(repo_id)
-    except HFValidationError as error:
-        raise UsageError(f"--hub_model_id is {repo_id!r}: {error}") from error
-    return Destination(repo_id, args.hub_private_repo, args.hub_revision, token)
-
-
-def published_files(folder: Path) -> list[Path]:
-    """The files of a run that are published: an explicit list, so that nothing else in the folder slips out."""
-    return sorted({path for pattern in PUBLISHED_FILES for path in folder.glob(pattern)})
-
-
-def push(output_dir: str | Path, destination: Destination) -> "CommitInfo":
-    """Publish a finished run as one commit."""
-    from huggingface_hub import CommitOperationAdd, HfApi
-
-    api = HfApi(token=destination.token)
-    api.create_repo(destination.repo_id, private=destination.private, exist_ok=True)
-    return api.create_commit(
-        destination.repo_id,
-        [CommitOperationAdd(path.name, path) for path in published_files(Path(output_dir))],
-        commit_message="Publish model, card and results",
-        revision=destination.revision,
-    )
+    except hub_errors() as error:
+        raise UsageError(f"the repository {repo_id} cannot be looked at: {explain(error)}.") from error

@@ -1,16 +1,20 @@
 """Results → model card. The words live in `model_card_template.md`; this is the data for it."""
 
+import json
 import os
 import platform
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from .errors import UsageError
+from .hub import CARD_TAG, Destination, explain, hub_errors, patiently
 from .paths import resources
 from .provenance import Provenance
 
 if TYPE_CHECKING:
     from datasets import Dataset
+    from huggingface_hub import ModelCard, ModelCardData
 
     from .config import ModelArguments
     from .data import LabelledSplits
@@ -33,6 +37,9 @@ HYPERPARAMETERS = (
     "train_sampling_strategy",
     "seed",
 )
+REPORTED = {"accuracy": "Accuracy", "generation_accuracy": "Generation accuracy", "f1_macro": "Macro F1"}
+CARD_VALUES = "card.json"
+MARKED_LINE = "<!-- What you write below this line is kept when the model is published again. -->"
 PACKAGES = ("hf_sentiment_ft", "transformers", "torch", "accelerate", "datasets", "evaluate", "tokenizers")
 
 
@@ -58,107 +65,174 @@ def split_figures(results: dict[str, Any], prefix: str, rows: int) -> dict[str, 
     return figures | {"rows": rows} if figures else {}
 
 
-def write_model_card(
+def card_metadata(
+    provenance: Provenance, reported: dict[str, Any], split: str, data_note: str | None
+) -> dict[str, Any]:
+    """The card's front matter, in the form of the arguments of `ModelCardData`.
+
+    Args:
+        provenance: Where model and data come from.
+        reported: Figures of the split that the card reports.
+        split: Its name.
+        data_note: How the split came about, if it is not the data set's own.
+    """
+    return {
+        "language": provenance.languages or None,
+        "license": provenance.license,
+        "library_name": "transformers",
+        "pipeline_tag": "text-generation",
+        "base_model": provenance.base_model_id,
+        "base_model_relation": "finetune" if provenance.base_model_id else None,
+        "datasets": [provenance.dataset_id] if provenance.dataset_id else None,
+        "metrics": ["accuracy", "f1"],
+        "tags": ["text-classification", "sentiment-analysis", "label-words", CARD_TAG, "generated_from_trainer"],
+        "widget": [{"text": "a moving, funny film"}],
+        "eval_results": [
+            {
+                "task_type": "text-classification",
+                "dataset_type": provenance.dataset_id or provenance.dataset_name,
+                "dataset_name": provenance.dataset_name,
+                "dataset_config": provenance.dataset_config,
+                "dataset_split": f"{split} (taken from train)" if data_note else split,
+                "dataset_revision": provenance.dataset_revision,
+                "metric_type": "f1" if name == "f1_macro" else "accuracy",
+                "metric_name": title,
+                "metric_value": reported[name],
+            }
+            for name, title in REPORTED.items()
+        ],
+    }
+
+
+def check_metadata(provenance: Provenance, model_name: str, destination: "Destination | None") -> None:
+    """Have the Hub check the card's front matter before training; its figures are placeholders until then.
+
+    Raises:
+        UsageError: If the Hub will refuse it.
+    """
+    if destination is None:
+        return
+    from huggingface_hub import ModelCard
+
+    figures = dict.fromkeys(REPORTED, 0.0)
+    metadata = card_metadata(provenance, figures, "test", None)
+    try:
+        patiently(ModelCard(f"---\n{card_data(metadata, model_name)}\n---\n").validate, destination.timeout)
+    except hub_errors() as error:
+        raise UsageError(
+            f"the Hub would refuse the model card: {explain(error)}. What it says of licence, language, base model and "
+            "data set comes from theirs; --language sets the language."
+        ) from error
+
+
+def save_card(
     trainer: "LabelWordTrainer",
-    *,
     model_name: str,
-    repo_id: str | None,
     provenance: Provenance,
     results: dict[str, Any],
     data: "LabelledSplits",
     tokenized: "dict[str, Dataset]",
-    context_length: int,
     model_args: "ModelArguments",
 ) -> None:
-    """Write the card of a finished run as `README.md` into its output folder.
+    """Write the card of a finished run as `README.md`, and what it is made of as `card.json`."""
+    folder = Path(trainer.args.output_dir)
+    values = card_values(trainer, model_name, provenance, results, data, tokenized, model_args)
+    (folder / CARD_VALUES).write_text(json.dumps(values, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    render_card(values, model_name).save(folder / "README.md")
+
+
+def card_values(
+    trainer: "LabelWordTrainer",
+    model_name: str,
+    provenance: Provenance,
+    results: dict[str, Any],
+    data: "LabelledSplits",
+    tokenized: "dict[str, Dataset]",
+    model_args: "ModelArguments",
+) -> dict[str, Any]:
+    """Collect what the card of a finished run says, as plain values that `card.json` can keep.
 
     Args:
         trainer: What trained.
         model_name: Title, such as `gpt2-rotten-tomatoes`.
-        repo_id: Where it will be published; without it the card loads the model by its name.
         provenance: Where model and data come from.
         results: All figures, keyed as in `all_results.json`; every number in the card is one of these.
         data: The rows.
         tokenized: The rows as the model has read them.
-        context_length: Tokens that the model can read.
         model_args: Prompt, label words and precision.
     """
-    from huggingface_hub import EvalResult, ModelCard, ModelCardData
-
     args, verbalizer = trainer.args, trainer.verbalizer
     rows = {split: len(dataset) for split, dataset in data.splits.items()}
     test = split_figures(results, "test_", rows.get("test", 0))
     validation = split_figures(results, "eval_", rows["validation"])
     reported, split = (test, "test") if test else (validation, "validation")
-    reported_metrics = {"accuracy": "Accuracy", "f1_macro": "Macro F1", "generation_accuracy": "Generation accuracy"}
-    eval_results = [
-        EvalResult(
-            task_type="text-classification",
-            dataset_type=provenance.dataset_id or provenance.dataset_name,
-            dataset_name=provenance.dataset_name,
-            dataset_config=provenance.dataset_config,
-            dataset_split=split,
-            dataset_revision=provenance.dataset_revision,
-            metric_type="f1" if name == "f1_macro" else "accuracy",
-            metric_name=title,
-            metric_value=reported[name],
-        )
-        for name, title in reported_metrics.items()
-    ]
-    card_data = ModelCardData(
-        language=provenance.languages or None,
-        license=provenance.license,
-        library_name="transformers",
-        pipeline_tag="text-generation",
-        base_model=provenance.base_model_id,
-        base_model_relation="finetune" if provenance.base_model_id else None,
-        datasets=[provenance.dataset_id] if provenance.dataset_id else None,
-        metrics=["accuracy", "f1"],
-        tags=["text-classification", "sentiment-analysis", "label-words", "hf_sentiment_ft", "generated_from_trainer"],
-        widget=[{"text": "a moving, funny film"}],
-        model_name=model_name,
-        eval_results=eval_results,
-    )
-    template = model_args.prompt_template
-    card = ModelCard.from_template(
-        card_data,
-        template_path=str(resources() / "model_card_template.md"),
-        model_name=model_name,
-        load_name=repo_id or model_name,
-        base_model_text=provenance.base_model_text,
-        dataset_text=provenance.dataset_text,
-        dataset_text_capital=provenance.dataset_text[0].upper() + provenance.dataset_text[1:],
-        dataset_revision=provenance.dataset_revision,
-        words=verbalizer.words,
-        label_rows=[
-            {"label": label, "word": word, "tokens": len(ids)}
-            for label, word, ids in zip(verbalizer.labels, verbalizer.words, verbalizer.token_ids, strict=True)
-        ],
-        prompt_literal=template.removesuffix("{label_word}").replace("\n", "\\n"),
-        max_prompt_tokens=context_length - verbalizer.max_tokens,
-        test=test,
-        validation=validation,
-        zero_shot=split_figures(results, "zero_shot_test_", rows.get("test", 0)),
-        majority_accuracy=results.get("majority_test_accuracy"),
-        class_rows=[{"label": label, **figures} for label, figures in reported["per_class"].items()],
-        confusion_matrix=reported["confusion_matrix"],
-        split_rows=[
+    words = zip(verbalizer.labels, verbalizer.words, verbalizer.token_ids, strict=True)
+    return {
+        "metadata": card_metadata(provenance, reported, split, data.split_off.get(split)),
+        "model_name": model_name,
+        "base_model_text": provenance.base_model_text,
+        "dataset_text": provenance.dataset_text,
+        "dataset_revision": provenance.dataset_revision,
+        "words": verbalizer.words,
+        "label_rows": [{"label": label, "word": word, "tokens": len(ids)} for label, word, ids in words],
+        "prompt_literal": model_args.prompt_template.removesuffix("{label_word}").replace("\n", "\\n"),
+        "max_prompt_tokens": trainer.processing_class.model_max_length,
+        "test": test,
+        "validation": validation,
+        "zero_shot": split_figures(results, "zero_shot_test_", rows.get("test", 0)),
+        "majority_accuracy": results.get("majority_test_accuracy"),
+        "class_rows": [{"label": label, **figures} for label, figures in reported["per_class"].items()],
+        "confusion_matrix": reported["confusion_matrix"],
+        "split_rows": [
             {"split": name, "rows": rows[name], "truncated": sum(tokenized[name]["truncated"][:])} for name in rows
         ],
-        train_rows=rows["train"],
-        data_notes=data.notes,
-        truncation_side=model_args.truncation_side,
-        max_seq_length=model_args.max_seq_length,
-        best_checkpoint_metric=args.metric_for_best_model if args.load_best_model_at_end else None,
-        hyperparameters=[(name, _plain(getattr(args, name))) for name in HYPERPARAMETERS]
-        + [("precision", trainer.precision), ("weights", model_args.dtype)],
-        training_time=duration(results["train_runtime"]),
-        hardware=hardware(),
-        versions={name: version(name) for name in PACKAGES},
-        languages=provenance.languages,
-        license=provenance.license,
+        "train_rows": rows["train"],
+        "data_notes": data.notes,
+        "truncation_side": model_args.truncation_side,
+        "max_seq_length": model_args.max_seq_length,
+        "best_checkpoint_metric": args.metric_for_best_model if args.load_best_model_at_end else None,
+        "hyperparameters": {name: _plain(getattr(args, name)) for name in HYPERPARAMETERS}
+        | {"precision": trainer.precision, "weights": model_args.dtype},
+        "training_time": duration(results["train_runtime"]),
+        "hardware": hardware(),
+        "versions": {name: version(name) for name in PACKAGES},
+        "languages": provenance.languages,
+        "license": provenance.license,
+    }
+
+
+def render_card(values: dict[str, Any], load_name: str, kept: str = "") -> "ModelCard":
+    """Put values into the template.
+
+    Args:
+        values: What `card_values` returned, or the part of it that a test wants.
+        load_name: What a user passes to `pipeline`: the Hub id, or the model's name where it is not published.
+        kept: What a person wrote below the marked line of the card that this one replaces.
+    """
+    from huggingface_hub import ModelCard
+
+    card = ModelCard.from_template(
+        card_data(values["metadata"], values["model_name"]),
+        template_path=str(resources() / "model_card_template.md"),
+        load_name=load_name,
+        marked_line=MARKED_LINE,
+        **values,
     )
-    card.save(Path(args.output_dir, "README.md"))
+    card.content = card.content.rstrip("\n") + "\n" + (f"\n{kept}" if kept else "")
+    return card
+
+
+def card_data(metadata: dict[str, Any], model_name: str) -> "ModelCardData":
+    """Front matter as huggingface_hub's own class."""
+    from huggingface_hub import EvalResult, ModelCardData
+
+    results = [EvalResult(**result) for result in metadata["eval_results"]]
+    return ModelCardData(model_name=model_name, **(metadata | {"eval_results": results}))
+
+
+def below_the_line(card: str) -> str:
+    """What a person wrote below the marked line of a card, empty if there is none."""
+    return card.partition(MARKED_LINE)[2].lstrip("\n")
 
 
 def _plain(value: Any) -> Any:

@@ -11,7 +11,7 @@ from .paths import resolve_package_path
 from .verbalizer import Verbalizer
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+    from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 logger = logging.getLogger(__name__)
 
@@ -92,10 +92,30 @@ def load_model(base: BaseModel, dtype: str, tokenizer: "PreTrainedTokenizerBase"
     return model
 
 
-def context_length(model: "PreTrainedModel") -> int:
+def load_config(base: BaseModel) -> "PretrainedConfig":
+    """Load the model's configuration, and see that it is a causal language model's, before its weights.
+
+    Raises:
+        UsageError: If it is not, or cannot be loaded.
+    """
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    try:
+        config = AutoConfig.from_pretrained(base.path, **base.options)
+    except (OSError, ValueError) as error:
+        raise UsageError(f"no model could be loaded from {base.path}: {error}") from error
+    remote = "AutoModelForCausalLM" in getattr(config, "auto_map", {})
+    if type(config) not in AutoModelForCausalLM._model_mapping and not remote:
+        raise UsageError(
+            f"{base.path} is a {config.model_type} model, which is not a causal language model; "
+            "choose one that generates text, such as gpt2."
+        )
+    return config
+
+
+def context_length(config: "PretrainedConfig") -> int:
     """How many tokens the model can read, label word included; a large number where it sets no limit."""
-    config = model.config.get_text_config()
-    return int(getattr(config, "max_position_embeddings", None) or 2**20)
+    return int(getattr(config.get_text_config(), "max_position_embeddings", None) or 2**20)
 
 
 def prepare_for_generation(
@@ -109,7 +129,7 @@ def prepare_for_generation(
     from transformers import GenerationConfig
 
     config = model.config
-    tokenizer.model_max_length = context_length(model) - verbalizer.max_tokens
+    tokenizer.model_max_length = context_length(model.config) - verbalizer.max_tokens
     config.pad_token_id = tokenizer.pad_token_id
     config.use_cache = True  # Trainer turns it off
     config.id2label = dict(enumerate(verbalizer.labels))

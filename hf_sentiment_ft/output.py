@@ -25,8 +25,15 @@ PUBLISHED_FILES = (
     "eval_results.json",
     "test_results.json",
     "test_predictions.csv",
+    "eval_predictions.csv",
+    ".eval_results/*.yaml",
 )
-PRIVATE_FILES = ("training_args.bin", "train_results.json", "trainer_state.json", "publication.json")
+PRIVATE_FILES = ("training_args.bin", "train_results.json", "trainer_state.json", "card.json", "publication.json")
+
+
+def published_files(folder: Path) -> list[Path]:
+    """The files of a run that are published: an explicit list, so that nothing else in the folder slips out."""
+    return sorted({path for pattern in PUBLISHED_FILES for path in folder.glob(pattern)})
 
 
 def log_to_console(args: "TrainingArguments") -> None:

@@ -9,7 +9,7 @@ import sys
 from importlib.resources import files
 from pathlib import Path
 
-from .errors import UsageError, usage_errors_exit
+from .errors import UsageError, errors_exit
 
 
 def resources() -> Path:
@@ -59,7 +59,7 @@ def resource_path(name: str) -> Path:
 
 def main() -> None:
     """Print the path of the configuration or recipe named on the command line."""
-    with usage_errors_exit():
+    with errors_exit():
         if len(sys.argv) != 2 or sys.argv[1] in ("-h", "--help"):
             names = sorted(
                 path.stem

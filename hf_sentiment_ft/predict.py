@@ -15,7 +15,7 @@ from itertools import islice
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
-from .errors import UsageError, usage_errors_exit
+from .errors import UsageError, errors_exit
 
 if TYPE_CHECKING:
     import numpy as np
@@ -148,7 +148,7 @@ def write_rows(rows: Iterator[Row], file: IO[str], kind: str, labels: list[str],
 
 def main() -> None:
     """Load the model and label what the command line names."""
-    with usage_errors_exit():
+    with errors_exit():
         args = parse_predict_arguments(sys.argv[1:])
 
         import torch

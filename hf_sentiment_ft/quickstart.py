@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 
 from .config import yaml_to_flags
-from .errors import UsageError, usage_errors_exit
+from .errors import UsageError, errors_exit
 from .paths import resolve_package_path, resource_path
 
 OUTPUT_DIR = Path("quickstart-output")
@@ -48,7 +48,7 @@ def train() -> None:
 
 def main() -> None:
     """Train unless that is done, then classify a few sentences as a user of the published model would."""
-    with usage_errors_exit():
+    with errors_exit():
         if not (OUTPUT_DIR / "all_results.json").is_file():
             train()
 

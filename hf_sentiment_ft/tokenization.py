@@ -3,15 +3,16 @@
 import logging
 from typing import TYPE_CHECKING, Any
 
-from .config import ModelArguments
+from .config import DataArguments, ModelArguments
 from .data import LabelledSplits
 from .errors import UsageError
+from .modeling import context_length
 from .prompt import Prompt
 from .verbalizer import Verbalizer
 
 if TYPE_CHECKING:
     from datasets import Dataset
-    from transformers import PreTrainedTokenizerBase
+    from transformers import PretrainedConfig, PreTrainedTokenizerBase
 
 logger = logging.getLogger(__name__)
 
@@ -21,9 +22,9 @@ def tokenize_splits(
     tokenizer: "PreTrainedTokenizerBase",
     prompt: Prompt,
     verbalizer: Verbalizer,
+    config: "PretrainedConfig",
     args: ModelArguments,
-    context_length: int,
-    num_proc: int | None,
+    data_args: DataArguments,
 ) -> "dict[str, Dataset]":
     """Tokenize every split as it will be read.
 
@@ -35,9 +36,10 @@ def tokenize_splits(
             f"--max_seq_length is {args.max_seq_length}, but the prompt has {prompt.num_tokens} tokens and the longest "
             f"label word {verbalizer.max_tokens}; nothing of the text would be left."
         )
+    readable = context_length(config)
     tokenized = {}
     for split, dataset in data.splits.items():
-        limit = min(args.max_seq_length, context_length) if split == "train" else context_length
+        limit = min(args.max_seq_length, readable) if split == "train" else readable
         tokenized[split] = tokenize(
             dataset,
             tokenizer,
@@ -46,7 +48,7 @@ def tokenize_splits(
             max_length=limit,
             truncation_side=args.truncation_side,
             for_training=split == "train",
-            num_proc=num_proc,
+            num_proc=data_args.preprocessing_num_workers,
         )
         truncated = sum(tokenized[split]["truncated"][:])
         if truncated:

@@ -7,10 +7,11 @@ r"""Fine-tune a causal language model to answer with the label word.
 """
 
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .config import DataArguments, ModelArguments, RunArguments, parse_train_arguments
-from .errors import usage_errors_exit
+from .config import DataArguments, HubArguments, ModelArguments, RunArguments, parse_train_arguments
+from .errors import errors_exit
 
 if TYPE_CHECKING:
     from transformers import TrainingArguments
@@ -18,24 +19,31 @@ if TYPE_CHECKING:
 
 def main() -> None:
     """Read the flags, run, and end without a traceback if the user has made a mistake."""
-    with usage_errors_exit():
+    with errors_exit():
         run(*parse_train_arguments(sys.argv[1:]))
 
 
 def run(
-    model_args: ModelArguments, data_args: DataArguments, run_args: RunArguments, args: "TrainingArguments"
+    model_args: ModelArguments,
+    data_args: DataArguments,
+    hub_args: HubArguments,
+    run_args: RunArguments,
+    args: "TrainingArguments",
 ) -> None:
-    """Load, train, evaluate, save, write the card, and push."""
+    """Load, train, evaluate, save, write the card, and publish."""
     from transformers import set_seed
 
     from .data import load_splits
     from .device import choose_precision, keep_freed_memory
-    from .hub import default_model_name, push, take_destination
-    from .model_card import write_model_card
-    from .modeling import context_length, find_base_model, load_model, load_tokenizer, prepare_for_generation
+    from .hub import default_model_name
+    from .model_card import check_metadata, save_card
+    from .modeling import find_base_model, load_config, load_model, load_tokenizer, prepare_for_generation
     from .output import check_output_dir, find_checkpoint, log_to_console
+    from .plan import describe_plan
+    from .preflight import preflight, take_hub_options
     from .prompt import build_prompt, put_prompt_into_tokenizer
     from .provenance import find_provenance
+    from .publish import announce, publish_run
     from .results import save_results, summary
     from .tokenization import tokenize_splits
     from .trainer import LabelWordTrainer
@@ -44,32 +52,35 @@ def run(
     # Checks: what can go wrong by mistake goes wrong here, before any long work.
     log_to_console(args)
     keep_freed_memory()
-    model_name = default_model_name(model_args.model_name_or_path, data_args.name)
     checkpoint = find_checkpoint(args)
     check_output_dir(args, run_args.overwrite_output_dir)
-    destination = take_destination(args, model_name)
+    model_name = default_model_name(model_args.model_name_or_path, data_args.name)
+    hub_options = take_hub_options(args, hub_args)
+    destination = preflight(hub_options, model_name) if hub_options else None
     base = find_base_model(model_args)
+    config = load_config(base)
     set_seed(args.seed)
 
     # Data, label words, and the tokenizer that puts the prompt around every text.
     with args.main_process_first(desc="loading the data set"):
         data = load_splits(data_args, args.seed)
+    provenance = find_provenance(model_args, base, data_args, data)
+    check_metadata(provenance, model_name, destination)
     base_tokenizer = load_tokenizer(base)
     prompt = build_prompt(base_tokenizer, model_args.prompt_template)
     words = choose_label_words(data.labels, model_args.label_words)
     verbalizer = build_verbalizer(base_tokenizer, prompt, data.labels, words)
     tokenizer = put_prompt_into_tokenizer(base_tokenizer, prompt)
-
-    # Model, and the rows as it reads them.
-    model = load_model(base, model_args.dtype, tokenizer)
-    prepare_for_generation(model, tokenizer, model_args.prompt_template, verbalizer)
     with args.main_process_first(desc="tokenizing"):
-        tokenized = tokenize_splits(
-            data, tokenizer, prompt, verbalizer, model_args, context_length(model), data_args.preprocessing_num_workers
-        )
+        tokenized = tokenize_splits(data, tokenizer, prompt, verbalizer, config, model_args, data_args)
+    precision = choose_precision(model_args.precision, args.device)
+    if run_args.dry_run:
+        print(describe_plan(args, data, tokenized, tokenizer, verbalizer, config, precision, destination))
+        return
 
     # Train, between the evaluation of the untouched model and that of the trained one.
-    precision = choose_precision(model_args.precision, args.device)
+    model = load_model(base, model_args.dtype, tokenizer)
+    prepare_for_generation(model, tokenizer, model_args.prompt_template, verbalizer)
     trainer = LabelWordTrainer(
         verbalizer=verbalizer,
         precision=precision,
@@ -88,20 +99,10 @@ def run(
     # Results, card, and publication: once, on the first process.
     if trainer.is_world_process_zero():
         results = save_results(trainer, data, zero_shot, predictions, trained.metrics)
-        write_model_card(
-            trainer,
-            model_name=model_name,
-            repo_id=destination.repo_id if destination else None,
-            provenance=find_provenance(model_args, base, data_args, data),
-            results=results,
-            data=data,
-            tokenized=tokenized,
-            context_length=context_length(model),
-            model_args=model_args,
-        )
+        save_card(trainer, model_name, provenance, results, data, tokenized, model_args)
         print(summary(results, args.output_dir))
         if destination:
-            print(f"published: {push(args.output_dir, destination).commit_url}")
+            announce(publish_run(Path(str(args.output_dir)), destination))
 
 
 if __name__ == "__main__":

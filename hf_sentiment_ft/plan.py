@@ -1,0 +1,87 @@
+"""What a run would do, for `--dry_run`."""
+
+import math
+import time
+from typing import TYPE_CHECKING
+
+from .model_card import duration
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+    from transformers import PretrainedConfig, PreTrainedTokenizerBase, TrainingArguments
+
+    from .data import LabelledSplits
+    from .hub import Destination
+    from .verbalizer import Verbalizer
+
+
+def num_parameters(config: "PretrainedConfig") -> int:
+    """How many parameters a causal language model of this configuration has, without making it."""
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    with torch.device("meta"):
+        return int(AutoModelForCausalLM.from_config(config).num_parameters())
+
+
+def flops_per_second(precision: str) -> float:
+    """What this device multiplies in a second, measured on one matrix product."""
+    import torch
+
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    left = torch.ones(1024, 1024, device=device, dtype=torch.bfloat16 if precision == "bf16" else torch.float32)
+    torch.mm(left, left).sum().item()
+    start = time.perf_counter()
+    for _ in range(3):
+        torch.mm(left, left)
+    torch.mm(left, left).sum().item()
+    return 4 * 2 * 1024**3 / (time.perf_counter() - start)
+
+
+def describe_plan(
+    args: "TrainingArguments",
+    data: "LabelledSplits",
+    tokenized: "dict[str, Dataset]",
+    tokenizer: "PreTrainedTokenizerBase",
+    verbalizer: "Verbalizer",
+    config: "PretrainedConfig",
+    precision: str,
+    destination: "Destination | None",
+) -> str:
+    """Data, label words, prompts, steps, estimates and destination, in lines.
+
+    Time is 6 × parameters × tokens (forward and backward; Kaplan et al. 2020, https://arxiv.org/abs/2001.08361) at half
+    the measured speed of a matrix product; memory is weights, gradients and the two moments of AdamW in fp32.
+    """
+    lines = ["data"]
+    lines += [f"  {split}: {len(dataset)} rows" for split, dataset in data.splits.items()]
+    lines += [f"  {note}" for note in data.notes]
+    lines.append("label words")
+    for label, word, ids in zip(verbalizer.labels, verbalizer.words, verbalizer.token_ids, strict=True):
+        lines.append(f"  {label}: {word!r}, tokens {ids}")
+    lines.append("prompts as the model reads them, and the word that it learns")
+    for row in range(min(3, len(tokenized["train"]))):
+        prompt = tokenizer.decode(tokenizer(data.splits["train"][row]["text"]).input_ids)
+        lines.append(f"  {prompt!r} → {verbalizer.words[data.splits['train'][row]['label']]!r}")
+    lengths = tokenized["train"]["length"][:]
+    batch = args.train_batch_size * args.gradient_accumulation_steps * args.world_size
+    steps = args.max_steps if args.max_steps > 0 else math.ceil(args.num_train_epochs * math.ceil(len(lengths) / batch))
+    parameters = num_parameters(config)
+    tokens = steps * batch * sum(lengths) / len(lengths)
+    seconds = 6 * parameters * tokens / args.world_size / (flops_per_second(precision) / 2)
+    lines.append("training")
+    lines.append(
+        f"  {steps} steps of {batch} rows, {sum(lengths) / len(lengths):.0f} tokens a row on average, {precision}"
+    )
+    lines.append(
+        f"  about {duration(seconds)} and {16 * parameters / 1e9 + 0.5:.1f} GB ({parameters / 1e6:.0f} M parameters)"
+    )
+    lines.append("publication")
+    if destination is None:
+        lines.append("  none (--push_to_hub is not given)")
+    else:
+        there = f"on top of {destination.parent[:8]}" if destination.parent else "a new repository"
+        lines.append(
+            f"  {destination.repo_id}, branch {destination.revision}, {there}: model, tokenizer, card, results"
+        )
+    return "\n".join(lines)

@@ -1,0 +1,142 @@
+"""Tokenizers of the kinds that models come with, and models of a few thousand random weights, all made in memory."""
+
+import csv
+from collections.abc import Callable, Iterable
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .conftest import REVIEWS
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+    from transformers import PreTrainedModel, PreTrainedTokenizerFast
+
+TEMPLATE = "{text}\nSentiment:{label_word}"
+TEXTS = (
+    "great film",
+    "  two  spaces, and a line\nbreak ",
+    "x",
+    "A long, slow and rather pointless evening in the company of people whom nobody could possibly like.",
+    "café 🎬",
+)
+
+
+def corpus() -> list[str]:
+    """Lines to train tokenizers on; the two words become one token each."""
+    return (REVIEWS / "train.csv").read_text(encoding="utf-8").splitlines() + [" negative positive Review: x"] * 50
+
+
+def byte_level() -> "Tokenizer":
+    """GPT-2's kind: bytes, and a leading space is part of a word."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    trainer = trainers.BpeTrainer(
+        vocab_size=600, special_tokens=["<|endoftext|>"], initial_alphabet=alphabet, show_progress=False
+    )
+    tokenizer.train_from_iterator(corpus(), trainer)
+    return tokenizer
+
+
+def metaspace(model: Any, trainer: Any) -> "Tokenizer":
+    """SentencePiece's kind: spaces become ▁, and one is put in front."""
+    from tokenizers import Tokenizer, decoders, pre_tokenizers
+
+    tokenizer = Tokenizer(model)
+    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
+    tokenizer.decoder = decoders.Metaspace()
+    tokenizer.train_from_iterator(corpus(), trainer)
+    return tokenizer
+
+
+def metaspace_bpe(post_processor: str | None) -> "PreTrainedTokenizerFast":
+    from tokenizers import models, processors, trainers
+    from transformers import PreTrainedTokenizerFast
+
+    pieces = ["<unk>", "<s>", "</s>", *(f"<0x{byte:02X}>" for byte in range(256))]
+    trainer = trainers.BpeTrainer(vocab_size=900, special_tokens=pieces, show_progress=False)
+    tokenizer = metaspace(models.BPE(unk_token="<unk>", byte_fallback=True, fuse_unk=True), trainer)
+    if post_processor:
+        ids = [(token, tokenizer.token_to_id(token)) for token in ("<s>", "</s>")]
+        tokenizer.post_processor = processors.TemplateProcessing(single=post_processor, special_tokens=ids)
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, bos_token="<s>", eos_token="</s>", unk_token="<unk>")
+
+
+def unigram() -> "PreTrainedTokenizerFast":
+    from tokenizers import models, trainers
+    from transformers import PreTrainedTokenizerFast
+
+    trainer = trainers.UnigramTrainer(
+        vocab_size=400, special_tokens=["<unk>", "<pad>", "</s>"], unk_token="<unk>", show_progress=False
+    )
+    tokenizer = metaspace(models.Unigram(), trainer)
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, eos_token="</s>", unk_token="<unk>", pad_token="<pad>", model_max_length=64
+    )
+
+
+def gpt2() -> "PreTrainedTokenizerFast":
+    from transformers import GPT2TokenizerFast
+
+    return GPT2TokenizerFast(tokenizer_object=byte_level())
+
+
+def gpt_neox() -> "PreTrainedTokenizerFast":
+    """Its class builds the post-processor anew whenever it is loaded."""
+    from transformers import GPTNeoXTokenizerFast
+
+    return GPTNeoXTokenizerFast(tokenizer_object=byte_level())
+
+
+def no_eos() -> "PreTrainedTokenizerFast":
+    from transformers import PreTrainedTokenizerFast
+
+    return PreTrainedTokenizerFast(tokenizer_object=byte_level())
+
+
+BUILDERS: dict[str, Callable[[], "PreTrainedTokenizerFast"]] = {
+    "gpt2": gpt2,
+    "gpt_neox": gpt_neox,
+    "llama_adds_bos": lambda: metaspace_bpe("<s> $A"),
+    "llama_adds_bos_and_eos": lambda: metaspace_bpe("<s> $A </s>"),
+    "metaspace": lambda: metaspace_bpe(None),
+    "unigram": unigram,
+    "no_eos": no_eos,
+}
+KINDS = tuple(BUILDERS)
+
+
+@cache
+def base_tokenizer(kind: str) -> "PreTrainedTokenizerFast":
+    """A base model's tokenizer with a pad token, as `load_tokenizer` gives it; tests must not change it."""
+    tokenizer = BUILDERS[kind]()
+    if tokenizer.pad_token is None:
+        tokenizer.add_special_tokens({"pad_token": "[PAD]"})
+    return tokenizer
+
+
+def tiny_model(architecture: str = "gpt2", vocab_size: int = 601, context: int = 64) -> "PreTrainedModel":
+    """A causal language model without dropout, with weights large enough for its answers to differ by text."""
+    from transformers import BloomConfig, BloomForCausalLM, GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM
+    from transformers import set_seed
+
+    set_seed(0)
+    tokens: dict[str, Any] = {"bos_token_id": 0, "eos_token_id": 0, "initializer_range": 0.3, "vocab_size": vocab_size}
+    if architecture == "gpt2":
+        sizes = {"n_positions": context, "n_embd": 16, "n_layer": 2, "n_head": 2}
+        return GPT2LMHeadModel(GPT2Config(**sizes, **tokens, resid_pdrop=0, embd_pdrop=0, attn_pdrop=0)).eval()
+    if architecture == "llama":
+        sizes = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}
+        return LlamaForCausalLM(LlamaConfig(**sizes, **tokens, max_position_embeddings=context)).eval()
+    return BloomForCausalLM(BloomConfig(hidden_size=16, n_layer=2, n_head=2, **tokens)).eval()
+
+
+def write_csv(path: Path, rows: Iterable[Iterable[object]], header: Iterable[str] = ("text", "label")) -> str:
+    """Write a table and return its path."""
+    with path.open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows([header, *rows])
+    return str(path)
