@@ -1,20 +1,18 @@
-"""Talk to the Hub: what must hold before training, and one commit after it."""
+"""Talk to the Hub: where to, with what patience, and what its errors mean."""
 
 import logging
 import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from fnmatch import fnmatch
 from json import JSONDecodeError
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from .errors import PublishError, UsageError
-from .output import PUBLISHED_FILES, published_files
+from .errors import UsageError
 
 if TYPE_CHECKING:
-    from huggingface_hub import CommitInfo, HfApi
+    from huggingface_hub import HfApi
     from huggingface_hub.hf_api import ModelInfo
 
 logger = logging.getLogger(__name__)
@@ -134,60 +132,6 @@ def _is_refusal(error: Exception) -> bool:
 def _retry_after(error: Exception) -> float:
     headers = getattr(getattr(error, "response", None), "headers", {})
     return float(headers["Retry-After"]) if str(headers.get("Retry-After", "")).isdigit() else 0.0
-
-
-def push(folder: Path, destination: Destination, *, without_card: bool = False) -> "CommitInfo":
-    """Publish the files of a finished run as one commit on top of the remembered one.
-
-    Files of an earlier run of ours that this one does not have are removed in the same commit, so that the repository
-    never mixes two runs. Files that are there already are not sent again.
-
-    Raises:
-        PublishError: If somebody else has committed in between.
-    """
-    from huggingface_hub import CommitOperationAdd, CommitOperationDelete
-
-    api, repo_id, timeout = destination.api, destination.repo_id, destination.timeout
-    if destination.parent is None and not destination.create_pr:
-        patiently(lambda: api.create_repo(repo_id, private=destination.private, exist_ok=True), timeout)
-    if destination.revision != "main":
-        patiently(lambda: api.create_branch(repo_id, branch=destination.revision, exist_ok=True), timeout)
-    head = patiently(lambda: api.model_info(repo_id, revision=destination.revision), timeout)
-    present = {sibling.rfilename for sibling in head.siblings or []}
-    files = [path for path in published_files(folder) if not (without_card and path.name == "README.md")]
-    names = {path.relative_to(folder).as_posix() for path in files} | {".gitattributes", "README.md"}
-    stale = [
-        name
-        for name in sorted(present - names)
-        if destination.replace or any(fnmatch(name, pattern) for pattern in PUBLISHED_FILES)
-    ]
-
-    def commit() -> "CommitInfo":
-        # Made anew for each try: the client changes them.
-        additions = [CommitOperationAdd(path.relative_to(folder).as_posix(), path) for path in files]
-        return api.create_commit(
-            repo_id,
-            [*additions, *(CommitOperationDelete(name) for name in stale)],
-            commit_message="Publish model, card and results",
-            revision=destination.revision,
-            create_pr=destination.create_pr,
-            parent_commit=None if destination.create_pr else destination.parent or head.sha,
-        )
-
-    try:
-        # A pull request asked for twice would be two.
-        info = commit() if destination.create_pr else patiently(commit, timeout)
-    except hub_errors() as error:
-        if status_code(error) == 412:
-            raise PublishError(
-                f"somebody else has committed to {repo_id} since this run began ({destination.parent or head.sha}); "
-                "look at it, then publish on top of it, or offer this run with --hub_create_pr."
-            ) from error
-        raise
-    if destination.tag:
-        tag = destination.tag
-        patiently(lambda: api.create_tag(repo_id, tag=tag, revision=info.oid, exist_ok=True), timeout)
-    return info
 
 
 def find_head(api: "HfApi", repo_id: str, revision: str) -> "ModelInfo | None":

@@ -90,7 +90,7 @@ def card_metadata(
         "eval_results": [
             {
                 "task_type": "text-classification",
-                "dataset_type": provenance.dataset_id or provenance.dataset_name,
+                "dataset_type": provenance.dataset_id or provenance.dataset_title,
                 "dataset_name": provenance.dataset_name,
                 "dataset_config": provenance.dataset_config,
                 "dataset_split": f"{split} (taken from train)" if data_note else split,

@@ -131,7 +131,7 @@ def put_prompt_into_tokenizer(tokenizer: "PreTrainedTokenizerBase", prompt: Prom
         truncation_side="left",
         clean_up_tokenization_spaces=False,
         split_special_tokens=True,
-        chat_template=tokenizer.chat_template,
+        **({"chat_template": tokenizer.chat_template} if tokenizer.chat_template else {}),
         **tokenizer.special_tokens_map,
     )
     wrapped.backend_tokenizer.post_processor = TemplateProcessing(

@@ -22,6 +22,7 @@ class Provenance:
     base_model_text: str
     license: str | None
     dataset_id: str | None
+    dataset_title: str
     dataset_name: str
     dataset_text: str
     dataset_config: str | None
@@ -50,6 +51,7 @@ def find_provenance(
         base_model_text=_base_model_text(model_args, base_id),
         license=_base_license(base, base_id),
         dataset_id=dataset_id,
+        dataset_title=title,
         dataset_name=str(dataset_card.get("pretty_name") or title),
         dataset_text=f"[{dataset_id}](https://huggingface.co/datasets/{dataset_id})" if dataset_id else f"`{title}`",
         dataset_config=data_args.dataset_config_name,

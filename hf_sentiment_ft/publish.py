@@ -9,14 +9,16 @@ import argparse
 import json
 import shlex
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from .config import HubArguments
 from .errors import PublishError, UsageError, errors_exit
-from .hub import Destination, explain, hub_errors, patiently, push
+from .hub import Destination, explain, hub_errors, patiently
 from .output import published_files
 from .preflight import HubOptions, preflight
+from .push import push, set_tag
 from .verify import SAMPLE_SIZE, verify
 
 RECORD = "publication.json"
@@ -69,11 +71,14 @@ def publish_run(folder: Path, destination: Destination) -> dict[str, Any]:
     record: dict[str, Any] = {"repo_id": destination.repo_id, "branch": destination.revision, "status": "failed"}
     try:
         refusal = _write_card(folder, destination)
-        info = push(folder, destination, without_card=refusal is not None)
-        record |= {"status": "pushed", "revision": info.oid, "url": str(info.commit_url), "tag": destination.tag}
-        record |= {"pull_request": info.pr_url, "files": {p.name: p.stat().st_size for p in published_files(folder)}}
+        pushed = push(folder, destination, without_card=refusal is not None)
+        record |= {"status": "pushed", **asdict(pushed)}
+        record |= {"files": {path.name: path.stat().st_size for path in published_files(folder)}}
         _keep(folder, record)
-        different = verify(folder, destination, info.oid) if refusal is None else []
+        if destination.tag:
+            set_tag(destination, pushed.revision)
+            record["tag"] = destination.tag
+        different = verify(folder, destination, pushed.revision) if refusal is None else []
     except PublishError as error:
         _keep(folder, record)
         raise PublishError(_advice(str(error), folder, destination)) from error
@@ -100,6 +105,7 @@ def _write_card(folder: Path, destination: Destination) -> str | None:
     from .model_card import below_the_line, render_card
 
     values = json.loads((folder / "card.json").read_text(encoding="utf-8"))
+    values["model_name"] = destination.repo_id.split("/")[1]
     card = render_card(values, destination.repo_id, below_the_line(_published_card(destination)))
     card.save(folder / "README.md")
     try:

@@ -33,6 +33,7 @@ def run(
     """Load, train, evaluate, save, write the card, and publish."""
     from transformers import set_seed
 
+    from .checkpoint_push import CheckpointPush
     from .data import load_splits
     from .device import choose_precision, keep_freed_memory
     from .hub import default_model_name
@@ -91,6 +92,8 @@ def run(
         processing_class=tokenizer,
     )
     zero_shot = trainer.predict(tokenized["test"]) if model_args.zero_shot_baseline and "test" in tokenized else None
+    if destination:
+        trainer.add_callback(checkpoint_push := CheckpointPush(destination, args.hub_strategy))
     trained = trainer.train(resume_from_checkpoint=checkpoint)
     prepare_for_generation(model, tokenizer, model_args.prompt_template, verbalizer)  # Trainer changes the config
     trainer.save_model()
@@ -102,7 +105,7 @@ def run(
         save_card(trainer, model_name, provenance, results, data, tokenized, model_args)
         print(summary(results, args.output_dir))
         if destination:
-            announce(publish_run(Path(str(args.output_dir)), destination))
+            announce(publish_run(Path(str(args.output_dir)), checkpoint_push.destination))
 
 
 if __name__ == "__main__":

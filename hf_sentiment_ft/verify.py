@@ -7,13 +7,11 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from .hub import Destination, patiently
+from .hub import Destination
 from .output import published_files
-
-if TYPE_CHECKING:
-    from huggingface_hub.hf_api import RepoFile
+from .push import remote_files, same_content
 
 SAMPLE_SIZE = 16
 
@@ -33,31 +31,15 @@ def verify(folder: Path, destination: Destination, revision: str) -> list[str]:
 
 
 def _compare_files(folder: Path, destination: Destination, revision: str) -> list[str]:
-    """Compare hashes: git's of regular files, SHA-256 of large ones."""
-    from huggingface_hub.hf_api import RepoFile
-
-    api = destination.api
-    tree = patiently(
-        lambda: list(api.list_repo_tree(destination.repo_id, revision=revision, recursive=True)), destination.timeout
-    )
-    remote = {entry.path: entry for entry in tree if isinstance(entry, RepoFile)}
+    remote = remote_files(destination, revision)
     different = []
     for path in published_files(folder):
         name = path.relative_to(folder).as_posix()
         if name not in remote:
             different.append(f"{name} is not on the Hub")
-        elif not _same_content(path, remote[name]):
+        elif not same_content(path, remote[name]):
             different.append(f"{name} has other content on the Hub")
     return different
-
-
-def _same_content(path: Path, remote: "RepoFile") -> bool:
-    from huggingface_hub.utils.sha import git_hash, sha_fileobj
-
-    if remote.lfs is None:
-        return git_hash(path.read_bytes()) == remote.blob_id
-    with path.open("rb") as file:
-        return sha_fileobj(file).hex() == remote.lfs.sha256
 
 
 def sample_answers(folder: Path, size: int = SAMPLE_SIZE) -> dict[str, str]:
