@@ -1,5 +1,6 @@
 """Publish checkpoints while training goes on, as other values of `--hub_strategy` than `end` ask for."""
 
+import json
 import logging
 from dataclasses import replace
 from pathlib import Path
@@ -8,8 +9,9 @@ from typing import Any
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from .errors import PublishError
-from .hub import CARD_TAG, Destination, explain, hub_errors
-from .push import push
+from .hub import CARD_TAG, Destination, explain, hub_errors, read_file
+from .model_card import MARKED_LINE, below_the_line
+from .push import Content, push
 
 logger = logging.getLogger(__name__)
 
@@ -19,7 +21,9 @@ tags:
 - {tag}
 ---
 
-Training is under way; this is step {step}.
+Training is under way; this is step {step}. Results come when it has ended.
+
+{marked_line}
 """
 
 
@@ -39,15 +43,36 @@ class CheckpointPush(TrainerCallback):
         if self.strategy == "end" or not state.is_world_process_zero:
             return
         folder = Path(str(args.output_dir), f"checkpoint-{state.global_step}")
-        extra: dict[str, Path | bytes] = {}
-        if self.destination.parent is None:  # otherwise there is a card, perhaps with what a person wrote in it
-            extra["README.md"] = UNFINISHED_CARD.format(tag=CARD_TAG, step=state.global_step).encode()
-        if self.strategy != "every_save":
-            place = "last-checkpoint" if self.strategy == "checkpoint" else folder.name
-            extra |= {f"{place}/{path.relative_to(folder)}": path for path in folder.rglob("*") if path.is_file()}
+        place = {"checkpoint": "last-checkpoint", "all_checkpoints": folder.name}.get(self.strategy)
         try:
+            # The card of an earlier run must not stand beside these weights.
+            extra: dict[str, Content] = {"README.md": self._card(state.global_step)}
+            extra |= {f"{place}/{name}": content for name, content in resumable(folder).items()} if place else {}
             pushed = push(folder, self.destination, message=f"Training, step {state.global_step}", extra=extra)
         except (PublishError, *hub_errors()) as error:  # type: ignore[misc]
-            logger.warning("Checkpoint %s was not published: %s", state.global_step, explain(error))
+            reason = str(error) if isinstance(error, PublishError) else explain(error)
+            logger.warning("Checkpoint %s was not published: %s", state.global_step, reason)
         else:
-            self.destination = replace(self.destination, parent=pushed.revision)
+            self.destination = replace(self.destination, parent=pushed.revision, replace=False)
+
+    def _card(self, step: int) -> bytes:
+        kept = below_the_line(read_file(self.destination, "README.md") or "")
+        card = UNFINISHED_CARD.format(tag=CARD_TAG, step=step, marked_line=MARKED_LINE)
+        return (card + (f"\n{kept}" if kept else "")).encode()
+
+
+def resumable(checkpoint: Path) -> dict[str, Content]:
+    """The files that training can go on from, by name.
+
+    Without `training_args.bin`, which Trainer does not read back and which holds local paths and the host's name; and
+    with the path of the best checkpoint cut to its name.
+    """
+    files: dict[str, Content] = {
+        path.relative_to(checkpoint).as_posix(): path
+        for path in checkpoint.rglob("*")
+        if path.is_file() and path.name != "training_args.bin"
+    }
+    state = json.loads((checkpoint / "trainer_state.json").read_text(encoding="utf-8"))
+    if state.get("best_model_checkpoint"):
+        state["best_model_checkpoint"] = Path(state["best_model_checkpoint"]).name
+    return files | {"trainer_state.json": json.dumps(state, indent=2).encode()}

@@ -9,8 +9,6 @@ from json import JSONDecodeError
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from .errors import UsageError
-
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
     from huggingface_hub.hf_api import ModelInfo
@@ -35,7 +33,7 @@ class Destination:
         tag: Tag to set on the commit.
         parent: The branch's last commit, on which ours goes; None if the repository did not exist.
         replace: Whether the repository holds somebody's other work, which `--hub_overwrite` gives up.
-        timeout: Seconds to wait for an answer, and to go on trying.
+        timeout: Seconds to wait for one answer; failed calls are tried again for twice as long.
     """
 
     repo_id: str
@@ -78,12 +76,12 @@ def limit_waiting(seconds: int) -> None:
 
 
 def hub_errors() -> tuple[type[Exception], ...]:
-    """What the Hub's client raises for refusals, bad networks and bad answers (Xet's are built-in ConnectionErrors)."""
-    from huggingface_hub.errors import HfHubHTTPError
+    """What the Hub's client raises for refusals, bad networks and bad answers, and what a full disk raises here."""
     from huggingface_hub.utils import httpx
 
-    # RuntimeError and ValueError: what the client makes of a failed LFS upload.
-    return (HfHubHTTPError, httpx.TransportError, httpx.DecodingError, ConnectionError, RuntimeError, ValueError)
+    # OSError: HfHubHTTPError is one, and so is what Xet raises. RuntimeError and ValueError: what the client makes of a
+    # failed LFS upload and of a refused card.
+    return (OSError, httpx.HTTPError, RuntimeError, ValueError)
 
 
 def status_code(error: BaseException) -> int | None:
@@ -97,36 +95,47 @@ def explain(error: BaseException) -> str:
     status = status_code(error)
     if isinstance(error, JSONDecodeError):
         return f"its answer is not JSON ({error})"
-    message = (
-        getattr(error, "server_message", None) or str(error).splitlines()[0] if str(error) else type(error).__name__
+    message = (getattr(error, "server_message", None) or str(error)).strip().partition("\n")[0]
+    if status:
+        return f"HTTP {status}: {message}"
+    cause = f" ({type(error.__cause__).__name__}: {error.__cause__})" if isinstance(error, RuntimeError) else ""
+    return f"{type(error).__name__}: {message}{cause}"
+
+
+def is_transient(error: BaseException) -> bool:
+    """Whether waiting may cure an error: by its status, or, without one, because no whole answer came."""
+    from huggingface_hub.errors import LocalEntryNotFoundError, OfflineModeIsEnabled
+    from huggingface_hub.utils import httpx
+
+    status, causes = status_code(error), (error, error.__cause__)
+    if status is not None:
+        return status in TRANSIENT_STATUS
+    # LocalEntryNotFoundError: the file is not in the cache, and the Hub could not be asked.
+    unanswered = (httpx.TimeoutException, httpx.NetworkError, httpx.RemoteProtocolError, httpx.DecodingError)
+    broken = (*unanswered, ConnectionError, JSONDecodeError, LocalEntryNotFoundError)
+    return any(isinstance(cause, broken) for cause in causes) and not any(
+        isinstance(cause, OfflineModeIsEnabled) for cause in causes
     )
-    return f"HTTP {status}: {message}" if status else f"{type(error).__name__}: {message}"
 
 
 def patiently(call: Callable[[], Answer], timeout: float) -> Answer:
-    """Call until it succeeds, fails in a way that waiting does not cure, or has been tried for `timeout` seconds.
+    """Call until it succeeds, fails in a way that waiting does not cure, or was tried for twice `timeout` seconds.
 
-    The Hub's client retries uploads of files by itself, but not the calls that create a repository, a commit or a tag.
-    Ours are safe to repeat: each asks for a state, not for a change.
+    Twice, so that one request that was never answered leaves time for another. The Hub's client retries uploads of
+    files by itself, but not the calls that create a repository, a commit or a tag. Ours are safe to repeat: each asks
+    for a state, not for a change.
     """
-    deadline, pause = time.monotonic() + timeout, 1.0
+    deadline, pause = time.monotonic() + 2 * timeout, 1.0
     while True:
         try:
             return call()
         except hub_errors() as error:
-            status = status_code(error)
-            transient = status in TRANSIENT_STATUS if status else not _is_refusal(error)
             wait = max(pause, _retry_after(error))
-            if not transient or time.monotonic() + wait > deadline:
+            if not is_transient(error) or time.monotonic() + wait > deadline:
                 raise
             logger.warning("The Hub: %s. Trying again in %.0f s.", explain(error), wait)
             time.sleep(wait)
             pause = min(2 * pause, 8.0)
-
-
-def _is_refusal(error: Exception) -> bool:
-    """Whether an error without a status is one of content (an invalid card), not of transport."""
-    return isinstance(error, ValueError) and not isinstance(error, JSONDecodeError)
 
 
 def _retry_after(error: Exception) -> float:
@@ -134,17 +143,27 @@ def _retry_after(error: Exception) -> float:
     return float(headers["Retry-After"]) if str(headers.get("Retry-After", "")).isdigit() else 0.0
 
 
-def find_head(api: "HfApi", repo_id: str, revision: str) -> "ModelInfo | None":
-    """The state of a branch, None if there is no such repository or branch.
-
-    Raises:
-        UsageError: If the repository cannot be looked at.
-    """
+def find_head(destination: Destination, revision: str) -> "ModelInfo | None":
+    """The state of a branch, None if there is no such repository or branch."""
     from huggingface_hub.errors import RepositoryNotFoundError, RevisionNotFoundError
 
+    api, repo_id = destination.api, destination.repo_id
     try:
-        return api.model_info(repo_id, revision=revision)
+        return patiently(lambda: api.model_info(repo_id, revision=revision), destination.timeout)
     except (RepositoryNotFoundError, RevisionNotFoundError):
         return None
-    except hub_errors() as error:
-        raise UsageError(f"the repository {repo_id} cannot be looked at: {explain(error)}.") from error
+
+
+def read_file(destination: Destination, name: str) -> str | None:
+    """The text of a file at the remembered parent, None if it is not there."""
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import RemoteEntryNotFoundError
+
+    repo_id, token, parent = destination.repo_id, destination.token, destination.parent
+    if parent is None:
+        return None
+    try:
+        path = patiently(lambda: hf_hub_download(repo_id, name, revision=parent, token=token), destination.timeout)
+    except RemoteEntryNotFoundError:
+        return None
+    return Path(path).read_text(encoding="utf-8")

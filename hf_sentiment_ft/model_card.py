@@ -230,6 +230,11 @@ def card_data(metadata: dict[str, Any], model_name: str) -> "ModelCardData":
     return ModelCardData(model_name=model_name, **(metadata | {"eval_results": results}))
 
 
+def minimal_metadata(metadata: dict[str, Any]) -> dict[str, Any]:
+    """The part of the front matter that no rule of the Hub can object to, for a card whose metadata it refuses."""
+    return {name: metadata[name] for name in ("library_name", "pipeline_tag", "tags")} | {"eval_results": []}
+
+
 def below_the_line(card: str) -> str:
     """What a person wrote below the marked line of a card, empty if there is none."""
     return card.partition(MARKED_LINE)[2].lstrip("\n")

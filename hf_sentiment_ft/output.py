@@ -65,24 +65,29 @@ def find_checkpoint(args: "TrainingArguments") -> str | None:
 
 
 def check_output_dir(args: "TrainingArguments", overwrite: bool) -> None:
-    """Refuse to write over a run, or clear it away if the user says so.
+    """Refuse to write over a run, unless the user says so.
 
     Raises:
         UsageError: If the folder holds a run that is neither resumed nor to be overwritten.
     """
     output_dir = Path(str(args.output_dir))
     with args.main_process_first(desc="looking at the output folder"):
-        checkpoints = list(output_dir.glob("checkpoint-*"))
-        files = [path for pattern in (*PUBLISHED_FILES, *PRIVATE_FILES) for path in output_dir.glob(pattern)]
-        if args.resume_from_checkpoint or not (checkpoints or files):
-            return
-        if not overwrite:
+        if any(_files_of_a_run(output_dir)) and not (args.resume_from_checkpoint or overwrite):
             raise UsageError(
                 f"--output_dir {output_dir} already holds a run. Go on with it by --resume_from_checkpoint true, "
                 "replace it by --overwrite_output_dir, or name another folder."
             )
-        if args.process_index == 0:
-            for checkpoint in checkpoints:
-                shutil.rmtree(checkpoint)
-            for file in files:
-                file.unlink()
+
+
+def clear_output_dir(args: "TrainingArguments") -> None:
+    """Clear away the run that is to be overwritten; only now, when the checks are passed and training begins."""
+    if args.process_index == 0 and not args.resume_from_checkpoint:
+        for path in _files_of_a_run(Path(str(args.output_dir))):
+            if path.is_dir():
+                shutil.rmtree(path)
+            else:
+                path.unlink()
+
+
+def _files_of_a_run(output_dir: Path) -> list[Path]:
+    return [path for pattern in (*PUBLISHED_FILES, *PRIVATE_FILES, "checkpoint-*") for path in output_dir.glob(pattern)]

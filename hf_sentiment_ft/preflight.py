@@ -1,15 +1,27 @@
 """Everything about a push that can be known before training: found out before training."""
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+import json
+import logging
+import re
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from .errors import UsageError
-from .hub import CARD_TAG, Destination, explain, find_head, hub_errors, limit_waiting
+from .hub import CARD_TAG, Destination, explain, find_head, hub_errors, limit_waiting, patiently, read_file, status_code
+from .push import tags
 
 if TYPE_CHECKING:
+    from huggingface_hub.hf_api import ModelInfo
     from transformers import TrainingArguments
 
     from .config import HubArguments
+
+logger = logging.getLogger(__name__)
+Answer = TypeVar("Answer")
+
+REF_NAME = re.compile(r"(?!.*(\.\.|//|@\{|\.lock$|[./]$))[A-Za-z0-9_][^\s~^:?*\[\\]*")
 
 
 @dataclass
@@ -17,10 +29,11 @@ class HubOptions:
     """What the user has said about publishing."""
 
     repo_id: str | None
-    token: str | None
+    token: str | None = field(repr=False)
     private: bool | None
     revision: str | None
     hub_args: "HubArguments"
+    strategy: str = "end"
 
 
 def take_hub_options(args: "TrainingArguments", hub_args: "HubArguments") -> HubOptions | None:
@@ -29,10 +42,33 @@ def take_hub_options(args: "TrainingArguments", hub_args: "HubArguments") -> Hub
     Trainer would create the repository before training, push in several commits, and write the token into
     `training_args.bin`.
     """
-    options = HubOptions(args.hub_model_id, args.hub_token, args.hub_private_repo, args.hub_revision, hub_args)
+    options = HubOptions(
+        args.hub_model_id, args.hub_token, args.hub_private_repo, args.hub_revision, hub_args, args.hub_strategy
+    )
     wanted = args.push_to_hub
     args.push_to_hub, args.hub_token = False, None
     return options if wanted else None
+
+
+def on_first_process(args: "TrainingArguments", check: Callable[[], Answer]) -> Answer | None:
+    """Ask the Hub from one process only; if the check fails there, it fails alike in all.
+
+    Returns:
+        The check's answer on the first process, None on the others.
+    """
+    answer, failure = None, [None]
+    if args.process_index == 0:
+        try:
+            answer = check()
+        except UsageError as error:
+            failure = [str(error)]  # type: ignore[list-item]
+    if args.world_size > 1:
+        from accelerate.utils import broadcast_object_list
+
+        broadcast_object_list(failure)
+    if failure[0] is not None:
+        raise UsageError(failure[0])
+    return answer
 
 
 def preflight(options: HubOptions, model_name: str) -> Destination:
@@ -43,77 +79,140 @@ def preflight(options: HubOptions, model_name: str) -> Destination:
         model_name: The repository's name where `--hub_model_id` gives none.
 
     Raises:
-        UsageError: If there is no token or it may not write, the namespace or the name is wrong, or the repository
-            holds work that is not ours.
+        UsageError: If there is no token or it may not write, the namespace or a name is wrong, or the repository holds
+            work that is not ours.
     """
-    from huggingface_hub import HfApi, get_token
-    from huggingface_hub.errors import HFValidationError
-    from huggingface_hub.utils import validate_repo_id
-
+    _check_flags(options)
     limit_waiting(options.hub_args.hub_timeout)
+    destination = Destination(
+        repo_id=options.repo_id or model_name,
+        token=_find_token(options),
+        private=options.private,
+        revision=options.revision or "main",
+        create_pr=options.hub_args.hub_create_pr,
+        tag=options.hub_args.hub_tag,
+        timeout=options.hub_args.hub_timeout,
+    )
+    try:
+        user = patiently(destination.api.whoami, destination.timeout)
+        if "/" not in destination.repo_id:
+            destination = replace(destination, repo_id=f"{user['name']}/{destination.repo_id}")
+        _check_name(destination.repo_id)
+        _check_may_write(user, destination)
+        return _look_at_repository(destination, options.hub_args.hub_overwrite)
+    except hub_errors() as error:
+        what = "whose token this is" if status_code(error) == 401 else "whether this run can be published"
+        raise UsageError(f"the Hub does not say {what}: {explain(error)}.") from error
+
+
+def _check_flags(options: HubOptions) -> None:
+    """Refuse flags that contradict each other, and names that git does not allow."""
+    hub_args = options.hub_args
+    if hub_args.hub_create_pr and (options.revision or "main") != "main":
+        raise UsageError("--hub_create_pr and --hub_revision are both given; a pull request goes to main, so drop one.")
+    if hub_args.hub_create_pr and hub_args.hub_tag:
+        raise UsageError("--hub_create_pr and --hub_tag are both given; set the tag once the request is merged.")
+    if hub_args.hub_create_pr and options.strategy != "end":
+        raise UsageError(
+            f"--hub_create_pr is given and --hub_strategy is {options.strategy}, which would open a pull request at "
+            "every checkpoint; use --hub_strategy end."
+        )
+    for flag, name in (("hub_revision", options.revision), ("hub_tag", hub_args.hub_tag)):
+        if name is not None and not REF_NAME.fullmatch(name):
+            raise UsageError(f"--{flag} is {name!r}, which is not a legal name; expected one such as v1.0.")
+
+
+def _find_token(options: HubOptions) -> str:
+    from huggingface_hub import get_token
+
     token = options.token or get_token()
     if token is None:
         raise UsageError("publishing needs a token: run `hf auth login`, set HF_TOKEN, or give --hub_token.")
-    api = HfApi(token=token)
-    try:
-        user = api.whoami()
-    except hub_errors() as error:
-        raise UsageError(f"the Hub does not say whose token this is: {explain(error)}.") from error
-    repo_id = options.repo_id or model_name
-    if "/" not in repo_id:
-        repo_id = f"{user['name']}/{repo_id}"
+    if not re.fullmatch(r"[!-~]+", token):  # otherwise the HTTP client would quote it in an error
+        raise UsageError("the token holds a blank, a line break or a letter that no token has; copy it again.")
+    if any(token in word for word in sys.argv):
+        logger.warning(
+            "The token stands in the command line: all users of this machine can read it, and accelerate prints it if "
+            "the run fails. HF_TOKEN and `hf auth login` are safer."
+        )
+    return token
+
+
+def _check_name(repo_id: str) -> None:
+    from huggingface_hub.errors import HFValidationError
+    from huggingface_hub.utils import validate_repo_id
+
     try:
         validate_repo_id(repo_id)
     except HFValidationError as error:
         raise UsageError(f"--hub_model_id is {repo_id!r}, which is not a legal name: {error}") from error
 
-    revision, create_pr = options.revision or "main", options.hub_args.hub_create_pr
-    if not create_pr:
-        _check_may_write(user, repo_id)
-    head = find_head(api, repo_id, "main")
-    if head is None and create_pr:
-        raise UsageError(f"--hub_create_pr: there is no repository {repo_id} to open a pull request in.")
-    ours = head is None or _is_ours_or_empty(head)
-    if not ours and not create_pr and not options.hub_args.hub_overwrite:
-        raise UsageError(
-            f"{repo_id} holds something that was not published by hf_sentiment_ft. Choose another --hub_model_id, "
-            "open a pull request with --hub_create_pr, or replace what is there with --hub_overwrite."
-        )
-    if head is not None and revision != "main":
-        head = find_head(api, repo_id, revision) or head
-    return Destination(
-        repo_id,
-        token,
-        private=options.private,
-        revision=revision,
-        create_pr=create_pr,
-        tag=options.hub_args.hub_tag,
-        parent=head.sha if head else None,
-        replace=not ours and not create_pr,
-        timeout=options.hub_args.hub_timeout,
-    )
 
-
-def _check_may_write(user: dict[str, Any], repo_id: str) -> None:
+def _check_may_write(user: dict[str, Any], destination: Destination) -> None:
     """Refuse a token that cannot write to the repository, and a namespace that is not the user's."""
-    namespace = repo_id.split("/")[0]
+    repo_id, namespace = destination.repo_id, destination.repo_id.split("/")[0]
     organisations = {org["name"]: org.get("roleInOrg") for org in user.get("orgs", [])}
-    if namespace not in {user["name"], *organisations}:
+    if not destination.create_pr and namespace not in {user["name"], *organisations}:
         known = ", ".join([user["name"], *organisations])
         raise UsageError(f"--hub_model_id is {repo_id!r}, but this token's user can publish under: {known}.")
-    if organisations.get(namespace) == "read":
+    if not destination.create_pr and organisations.get(namespace) == "read":
         raise UsageError(f"--hub_model_id is {repo_id!r}, but {user['name']} may only read in {namespace}.")
     token = user.get("auth", {}).get("accessToken", {})
     permissions = set(token.get("fineGrained", {}).get("global", []))
     for scope in token.get("fineGrained", {}).get("scoped", []):
         if scope.get("entity", {}).get("name") in (namespace, repo_id):
             permissions |= set(scope.get("permissions", []))
-    if token.get("role") == "read" or (token.get("role") == "fineGrained" and "repo.write" not in permissions):
+    enough = {"repo.write", "discussion.write"} if destination.create_pr else {"repo.write"}
+    if token.get("role") == "read" or (token.get("role") == "fineGrained" and not permissions & enough):
         raise UsageError(
             f"this token may not write to {repo_id}; make one with write access at https://huggingface.co/settings/tokens."
         )
 
 
-def _is_ours_or_empty(head: Any) -> bool:
+def _look_at_repository(destination: Destination, overwrite: bool) -> Destination:
+    """Remember the commit to publish on, and refuse a repository that holds work which is not ours."""
+    repo_id, revision = destination.repo_id, destination.revision
+    main = find_head(destination, "main")
+    if main is None:
+        if destination.create_pr:
+            raise UsageError(f"--hub_create_pr: there is no repository {repo_id} to open a pull request in.")
+        return destination
+    if not destination.create_pr:
+        _check_write_access(destination)
+    head = main if revision == "main" else find_head(destination, revision) or main
+    destination = replace(destination, parent=head.sha)
+    if destination.tag and (on := tags(destination).get(destination.tag)) not in (None, head.sha):
+        raise UsageError(f"--hub_tag is {destination.tag!r}, which {repo_id} has on another commit, {on}.")
+    if destination.create_pr or _is_ours_or_empty(head, destination):
+        return destination
+    if not overwrite:
+        raise UsageError(
+            f"{repo_id} holds something that was not published by hf_sentiment_ft. Choose another --hub_model_id, "
+            "open a pull request with --hub_create_pr, or replace what is there with --hub_overwrite."
+        )
+    return replace(destination, replace=True)
+
+
+def _check_write_access(destination: Destination) -> None:
+    """Have the Hub itself say whether an existing repository can be written to: roles have more shades than we know."""
+    try:
+        patiently(lambda: destination.api.auth_check(destination.repo_id, write=True), destination.timeout)
+    except hub_errors() as error:
+        if status_code(error) not in (401, 403, 404):
+            raise
+        raise UsageError(
+            f"this token may not write to {destination.repo_id}: {explain(error)}. Use another token or "
+            "--hub_model_id, or offer the run with --hub_create_pr."
+        ) from error
+
+
+def _is_ours_or_empty(head: "ModelInfo", destination: Destination) -> bool:
+    """Ours has our tag or, where the Hub has refused the card, our label words in its `config.json`."""
     files = {sibling.rfilename for sibling in head.siblings or []}
-    return not files - {".gitattributes"} or CARD_TAG in (head.tags or [])
+    if not files - {".gitattributes"} or CARD_TAG in (head.tags or []):
+        return True
+    config = read_file(destination, "config.json") if "config.json" in files else None
+    try:
+        return config is not None and "label_words" in json.loads(config)
+    except ValueError:
+        return False

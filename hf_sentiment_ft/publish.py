@@ -7,25 +7,37 @@ What is on the Hub already is not sent again.
 
 import argparse
 import json
+import logging
 import shlex
 import sys
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from .config import HubArguments
 from .errors import PublishError, UsageError, errors_exit
-from .hub import Destination, explain, hub_errors, patiently
+from .hub import Destination, explain, hub_errors, is_transient, patiently, read_file
+from .model_card import CARD_VALUES, below_the_line, minimal_metadata, render_card
 from .output import published_files
 from .preflight import HubOptions, preflight
 from .push import push, set_tag
-from .verify import SAMPLE_SIZE, verify
+from .verify import sample_answers, verify
+
+logger = logging.getLogger(__name__)
 
 RECORD = "publication.json"
 
 
-def parse_publish_arguments(argv: list[str]) -> tuple[Path, HubOptions]:
-    """Parse the command line."""
+def parse_publish_arguments(argv: list[str]) -> tuple[Path, HubOptions, str]:
+    """Parse the command line.
+
+    Returns:
+        The run's folder, what was said about publishing, and the run's own name.
+
+    Raises:
+        UsageError: If the folder does not hold a finished run.
+    """
     parser = argparse.ArgumentParser(
         prog="python -m hf_sentiment_ft.publish", description="Publish a finished run on the Hub, without training."
     )
@@ -37,17 +49,20 @@ def parse_publish_arguments(argv: list[str]) -> tuple[Path, HubOptions]:
     parser.add_argument("--hub_create_pr", action="store_true", help="open a pull request instead of committing")
     parser.add_argument("--hub_tag", help="tag to set on the commit")
     parser.add_argument("--hub_overwrite", action="store_true", help="replace what others have published there")
-    parser.add_argument("--hub_timeout", type=int, default=120, help="seconds to go on trying (default: 120)")
+    parser.add_argument("--hub_timeout", type=int, default=120, help="seconds to wait for one answer (120)")
     args = parser.parse_args(argv)
     hub_args = HubArguments(args.hub_overwrite, args.hub_create_pr, args.hub_tag, args.hub_timeout)
     options = HubOptions(args.hub_model_id, args.hub_token, args.hub_private_repo, args.hub_revision, hub_args)
-    missing = [
-        name for name in ("config.json", "card.json", "all_results.json") if not (args.output_dir / name).is_file()
-    ]
-    if missing or not list(args.output_dir.glob("*.safetensors")):
-        lacking = ", ".join(missing or ["*.safetensors"])
-        raise UsageError(f"{args.output_dir} is not the folder of a finished run: it has no {lacking}.")
-    return args.output_dir, options
+    folder: Path = args.output_dir
+    missing = [name for name in ("config.json", CARD_VALUES, "all_results.json") if not (folder / name).is_file()]
+    missing += [] if list(folder.glob("*.safetensors")) else ["*.safetensors"]
+    if missing:
+        raise UsageError(f"{folder} is not the folder of a finished run: it has no {', '.join(missing)}.")
+    try:
+        name = str(json.loads((folder / CARD_VALUES).read_text(encoding="utf-8"))["model_name"])
+    except (ValueError, KeyError) as error:
+        raise UsageError(f"{folder / CARD_VALUES} cannot be read ({error}); it was written by the run.") from error
+    return folder, options, name
 
 
 def retry_command(folder: Path, destination: Destination) -> str:
@@ -68,85 +83,101 @@ def publish_run(folder: Path, destination: Destination) -> dict[str, Any]:
     Raises:
         PublishError: If any of it fails; the run is as it was, and the message has the command to try again.
     """
-    record: dict[str, Any] = {"repo_id": destination.repo_id, "branch": destination.revision, "status": "failed"}
+    command = retry_command(folder, destination)
+    record: dict[str, Any] = {"repo_id": destination.repo_id, "branch": destination.revision}
+    record |= {"status": "begun", "command": command}
     try:
-        refusal = _write_card(folder, destination)
-        pushed = push(folder, destination, without_card=refusal is not None)
-        record |= {"status": "pushed", **asdict(pushed)}
-        record |= {"files": {path.name: path.stat().st_size for path in published_files(folder)}}
+        # Said and kept beforehand, for those whose machine goes down in the middle.
+        logger.info("Publishing %s. If this is interrupted, do it again by:\n  %s", destination.repo_id, command)
         _keep(folder, record)
-        if destination.tag:
-            set_tag(destination, pushed.revision)
-            record["tag"] = destination.tag
-        different = verify(folder, destination, pushed.revision) if refusal is None else []
-    except PublishError as error:
-        _keep(folder, record)
-        raise PublishError(_advice(str(error), folder, destination)) from error
-    except hub_errors() as error:
-        _keep(folder, record)
-        raise PublishError(_advice(f"the Hub: {explain(error)}", folder, destination)) from error
-    if refusal is not None:
-        _keep(folder, record | {"card_refused": refusal})
-        raise PublishError(
-            _advice(
-                f"the model is published, its card is not, since the Hub refuses it: {refusal}", folder, destination
-            )
-        )
-    record |= {"status": "different" if different else "verified", "different": different, "sample": SAMPLE_SIZE}
-    _keep(folder, record)
-    if different:
-        listed = "\n  ".join(different)
-        raise PublishError(_advice(f"what is on the Hub differs from this run:\n  {listed}", folder, destination))
+        _publish(folder, destination, record)
+    except (PublishError, KeyboardInterrupt, *hub_errors()) as error:  # type: ignore[misc]
+        reason = _reason(error)
+        record |= {"status": "failed" if record["status"] == "begun" else record["status"], "error": reason}
+        with suppress(OSError):  # a full disk, of which the error tells already
+            _keep(folder, record)
+        raise PublishError(f"{reason}\nThe run is complete in {folder}. To publish it:\n  {command}") from error
     return record
 
 
-def _write_card(folder: Path, destination: Destination) -> str | None:
-    """Write `README.md` as it will be published; return the Hub's objection to it, if any."""
-    from .model_card import below_the_line, render_card
+def _reason(error: BaseException) -> str:
+    if isinstance(error, PublishError):
+        return str(error)
+    return "interrupted" if isinstance(error, KeyboardInterrupt) else f"the Hub: {explain(error)}"
 
-    values = json.loads((folder / "card.json").read_text(encoding="utf-8"))
+
+def _publish(folder: Path, destination: Destination, record: dict[str, Any]) -> None:
+    """Do the steps of a publication; `record` says at any time how far it has come."""
+    objections = _write_card(folder, destination)
+    without_card = len(objections) > 1
+    pushed = push(folder, destination, without_card=without_card)
+    files = [path for path in published_files(folder) if not (without_card and path.name == "README.md")]
+    record |= {"status": "pushed", **asdict(pushed)}
+    record |= {"files": {path.relative_to(folder).as_posix(): path.stat().st_size for path in files}}
+    _keep(folder, record)
+    if destination.tag:
+        set_tag(destination, pushed.revision)
+        record["tag"] = destination.tag
+    different = verify(folder, files, destination, pushed.revision)
+    record |= {"status": "different" if different else "verified", "sample": len(sample_answers(folder))}
+    record |= {"different": different} if different else {}
+    record |= {"card_refused": objections} if objections else {}
+    _keep(folder, record)
+    if different:
+        raise PublishError("what is on the Hub differs from this run:\n  " + "\n  ".join(different))
+    if objections:
+        lacks = "its card" if without_card else "all metadata of its card but the tags"
+        raise PublishError(f"the model is published without {lacks}, which the Hub refuses: {objections[0]}")
+
+
+def _write_card(folder: Path, destination: Destination) -> list[str]:
+    """Write `README.md` as it will be published, and return the Hub's objections.
+
+    A card whose metadata is refused is tried again with metadata that needs no judgement: it then says what the model
+    is, and the push of the weights goes on. Two objections mean that this one is refused as well.
+    """
+    values = json.loads((folder / CARD_VALUES).read_text(encoding="utf-8"))
     values["model_name"] = destination.repo_id.split("/")[1]
-    card = render_card(values, destination.repo_id, below_the_line(_published_card(destination)))
-    card.save(folder / "README.md")
-    try:
-        patiently(card.validate, destination.timeout)
-    except ValueError as error:
-        return explain(error)
-    return None
+    kept = below_the_line(read_file(destination, "README.md") or "") or _written_here(folder)
+    objections: list[str] = []
+    for metadata in (values["metadata"], minimal_metadata(values["metadata"])):
+        card = render_card(values | {"metadata": metadata}, destination.repo_id, kept)
+        card.save(folder / "README.md")
+        try:
+            patiently(card.validate, destination.timeout)
+            break
+        except ValueError as error:
+            if is_transient(error):  # an answer that is no JSON says nothing about the card
+                raise
+            objections.append(" ".join(str(error).split()))
+    return objections
 
 
-def _published_card(destination: Destination) -> str:
-    from huggingface_hub import hf_hub_download
-    from huggingface_hub.errors import EntryNotFoundError
-
-    if destination.parent is None:
-        return ""
-    repo_id, token, parent = destination.repo_id, destination.token, destination.parent
-    try:
-        return Path(hf_hub_download(repo_id, "README.md", revision=parent, token=token)).read_text(encoding="utf-8")
-    except EntryNotFoundError:
-        return ""
+def _written_here(folder: Path) -> str:
+    """What a person wrote below the marked line of the card in the run's folder."""
+    card = folder / "README.md"
+    return below_the_line(card.read_text(encoding="utf-8")) if card.is_file() else ""
 
 
 def _keep(folder: Path, record: dict[str, Any]) -> None:
     (folder / RECORD).write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
 
 
-def _advice(reason: str, folder: Path, destination: Destination) -> str:
-    return f"{reason}\nThe run is complete in {folder}. To publish it:\n  {retry_command(folder, destination)}"
-
-
 def announce(record: dict[str, Any]) -> None:
     """Say what was published and how it was checked."""
     print(f"published: {record['pull_request'] or record['url']}")
-    print(f"verified: revision {record['revision']} has the same files and gives the same label words")
+    print(
+        f"verified: revision {record['revision']} has the same files and, loaded from the Hub, gives the same label "
+        f"words for {record['sample']} texts"
+    )
 
 
 def main() -> None:
     """Check, push and verify the run that the command line names."""
+    logging.basicConfig(format="%(message)s")
+    logging.getLogger("hf_sentiment_ft").setLevel(logging.INFO)
     with errors_exit():
-        folder, options = parse_publish_arguments(sys.argv[1:])
-        name = json.loads((folder / "card.json").read_text(encoding="utf-8"))["model_name"]
+        folder, options, name = parse_publish_arguments(sys.argv[1:])
         announce(publish_run(folder, preflight(options, name)))
 
 

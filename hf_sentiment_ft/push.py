@@ -1,5 +1,6 @@
 """One commit that makes a branch of the Hub hold exactly one run."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from io import BytesIO
@@ -7,12 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .errors import PublishError
-from .hub import Destination, hub_errors, patiently, status_code
+from .hub import Destination, find_head, hub_errors, patiently, status_code
 from .output import PUBLISHED_FILES, published_files
 
 if TYPE_CHECKING:
-    from huggingface_hub import CommitInfo
     from huggingface_hub.hf_api import RepoFile
+
+Content = Path | bytes
 
 
 @dataclass(frozen=True)
@@ -24,13 +26,24 @@ class Pushed:
     pull_request: str | None = None
 
 
+@dataclass(frozen=True)
+class Changes:
+    """What a commit must do: add files, and delete those of an earlier run."""
+
+    new: dict[str, Content]
+    stale: list[str]
+
+    def __bool__(self) -> bool:
+        return bool(self.new or self.stale)
+
+
 def push(
     folder: Path,
     destination: Destination,
     *,
     message: str = "Publish model, card and results",
     without_card: bool = False,
-    extra: "dict[str, Path | bytes] | None" = None,
+    extra: Mapping[str, Content] | None = None,
 ) -> Pushed:
     """Publish the files of a run as one commit on top of the remembered one.
 
@@ -47,61 +60,127 @@ def push(
     Raises:
         PublishError: If somebody else has committed in between.
     """
-    from huggingface_hub import CommitOperationAdd, CommitOperationDelete
-
-    api, repo_id, timeout = destination.api, destination.repo_id, destination.timeout
-    if destination.parent is None and not destination.create_pr:
-        patiently(lambda: api.create_repo(repo_id, private=destination.private, exist_ok=True), timeout)
-    if destination.revision != "main":
-        patiently(lambda: api.create_branch(repo_id, branch=destination.revision, exist_ok=True), timeout)
-    head = patiently(lambda: api.model_info(repo_id, revision=destination.revision), timeout).sha
-    present = remote_files(destination, str(head))
-    files: dict[str, Path | bytes] = {path.relative_to(folder).as_posix(): path for path in published_files(folder)}
+    files: dict[str, Content] = {path.relative_to(folder).as_posix(): path for path in published_files(folder)}
     files |= extra or {}
     if without_card:
         files.pop("README.md", None)
-    new = {name: file for name, file in files.items() if name not in present or not same_content(file, present[name])}
-    stale = [
-        name
-        for name in sorted(set(present) - {*files, ".gitattributes", "README.md"})
-        if destination.replace or any(_matches(name, pattern) for pattern in PUBLISHED_FILES)
-    ]
-    if not new and not stale:
-        return Pushed(str(head), f"{api.endpoint}/{repo_id}/commit/{head}")
+    _make_branch(destination)
+    return patiently(lambda: _look_and_commit(files, destination, message), destination.timeout)
 
-    def commit() -> "CommitInfo":
-        # Made anew for each try: the client changes them.
-        additions = [CommitOperationAdd(name, file) for name, file in new.items()]
-        return api.create_commit(
+
+def _make_branch(destination: Destination) -> None:
+    """Make the repository and the branch, if they are not there."""
+    api, repo_id, branch, parent = destination.api, destination.repo_id, destination.revision, destination.parent
+    if parent is None:
+        patiently(lambda: api.create_repo(repo_id, private=destination.private, exist_ok=True), destination.timeout)
+    if branch != "main" and not branch.startswith("refs/"):
+        patiently(
+            lambda: api.create_branch(repo_id, branch=branch, revision=parent, exist_ok=True), destination.timeout
+        )
+
+
+def _look_and_commit(files: dict[str, Content], destination: Destination, message: str) -> Pushed:
+    """Commit what differs from the branch's head.
+
+    To look first makes it safe to try again: a commit that was carried out although its answer was lost is found, and
+    not made twice.
+    """
+    from huggingface_hub import CommitOperationAdd, CommitOperationDelete
+
+    api, repo_id = destination.api, destination.repo_id
+    done, head, changes = _look(files, destination)
+    if done is None and destination.create_pr:
+        done = _open_pull_request(files, destination, message)
+    if done is not None:
+        return done
+    additions = [CommitOperationAdd(name, file) for name, file in changes.new.items()]
+    deletions = [CommitOperationDelete(name) for name in changes.stale]
+    try:
+        info = api.create_commit(
             repo_id,
-            [*additions, *(CommitOperationDelete(name) for name in stale)],
+            [*additions, *deletions],
             commit_message=message,
             revision=destination.revision,
             create_pr=destination.create_pr,
-            parent_commit=None if destination.create_pr else destination.parent or head,
+            parent_commit=head if destination.create_pr else destination.parent or head,
         )
-
-    try:
-        # A pull request asked for twice would be two.
-        info = commit() if destination.create_pr else patiently(commit, timeout)
     except hub_errors() as error:
-        if status_code(error) == 412:
-            raise PublishError(
-                f"somebody else has committed to {repo_id} since this run began ({destination.parent or head}); "
-                "look at it, then publish on top of it, or offer this run with --hub_create_pr."
-            ) from error
-        raise
+        if status_code(error) != 412:
+            raise
+        # It may be our own commit, carried out at a try whose answer was lost on the way to the client.
+        done, _, _ = _look(files, destination)
+        if done is not None:
+            return done
+        raise PublishError(
+            f"somebody else has committed to {repo_id} since this run looked at it ({destination.parent or head}); "
+            "see what that is, then publish on top of it, or offer this run with --hub_create_pr."
+        ) from error
     return Pushed(info.oid, str(info.commit_url), info.pr_url)
 
 
-def set_tag(destination: Destination, revision: str) -> None:
-    """Set the destination's tag on a commit, unless it is there."""
-    api, repo_id, tag = destination.api, destination.repo_id, str(destination.tag)
-    patiently(lambda: api.create_tag(repo_id, tag=tag, revision=revision, exist_ok=True), destination.timeout)
+def _look(files: dict[str, Content], destination: Destination) -> tuple[Pushed | None, str, Changes]:
+    """Compare the branch with the run: what it has come to if it holds the run already, its head, and what differs."""
+    repo_id = destination.repo_id
+    info = find_head(destination, destination.revision)
+    if info is None:
+        raise PublishError(f"{repo_id}, branch {destination.revision}, is gone; publishing again makes it anew.")
+    head = str(info.sha)
+    present = remote_files(destination, head)
+    changes = _changes(files, present, destination.replace)
+    if not changes:
+        return Pushed(head, f"{destination.api.endpoint}/{repo_id}/commit/{head}"), head, changes
+    if destination.parent is None and set(present) - {".gitattributes"}:
+        raise PublishError(
+            f"{repo_id} did not exist when this run began, and now holds {min(set(present) - {'.gitattributes'})}; "
+            "publish it again if that is yours to replace, or under another --hub_model_id."
+        )
+    return None, head, changes
+
+
+def _changes(files: dict[str, Content], present: "dict[str, RepoFile]", replace: bool) -> Changes:
+    new = {name: file for name, file in files.items() if name not in present or not same_content(file, present[name])}
+    # A card that cannot be replaced stays, with what a person wrote in it.
+    kept = {*files, ".gitattributes"} | (set() if replace else {"README.md"})
+    folders = {name.partition("/")[0] for name in files if "/" in name}
+    stale = [
+        name
+        for name in sorted(set(present) - kept)
+        if replace or name.partition("/")[0] in folders or any(_matches(name, pattern) for pattern in PUBLISHED_FILES)
+    ]
+    return Changes(new, stale)
 
 
 def _matches(name: str, pattern: str) -> bool:
     return fnmatch(name, pattern) and name.count("/") == pattern.count("/")
+
+
+def _open_pull_request(files: dict[str, Content], destination: Destination, message: str) -> Pushed | None:
+    """The open pull request that an earlier try or `publish` has made of this very content, if there is one."""
+    api, repo_id = destination.api, destination.repo_id
+    for found in api.get_repo_discussions(repo_id, discussion_type="pull_request", discussion_status="open"):
+        info = find_head(destination, f"refs/pr/{found.num}") if found.title == message else None
+        if info is not None and not _changes(files, remote_files(destination, str(info.sha)), destination.replace):
+            return Pushed(str(info.sha), f"{api.endpoint}/{repo_id}/commit/{info.sha}", found.url)
+    return None
+
+
+def tags(destination: Destination) -> dict[str, str]:
+    """The repository's tags and the commits that they are on."""
+    api, repo_id = destination.api, destination.repo_id
+    refs = patiently(lambda: api.list_repo_refs(repo_id), destination.timeout)
+    return {tag.name: tag.target_commit for tag in refs.tags}
+
+
+def set_tag(destination: Destination, revision: str) -> None:
+    """Set the destination's tag on a commit, unless it is there.
+
+    Raises:
+        PublishError: If it is on another commit.
+    """
+    api, repo_id, tag = destination.api, destination.repo_id, str(destination.tag)
+    patiently(lambda: api.create_tag(repo_id, tag=tag, revision=revision, exist_ok=True), destination.timeout)
+    if (on := tags(destination)[tag]) != revision:
+        raise PublishError(f"{repo_id} has a tag {tag} on another commit, {on}; give another --hub_tag.")
 
 
 def remote_files(destination: Destination, revision: str) -> "dict[str, RepoFile]":
@@ -113,7 +192,7 @@ def remote_files(destination: Destination, revision: str) -> "dict[str, RepoFile
     return {entry.path: entry for entry in tree if isinstance(entry, RepoFile)}
 
 
-def same_content(file: Path | bytes, remote: "RepoFile") -> bool:
+def same_content(file: Content, remote: "RepoFile") -> bool:
     """Compare hashes: git's of regular files, SHA-256 of large ones."""
     from huggingface_hub.utils.sha import git_hash, sha_fileobj
 

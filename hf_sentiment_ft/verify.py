@@ -6,59 +6,73 @@ import os
 import subprocess
 import sys
 import tempfile
+from hashlib import file_digest
 from pathlib import Path
 from typing import Any
 
-from .hub import Destination
-from .output import published_files
-from .push import remote_files, same_content
+from .hub import Destination, hub_errors, limit_waiting, patiently
 
 SAMPLE_SIZE = 16
 
 
-def verify(folder: Path, destination: Destination, revision: str) -> list[str]:
+def verify(folder: Path, files: list[Path], destination: Destination, revision: str) -> list[str]:
     """Compare what is on the Hub with the run it came from.
 
     Args:
         folder: The finished run.
+        files: What of it was published.
         destination: Where it was pushed.
         revision: The pushed commit.
 
     Returns:
         What differs, a line each; empty if nothing does.
     """
-    return _compare_files(folder, destination, revision) + _compare_answers(folder, destination, revision)
+    expected = sample_answers(folder)
+    asked = {"repo_id": destination.repo_id, "revision": revision, "texts": list(expected)}
+    found = _look_from_a_fresh_process(asked | {"timeout": destination.timeout}, destination.token)
+    different = _compare_files(folder, files, found["hashes"]) if "hashes" in found else []
+    if "error" in found:
+        return [*different, f"the published model does not load: {found['error']}"]
+    return different + [
+        f"for {text!r} the published model says {answer!r}, the evaluated one {word!r}"
+        for (text, word), answer in zip(expected.items(), found["answers"], strict=True)
+        if answer != word
+    ]
 
 
-def _compare_files(folder: Path, destination: Destination, revision: str) -> list[str]:
-    remote = remote_files(destination, revision)
-    different = []
-    for path in published_files(folder):
-        name = path.relative_to(folder).as_posix()
-        if name not in remote:
-            different.append(f"{name} is not on the Hub")
-        elif not same_content(path, remote[name]):
-            different.append(f"{name} has other content on the Hub")
-    return different
+def _compare_files(folder: Path, files: list[Path], hashes: dict[str, str]) -> list[str]:
+    names = {path.relative_to(folder).as_posix(): path for path in files}
+    missing = [f"{name} is not on the Hub" for name in names if name not in hashes]
+    changed = [name for name, path in names.items() if hashes.get(name, sha256(path)) != sha256(path)]
+    return missing + [f"{name} has other content on the Hub" for name in changed]
 
 
 def sample_answers(folder: Path, size: int = SAMPLE_SIZE) -> dict[str, str]:
-    """Texts of the evaluated split, evenly spread, with the words that the evaluated model generates for them."""
-    predictions = next(path for path in sorted(folder.glob("*_predictions.csv"), reverse=True))
-    with predictions.open(newline="", encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
-    step = max(1, len(rows) // size)
-    return {row["text"]: row["generated_text"] for row in rows[::step][:size]}
+    """Texts of the evaluated split, evenly spread, with the words that the evaluated model generates for them.
+
+    Empty where the run has kept no predictions.
+    """
+    for predictions in sorted(folder.glob("*_predictions.csv"), reverse=True):
+        with predictions.open(newline="", encoding="utf-8") as file:
+            rows = list(csv.DictReader(file))
+        step = max(1, len(rows) // size)
+        return {row["text"]: row["generated_text"] for row in rows[::step][:size]}
+    return {}
 
 
-def _compare_answers(folder: Path, destination: Destination, revision: str) -> list[str]:
-    expected = sample_answers(folder)
+def sha256(path: Path) -> str:
+    """Hash of a file's content."""
+    with path.open("rb") as file:
+        return file_digest(file, "sha256").hexdigest()
+
+
+def _look_from_a_fresh_process(asked: dict[str, Any], token: str) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as empty_cache:
         # By environment and standard input: arguments of a process can be read by every user of the machine.
-        environment = {**os.environ, "HF_HOME": empty_cache, "HF_TOKEN": destination.token, "HF_HUB_OFFLINE": "0"}
-        for name in ("HF_HUB_CACHE", "HF_XET_CACHE", "TRANSFORMERS_CACHE", "RANK", "WORLD_SIZE", "LOCAL_RANK"):
+        environment = {**os.environ, "HF_HOME": empty_cache, "HF_TOKEN": token, "HF_HUB_OFFLINE": "0"}
+        # Other places for caches, and what would make the process take part in a distributed run.
+        for name in ("HF_HUB_CACHE", "HF_XET_CACHE", "HF_ASSETS_CACHE", "RANK", "WORLD_SIZE", "LOCAL_RANK"):
             environment.pop(name, None)
-        asked = {"repo_id": destination.repo_id, "revision": revision, "texts": list(expected)}
         finished = subprocess.run(
             [sys.executable, "-m", "hf_sentiment_ft.verify"],
             input=json.dumps(asked),
@@ -67,22 +81,37 @@ def _compare_answers(folder: Path, destination: Destination, revision: str) -> l
             text=True,
         )
     if finished.returncode:
-        return [f"the published model does not load: {finished.stderr.strip().splitlines()[-1]}"]
-    answers = json.loads(finished.stdout.splitlines()[-1])
-    return [
-        f"for {text!r} the published model says {answer!r}, the evaluated one {word!r}"
-        for (text, word), answer in zip(expected.items(), answers, strict=True)
-        if answer != word
-    ]
+        return {"error": (finished.stderr.strip().splitlines() or [f"exit code {finished.returncode}"])[-1]}
+    found: dict[str, Any] = json.loads(finished.stdout.splitlines()[-1])
+    return found
+
+
+def look(repo_id: str, revision: str, texts: list[str], timeout: int) -> dict[str, Any]:
+    """Download a commit, hash its files, and have a bare pipeline answer texts.
+
+    Returns:
+        `hashes` by file name, once all is downloaded; `answers`, or the `error` that came in their place.
+    """
+    from huggingface_hub import snapshot_download
+    from transformers import pipeline
+
+    limit_waiting(timeout)
+    found: dict[str, Any] = {}
+    try:
+        folder = Path(patiently(lambda: snapshot_download(repo_id, revision=revision), timeout))
+        files = (path for path in folder.rglob("*") if path.is_file())
+        found["hashes"] = {path.relative_to(folder).as_posix(): sha256(path) for path in files}
+        classify = pipeline("text-generation", model=repo_id, revision=revision)
+        answers = (classify(text, return_full_text=False, truncation=True) for text in texts)
+        found["answers"] = [answer[0]["generated_text"] for answer in answers]
+    except hub_errors() as error:
+        found["error"] = f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"
+    return found
 
 
 def main() -> None:
-    """Answer the texts that standard input names, by a bare pipeline from the Hub."""
-    from transformers import pipeline
-
-    asked: dict[str, Any] = json.load(sys.stdin)
-    classify = pipeline("text-generation", model=asked["repo_id"], revision=asked["revision"])
-    print(json.dumps([classify(text, return_full_text=False)[0]["generated_text"] for text in asked["texts"]]))
+    """Answer what standard input asks, as `look` does."""
+    print(json.dumps(look(**json.load(sys.stdin))))
 
 
 if __name__ == "__main__":
