@@ -5,6 +5,7 @@ import time
 from typing import TYPE_CHECKING
 
 from .model_card import duration
+from .output import PUBLISHED_FILES
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -77,11 +78,23 @@ def describe_plan(
         f"  about {duration(seconds)} and {16 * parameters / 1e9 + 0.5:.1f} GB ({parameters / 1e6:.0f} M parameters)"
     )
     lines.append("publication")
-    if destination is None:
-        lines.append("  none (--push_to_hub is not given)")
-    else:
-        there = f"on top of {destination.parent[:8]}" if destination.parent else "a new repository"
-        lines.append(
-            f"  {destination.repo_id}, branch {destination.revision}, {there}: model, tokenizer, card, results"
-        )
+    lines += [f"  {line}" for line in describe_publication(destination, args.hub_strategy)]
     return "\n".join(lines)
+
+
+def describe_publication(destination: "Destination | None", strategy: str) -> list[str]:
+    """What would be pushed where, in lines."""
+    if destination is None:
+        return ["none (--push_to_hub is not given)"]
+    visibility = {True: "private ", False: "public ", None: ""}[destination.private]
+    place = f"on top of {destination.parent[:8]}" if destination.parent else f"a new {visibility}repository"
+    lines = [f"{destination.repo_id}, branch {destination.revision}, {place}"]
+    if destination.create_pr:
+        lines.append("as a pull request")
+    if destination.replace:
+        lines.append("in place of everything that is there")
+    if destination.tag:
+        lines.append(f"tag {destination.tag}")
+    if strategy != "end":
+        lines.append(f"each checkpoint while training goes on (--hub_strategy {strategy})")
+    return [*lines, f"in one commit at the end, of these what there is: {', '.join(PUBLISHED_FILES)}"]
