@@ -34,6 +34,7 @@ TRAINING_DEFAULTS: dict[str, Any] = {
     "metric_for_best_model": "accuracy",
     "logging_steps": 20,
     "report_to": "none",
+    "hub_strategy": "end",
 }
 
 
@@ -137,7 +138,7 @@ class HubArguments:
     hub_overwrite: bool = flag(False, "Replace what a repository holds that was not published by this package.")
     hub_create_pr: bool = flag(False, "Open a pull request instead of committing.")
     hub_tag: str | None = flag(None, "Tag to set on the published commit.")
-    hub_timeout: int = flag(120, "Seconds to wait for an answer of the Hub, and to go on trying.")
+    hub_timeout: int = flag(120, "Seconds to wait for an answer of the Hub; failures are retried for twice as long.")
 
     def __post_init__(self) -> None:
         _check_at_least("hub_timeout", self.hub_timeout, 1)
@@ -161,11 +162,12 @@ def _check_at_least(name: str, value: int, least: int) -> None:
         raise UsageError(f"--{name} is {value}; expected at least {least}.")
 
 
-def yaml_to_flags(path: Path) -> list[str]:
+def yaml_to_flags(path: Path, several: frozenset[str] = frozenset()) -> list[str]:
     """Read a recipe and return it as command-line flags, so that flags given after it win over it.
 
     Args:
         path: A YAML file with one mapping from flag names (without dashes) to values; null leaves the default.
+        several: Names of the flags that take several values; other lists and mappings become JSON.
 
     Raises:
         UsageError: If the file is missing or is not such a mapping.
@@ -174,17 +176,17 @@ def yaml_to_flags(path: Path) -> list[str]:
 
     try:
         recipe = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError) as error:
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise UsageError(f"cannot read the recipe {path}: {error}") from error
     if not isinstance(recipe, dict):
         raise UsageError(f"the recipe {path} holds {type(recipe).__name__}; expected lines of the form name: value.")
     flags: list[str] = []
     for name, value in recipe.items():
-        if value is not None:
-            flags += [
-                f"--{name}",
-                json.dumps(value, ensure_ascii=False) if isinstance(value, list | dict) else str(value),
-            ]
+        if name in several and isinstance(value, list):
+            flags += [f"--{name}", *map(str, value)]
+        elif value is not None:  # with =, since a value may begin with a dash
+            is_json = isinstance(value, list | dict)
+            flags.append(f"--{name}={json.dumps(value, ensure_ascii=False) if is_json else value}")
     return flags
 
 
@@ -220,9 +222,6 @@ def parse_train_arguments(
     if {"-h", "--help"} & set(argv):
         print_help("train", ModelArguments, DataArguments, HubArguments, RunArguments)
         sys.exit(0)
-    if argv and not argv[0].startswith("-"):
-        argv = yaml_to_flags(Path(argv[0])) + argv[1:]
-
     from transformers import HfArgumentParser, TrainingArguments
 
     # exit_on_error=False would still print the usage of 200 flags; error() is argparse's own hook.
@@ -233,6 +232,9 @@ def parse_train_arguments(
     types: Any = (ModelArguments, DataArguments, HubArguments, RunArguments, TrainingArguments)
     parser = Parser(types, allow_abbrev=False)
     parser.set_defaults(**TRAINING_DEFAULTS)
+    if argv and not argv[0].startswith("-"):
+        several = frozenset(action.dest for action in parser._actions if action.nargs == "+")
+        argv = yaml_to_flags(Path(argv[0]), several) + argv[1:]
     known = [option for action in parser._actions for option in action.option_strings]
     for word in argv:
         name = word.split("=")[0]

@@ -3,23 +3,21 @@
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from .config import DataArguments
 from .errors import UsageError
-from .paths import resolve_package_path
+from .loading import load_raw, name_splits
 
 if TYPE_CHECKING:
-    from datasets import Dataset, DatasetDict
+    from datasets import Dataset
 
 logger = logging.getLogger(__name__)
 
 TEXT_COLUMNS = ("text", "sentence", "review", "content", "comment", "tweet", "body", "document")
 LABEL_COLUMNS = ("label", "labels", "sentiment", "class", "category", "polarity", "stars")
-SPLIT_NAMES = {"train": ("train",), "validation": ("validation", "valid", "val", "dev"), "test": ("test",)}
 
 
 @dataclass
@@ -49,20 +47,19 @@ def load_splits(args: DataArguments, seed: int) -> LabelledSplits:
     Raises:
         UsageError: If the data cannot be loaded or does not hold texts with labels; it names the rows.
     """
-    raw = _load_raw(args)
+    raw = load_raw(args)
     if args.save_dataset_dir:
         raw.save_to_disk(args.save_dataset_dir)
-    named = _name_splits(raw)
+    named = name_splits(raw)
     text_column = _find_column(named["train"], args.text_column_name, TEXT_COLUMNS, "text_column_name", "text")
     label_column = _find_column(named["train"], args.label_column_name, LABEL_COLUMNS, "label_column_name", "label")
+    for split, dataset in named.items():
+        _refuse_missing(dataset, split, text_column, label_column)
     labels = _label_names(named["train"], label_column)
     data = LabelledSplits({}, [str(label) for label in labels])
     for split, dataset in named.items():
         data.splits[split] = _checked(dataset, split, text_column, label_column, labels)
-    present = np.bincount(_column(data.splits["train"], "label"), minlength=len(labels))
-    if not present.all():
-        missing = [data.labels[i] for i in np.flatnonzero(present == 0)]
-        raise UsageError(f"no row of the train split has the label {', '.join(missing)}; the model cannot learn it.")
+    _refuse_labels_without_rows(data, "no row of the train split has")
     if len(labels) < 2:
         raise UsageError(f"the train split has one label, {data.labels[0]!r}; expected at least two.")
     percentages = {"validation": args.validation_split_percentage, "test": args.test_split_percentage}
@@ -77,53 +74,17 @@ def load_splits(args: DataArguments, seed: int) -> LabelledSplits:
             )
             rows = stratified_sample(_column(data.splits[split], "label"), limit, seed)
             data.splits[split] = data.splits[split].select(rows)
+    _refuse_labels_without_rows(data, f"--max_train_samples is {args.max_train_samples}: no row is left for")
     for note in data.notes:
         logger.info(note)
     return data
 
 
-def _load_raw(args: DataArguments) -> "DatasetDict":
-    """Load files, a folder (saved by `save_to_disk` or holding data files), or a Hub data set."""
-    import datasets
-
-    options: dict[str, Any]
-    if args.train_file:
-        files = {"train": args.train_file, "validation": args.validation_file, "test": args.test_file}
-        given = {split: str(path) for split, path in files.items() if path}
-        kinds = {".csv": "csv", ".json": "json", ".jsonl": "json", ".parquet": "parquet"}
-        kind = kinds.get(Path(args.train_file).suffix)
-        for split, path in given.items():
-            if not Path(path).is_file():
-                raise UsageError(f"--{split}_file is {path}, which is not a file.")
-            if kinds.get(Path(path).suffix) != kind or kind is None:
-                raise UsageError(f"--{split}_file is {path}; expected files of one kind: {', '.join(kinds)}.")
-        source, options = str(kind), {"data_files": given}
-    else:
-        source = resolve_package_path(str(args.dataset_name))
-        options = {} if Path(source).is_dir() else {"revision": args.dataset_revision}
-    try:
-        if (Path(source) / "dataset_dict.json").is_file():
-            return datasets.DatasetDict.load_from_disk(source)
-        return datasets.load_dataset(source, args.dataset_config_name, **options)
-    except (OSError, ValueError, datasets.exceptions.DatasetGenerationError) as error:
-        given_as = (
-            f"--dataset_name is {args.dataset_name}" if args.dataset_name else f"--train_file is {args.train_file}"
-        )
-        cause = error.__cause__ or error
-        raise UsageError(f"{given_as}, which cannot be loaded: {type(cause).__name__}: {cause}") from error
-
-
-def _name_splits(raw: "DatasetDict") -> "dict[str, Dataset]":
-    named = {}
-    for split, names in SPLIT_NAMES.items():
-        found = [name for name in names if name in raw and len(raw[name])]
-        if found:
-            named[split] = raw[found[0]]
-    if "train" not in named:
-        raise UsageError(
-            f"the data set has the splits {', '.join(map(str, raw))}; expected one named train, with rows."
-        )
-    return named
+def _refuse_labels_without_rows(data: LabelledSplits, reason: str) -> None:
+    present = np.bincount(_column(data.splits["train"], "label"), minlength=len(data.labels))
+    missing = [data.labels[label] for label in np.flatnonzero(present == 0)]
+    if missing:
+        raise UsageError(f"{reason} the label {', '.join(missing)}; the model cannot learn it.")
 
 
 def _find_column(dataset: "Dataset", given: str | None, usual: Sequence[str], flag_name: str, what: str) -> str:
@@ -162,24 +123,33 @@ def _label_names(train: "Dataset", column: str) -> list[Any]:
     return sorted(values)
 
 
-def _checked(dataset: "Dataset", split: str, text_column: str, label_column: str, labels: list[Any]) -> "Dataset":
-    """Return the split with columns `text` and `label` (a class id), every row of it usable."""
+def _refuse_missing(dataset: "Dataset", split: str, text_column: str, label_column: str) -> None:
+    """Refuse rows without a text or a label, and columns that are not there or hold no texts."""
     import pyarrow.compute
-    from datasets import ClassLabel
 
-    for column in (text_column, label_column):
+    for column, flag_name in ((text_column, "text_column_name"), (label_column, "label_column_name")):
         if column not in dataset.column_names:
-            raise UsageError(f"the {split} split has no column {column!r}, as train has: {dataset.column_names}.")
+            there = ", ".join(dataset.column_names)
+            given_as = f"--{split}_file" if split != "train" else f"--{flag_name}"
+            raise UsageError(f"the {split} split has no column {column!r}, as train has, only {there}; see {given_as}.")
     if getattr(dataset.features[text_column], "dtype", None) not in ("string", "large_string"):
         raise UsageError(
             f"the text column {text_column!r} of the {split} split holds {dataset.features[text_column]}; "
             "expected strings. Name the right one with --text_column_name."
         )
-    dataset = dataset.select_columns([text_column, label_column])
-    table = dataset.with_format("arrow")[:]
+    table = dataset.select_columns([text_column, label_column]).with_format("arrow")[:]
     empty = pyarrow.compute.equal(pyarrow.compute.utf8_trim_whitespace(table[text_column]), "")
     _refuse(np.flatnonzero(pyarrow.compute.fill_null(empty, True)), split, f"no text in column {text_column!r}")
+    missing = pyarrow.compute.is_null(table[label_column], nan_is_null=True)
+    _refuse(np.flatnonzero(missing), split, f"no label in column {label_column!r}")
 
+
+def _checked(dataset: "Dataset", split: str, text_column: str, label_column: str, labels: list[Any]) -> "Dataset":
+    """Return the split with columns `text` and `label` (a class id), every label of it known."""
+    from datasets import ClassLabel
+
+    dataset = dataset.select_columns([text_column, label_column])
+    table = dataset.with_format("arrow")[:]
     values = table[label_column].to_pylist()
     feature = dataset.features[label_column]
     if isinstance(feature, ClassLabel):
@@ -219,29 +189,32 @@ def _column(dataset: "Dataset", name: str) -> "np.ndarray[Any, Any]":
     return np.asarray(dataset.with_format("numpy")[name][:])
 
 
-def stratified_sample(labels: "np.ndarray[Any, Any]", size: int, seed: int) -> "np.ndarray[Any, Any]":
-    """Draw rows so that each class keeps its share, and none is left out while there is room for it.
+def stratified_sample(
+    labels: "np.ndarray[Any, Any]", size: int, seed: int, *, rare_first: bool = True
+) -> "np.ndarray[Any, Any]":
+    """Draw rows so that each class keeps its share.
 
     Args:
         labels: Class ids, (rows,).
         size: How many rows to draw.
         seed: Decides which.
+        rare_first: Whether a class of few rows gets one while there is room, or leaves them to those not drawn.
 
     Returns:
         Row numbers in ascending order, (size,).
     """
     order = np.random.default_rng(seed).permutation(len(labels))
-    place = np.empty(len(labels))  # each row's place within its class, from 0 (first) to 1
+    place = np.empty(len(labels))  # each row's place within its class, from 0 to 1
     for label in np.unique(labels):
         members = order[labels[order] == label]
-        place[members] = np.arange(len(members)) / len(members)
+        place[members] = (np.arange(len(members)) + (not rare_first)) / len(members)
     return np.sort(order[np.argsort(place[order], kind="stable")[:size]])
 
 
 def _split_off(data: LabelledSplits, split: str, percentage: int, seed: int) -> None:
     train = data.splits["train"]
     size = max(len(data.labels), round(len(train) * percentage / 100))
-    chosen = stratified_sample(_column(train, "label"), size, seed)
+    chosen = stratified_sample(_column(train, "label"), size, seed, rare_first=False)
     rest = np.setdiff1d(np.arange(len(train)), chosen)
     if len(rest) < len(data.labels):
         raise UsageError(f"the train split has {len(train)} rows, too few to take a {split} split from it.")

@@ -16,7 +16,7 @@ def choose_precision(requested: str, device: "torch.device") -> str:
     """Choose the arithmetic of training, `fp32` or `bf16`, and log why.
 
     A CPU with bf16 instructions (avx512_bf16, AMX) multiplies it several times faster than fp32; one without them is
-    ten times slower, so a CPU is asked by a multiplication of a few milliseconds.
+    ten times slower, so a CPU is asked by multiplications of a few milliseconds.
 
     Args:
         requested: `fp32`, `bf16` or `auto`.
@@ -37,17 +37,14 @@ def _what_device_does_well(device: "torch.device") -> tuple[str, str]:
     if device.type != "cpu":
         return "fp32", f"bf16 was not tried on {device.type}"
 
-    def seconds(dtype: "torch.dtype") -> float:
-        left = torch.ones(512, 512, dtype=dtype)
-        torch.mm(left, left)  # the first call sets up
-        times = []
-        for _ in range(3):
+    matrices = {dtype: torch.ones(512, 512, dtype=dtype) for dtype in (torch.float32, torch.bfloat16)}
+    seconds = dict.fromkeys(matrices, float("inf"))
+    for _ in range(12):  # in turn, and the best of many: other processes get in between
+        for dtype, matrix in matrices.items():
             start = time.perf_counter()
-            torch.mm(left, left)
-            times.append(time.perf_counter() - start)
-        return min(times)
-
-    ratio = seconds(torch.float32) / seconds(torch.bfloat16)
+            torch.mm(matrix, matrix)
+            seconds[dtype] = min(seconds[dtype], time.perf_counter() - start)
+    ratio = seconds[torch.float32] / seconds[torch.bfloat16]
     return ("bf16" if ratio > 1.5 else "fp32"), f"this CPU multiplies bf16 at {ratio:.1f} times the speed of fp32"
 
 

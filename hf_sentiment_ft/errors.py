@@ -14,6 +14,13 @@ class PublishError(Exception):
     """The Hub did not take a run, or took it otherwise than it was sent; the message says how to go on."""
 
 
+def first_line(error: BaseException) -> str:
+    """The kind of an error and the first line of what it says; libraries go on with advice of their own."""
+    return (
+        f"{type(error).__name__}: {str(error).strip().splitlines()[0]}" if str(error).strip() else type(error).__name__
+    )
+
+
 @contextmanager
 def errors_exit() -> Iterator[None]:
     """Turn these errors into one message on standard error and an exit code, without a traceback.

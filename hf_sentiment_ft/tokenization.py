@@ -31,12 +31,12 @@ def tokenize_splits(
     Train is cut to `--max_seq_length`. Validation and test are cut only where the model can read no more, since
     `pipeline` does not cut either, and what is measured must be what a user will get.
     """
-    if args.max_seq_length < prompt.num_tokens + verbalizer.max_tokens + 1:
-        raise UsageError(
-            f"--max_seq_length is {args.max_seq_length}, but the prompt has {prompt.num_tokens} tokens and the longest "
-            f"label word {verbalizer.max_tokens}; nothing of the text would be left."
-        )
     readable = context_length(config)
+    if min(args.max_seq_length, readable) < prompt.num_tokens + verbalizer.max_tokens + 1:
+        raise UsageError(
+            f"--max_seq_length is {args.max_seq_length} and the model reads {readable} tokens, but the prompt has "
+            f"{prompt.num_tokens} and the longest label word {verbalizer.max_tokens}; no text would be left."
+        )
     tokenized = {}
     for split, dataset in data.splits.items():
         limit = min(args.max_seq_length, readable) if split == "train" else readable

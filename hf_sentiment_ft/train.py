@@ -33,15 +33,16 @@ def run(
     """Load, train, evaluate, save, write the card, and publish."""
     from transformers import set_seed
 
+    from .benchmark import save_benchmark_result
     from .checkpoint_push import CheckpointPush
     from .data import load_splits
     from .device import choose_precision, keep_freed_memory
     from .hub import default_model_name
     from .model_card import check_metadata, save_card
     from .modeling import find_base_model, load_config, load_model, load_tokenizer, prepare_for_generation
-    from .output import check_output_dir, find_checkpoint, log_to_console
+    from .output import check_output_dir, clear_output_dir, find_checkpoint, log_to_console
     from .plan import describe_plan
-    from .preflight import preflight, take_hub_options
+    from .preflight import on_first_process, preflight, take_hub_options
     from .prompt import build_prompt, put_prompt_into_tokenizer
     from .provenance import find_provenance
     from .publish import announce, publish_run
@@ -57,7 +58,7 @@ def run(
     check_output_dir(args, run_args.overwrite_output_dir)
     model_name = default_model_name(model_args.model_name_or_path, data_args.name)
     hub_options = take_hub_options(args, hub_args)
-    destination = preflight(hub_options, model_name) if hub_options else None
+    destination = on_first_process(args, lambda: preflight(hub_options, model_name)) if hub_options else None
     base = find_base_model(model_args)
     config = load_config(base)
     set_seed(args.seed)
@@ -65,13 +66,13 @@ def run(
     # Data, label words, and the tokenizer that puts the prompt around every text.
     with args.main_process_first(desc="loading the data set"):
         data = load_splits(data_args, args.seed)
-    provenance = find_provenance(model_args, base, data_args, data)
-    check_metadata(provenance, model_name, destination)
+    provenance = find_provenance(model_args, base, data_args)
+    on_first_process(args, lambda: check_metadata(provenance, model_name, destination))
     base_tokenizer = load_tokenizer(base)
     prompt = build_prompt(base_tokenizer, model_args.prompt_template)
     words = choose_label_words(data.labels, model_args.label_words)
     verbalizer = build_verbalizer(base_tokenizer, prompt, data.labels, words)
-    tokenizer = put_prompt_into_tokenizer(base_tokenizer, prompt)
+    tokenizer = put_prompt_into_tokenizer(base_tokenizer, prompt, model_args.truncation_side)
     with args.main_process_first(desc="tokenizing"):
         tokenized = tokenize_splits(data, tokenizer, prompt, verbalizer, config, model_args, data_args)
     precision = choose_precision(model_args.precision, args.device)
@@ -80,6 +81,7 @@ def run(
         return
 
     # Train, between the evaluation of the untouched model and that of the trained one.
+    clear_output_dir(args)
     model = load_model(base, model_args.dtype, tokenizer)
     prepare_for_generation(model, tokenizer, model_args.prompt_template, verbalizer)
     trainer = LabelWordTrainer(
@@ -102,6 +104,7 @@ def run(
     # Results, card, and publication: once, on the first process.
     if trainer.is_world_process_zero():
         results = save_results(trainer, data, zero_shot, predictions, trained.metrics)
+        save_benchmark_result(provenance, data, results, Path(str(args.output_dir)))
         save_card(trainer, model_name, provenance, results, data, tokenized, model_args)
         print(summary(results, args.output_dir))
         if destination:

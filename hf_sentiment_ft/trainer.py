@@ -14,7 +14,7 @@ from .verbalizer import Verbalizer
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
-    from transformers.trainer_utils import PredictionOutput
+    from transformers.trainer_utils import EvalLoopOutput, PredictionOutput
 
 IGNORED = -100
 
@@ -96,6 +96,17 @@ class LabelWordTrainer(Trainer):
         scores, tokens = prediction.predictions
         generated = np.array([self.verbalizer.label_of(row) for row in tokens.tolist()])
         return measure(scores, generated, np.asarray(prediction.label_ids)[:, 0], self.verbalizer.labels)
+
+    def evaluation_loop(self, *args: Any, metric_key_prefix: str = "eval", **kwargs: Any) -> "EvalLoopOutput":
+        """Trainer's loop, the loss averaged over label tokens; Trainer's own gives the last batch too much weight."""
+        output = super().evaluation_loop(*args, metric_key_prefix=metric_key_prefix, **kwargs)
+        if output.predictions is None:  # --prediction_loss_only
+            return output
+        scores, label_ids = output.predictions[0], np.asarray(output.label_ids)[:, 0]
+        num_tokens = np.array([len(ids) for ids in self.verbalizer.token_ids])
+        gold = np.take_along_axis(scores, label_ids[:, None], axis=1)
+        output.metrics[f"{metric_key_prefix}_loss"] = float(-gold.sum() / num_tokens[label_ids].sum())
+        return output
 
     def autocast_smart_context_manager(self, cache_enabled: bool | None = True) -> Any:
         """Training's arithmetic; see `precision` above."""

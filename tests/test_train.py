@@ -74,7 +74,16 @@ def test_tutorial_recipe_with_flags_that_win(tiny_gpt2: Path, tmp_path: Path):
     recipe = Path(__file__).parent.parent / "recipes" / "tutorial.yaml"
     flags = ["--model_name_or_path", tiny_gpt2, "--dataset_name", REVIEWS, "--label_words", "neg,pos"]
     finished = launch(
-        recipe, *flags, "--eval_steps", 10, "--save_steps", 10, "--max_test_samples", 33, config="multi_cpu", cwd=tmp_path
+        recipe,
+        *flags,
+        "--eval_steps",
+        10,
+        "--save_steps",
+        10,
+        "--max_test_samples",
+        33,
+        config="multi_cpu",
+        cwd=tmp_path,
     )
     assert finished.returncode == 0, finished.stderr
     output = tmp_path / "output"
@@ -107,21 +116,24 @@ def test_resume_goes_on_from_the_checkpoint(tiny_gpt2: Path, tmp_path: Path):
     [
         (["--model_name_or_path", "./nowhere"], "which is not a folder"),
         (["--dataset_name", "package:hf_sentiment_ft/nothing"], "the package has no 'nothing'"),
+        (["--model_name_or_path", "user/nowhere"], "no model could be loaded from user/nowhere"),
         (["--train_file", "no.csv"], "--train_file is no.csv, which is not a file"),
         (["--learnin_rate", "1"], "did you mean --learning_rate?"),
         (["--push_to_hub"], "hf auth login"),
         (["--resume_from_checkpoint", "true"], "holds no checkpoint"),
     ],
 )
-def test_a_users_mistake_gives_one_line(flags: list[str], message: str, tmp_path: Path, monkeypatch, capsys):
+def test_a_users_mistake_gives_one_line(
+    flags: list[str], message: str, tiny_gpt2: Path, tmp_path: Path, monkeypatch, capsys
+):
     """In this process, since each would cost seconds of imports."""
     from hf_sentiment_ft import train
 
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("sys.argv", ["train", *flags])
+    monkeypatch.setattr("sys.argv", ["train", "--model_name_or_path", str(tiny_gpt2), *flags])
     with pytest.raises(SystemExit) as exit_info:
         train.main()
     assert exit_info.value.code == 2
-    printed = capsys.readouterr().err.strip().splitlines()[-1]
-    assert printed.startswith("error: ")
-    assert message in printed
+    printed = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]
+    assert len(printed) == 1
+    assert message in printed[0]

@@ -6,10 +6,11 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .conftest import REVIEWS
+from .conftest import ROOT
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
+    from torch import Tensor
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 TEMPLATE = "{text}\nSentiment:{label_word}"
@@ -23,8 +24,8 @@ TEXTS = (
 
 
 def corpus() -> list[str]:
-    """Lines to train tokenizers on; the two words become one token each."""
-    return (REVIEWS / "train.csv").read_text(encoding="utf-8").splitlines() + [" negative positive Review: x"] * 50
+    """Lines to train tokenizers on, always the same; the two words become one token each."""
+    return (ROOT / "LICENSE").read_text(encoding="utf-8").splitlines() + [" negative positive Review: x"] * 50
 
 
 def byte_level() -> "Tokenizer":
@@ -121,9 +122,18 @@ def base_tokenizer(kind: str) -> "PreTrainedTokenizerFast":
 
 def tiny_model(architecture: str = "gpt2", vocab_size: int = 601, context: int = 64) -> "PreTrainedModel":
     """A causal language model without dropout, with weights large enough for its answers to differ by text."""
-    from transformers import BloomConfig, BloomForCausalLM, GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM
-    from transformers import set_seed
+    import torch
+    from transformers import (
+        BloomConfig,
+        BloomForCausalLM,
+        GPT2Config,
+        GPT2LMHeadModel,
+        LlamaConfig,
+        LlamaForCausalLM,
+        set_seed,
+    )
 
+    torch.set_num_threads(1)  # several get in each other's way on so little
     set_seed(0)
     tokens: dict[str, Any] = {"bos_token_id": 0, "eos_token_id": 0, "initializer_range": 0.3, "vocab_size": vocab_size}
     if architecture == "gpt2":
@@ -133,6 +143,20 @@ def tiny_model(architecture: str = "gpt2", vocab_size: int = 601, context: int =
         sizes = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}
         return LlamaForCausalLM(LlamaConfig(**sizes, **tokens, max_position_embeddings=context)).eval()
     return BloomForCausalLM(BloomConfig(hidden_size=16, n_layer=2, n_head=2, **tokens)).eval()
+
+
+def reference_scores(model: "PreTrainedModel", prompts: list[list[int]], token_ids: list[list[int]]) -> "Tensor":
+    """Log-probabilities of label words: each of each row in a pass of its own, with all logits, without padding."""
+    import torch
+
+    scores = torch.zeros(len(prompts), len(token_ids))
+    with torch.no_grad():
+        for row, prompt in enumerate(prompts):
+            for label, word in enumerate(token_ids):
+                logits = model(torch.tensor([prompt + word])).logits[0].double()
+                for depth, token in enumerate(word):
+                    scores[row, label] += logits[len(prompt) + depth - 1].log_softmax(-1)[token]
+    return scores
 
 
 def write_csv(path: Path, rows: Iterable[Iterable[object]], header: Iterable[str] = ("text", "label")) -> str:

@@ -1,0 +1,70 @@
+"""What a device does well."""
+
+import logging
+import platform
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from hf_sentiment_ft.device import choose_precision
+
+# Blocks of 64 MB, taken and freed in turn as training does; page faults tell whether they went back to the kernel.
+COUNT_PAGE_FAULTS = """
+import resource, sys
+from hf_sentiment_ft.device import keep_freed_memory
+
+if sys.argv[1] == "keep":
+    keep_freed_memory()
+
+def faults():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+
+block = bytearray(64 << 20)
+del block
+before = faults()
+for _ in range(5):
+    block = bytearray(64 << 20)
+    assert not any(block[:: 1 << 20])
+    block[:: 1 << 20] = b"x" * 64
+    assert block.count(b"x") == 64
+    del block
+print(faults() - before)
+"""
+
+
+@pytest.mark.parametrize("requested", ["fp32", "bf16"])
+@pytest.mark.parametrize("device", ["cpu", "mps", "cuda"])
+def test_request_is_honoured_on_any_device(requested: str, device: str, caplog: pytest.LogCaptureFixture):
+    with caplog.at_level(logging.INFO, "hf_sentiment_ft"):
+        assert choose_precision(requested, torch.device(device)) == requested
+    assert caplog.messages == [f"training in {requested}: as --precision says"]
+
+
+def test_auto_asks_the_cpu_and_says_what_it_found(caplog: pytest.LogCaptureFixture):
+    with caplog.at_level(logging.INFO, "hf_sentiment_ft"):
+        precision = choose_precision("auto", torch.device("cpu"))
+    assert precision in ("fp32", "bf16")
+    assert caplog.messages[0].startswith(f"training in {precision}: this CPU multiplies bf16 at ")
+
+
+def test_auto_is_fp32_where_bf16_was_not_tried():
+    assert choose_precision("auto", torch.device("mps")) == "fp32"
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_auto_on_a_gpu_is_bf16_where_it_has_the_instructions():
+    expected = "bf16" if torch.cuda.get_device_capability()[0] >= 8 else "fp32"
+    assert choose_precision("auto", torch.device("cuda")) == expected
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc has these settings")
+def test_freed_memory_is_kept_and_still_usable():
+    """Memory that is used again is clean, and costs no page faults."""
+    faults = {}
+    for way in ("keep", "as it is"):
+        finished = subprocess.run([sys.executable, "-c", COUNT_PAGE_FAULTS, way], capture_output=True, text=True)
+        assert finished.returncode == 0, finished.stderr
+        faults[way] = int(finished.stdout)
+    assert faults["keep"] < faults["as it is"] / 4

@@ -1,0 +1,94 @@
+"""Tables as users have them: of several files, with words and mistakes of their own."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hf_sentiment_ft.config import DataArguments
+from hf_sentiment_ft.data import LabelledSplits, load_splits
+from hf_sentiment_ft.errors import UsageError
+from hf_sentiment_ft.loading import name_splits
+
+from .tiny import write_csv
+
+ROWS = [(f"text {i}", ("bad", "good")[i % 2]) for i in range(40)]
+
+
+def load(**given: Any) -> LabelledSplits:
+    return load_splits(DataArguments(**given), 0)
+
+
+def refusal(**given: Any) -> str:
+    with pytest.raises(UsageError) as error:
+        load(**given)
+    return str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("train.csv", b"", "EmptyDataError: No columns to parse from file"),
+        ("train.csv", b"text,label\ncaf\xe9,a\nx,b\n", "UnicodeDecodeError: 'utf-8' codec can't decode"),
+        ("train.jsonl", b'{"text": "a", "label": 1\n', "ArrowInvalid: JSON parse error"),
+        ("train.parquet", b"not parquet", "ArrowInvalid: Parquet magic bytes not found"),
+    ],
+)
+def test_damaged_file_is_named_with_the_cause_in_one_line(name: str, content: bytes, message: str, tmp_path: Path):
+    (tmp_path / name).write_bytes(content)
+    told = refusal(train_file=str(tmp_path / name))
+    assert told.startswith(f"--train_file is {tmp_path / name}, which cannot be loaded: ")
+    assert message in told
+    assert "\n" not in told
+
+
+def test_split_without_rows_is_as_good_as_none():
+    from datasets import Dataset, DatasetDict
+
+    full, empty = Dataset.from_dict({"text": ["a"]}), Dataset.from_dict({"text": []})
+    named = name_splits(DatasetDict(train=full, validation=empty, dev=full, test=empty))
+    assert {split: len(rows) for split, rows in named.items()} == {"train": 1, "validation": 1}
+    with pytest.raises(UsageError, match="the splits train, test; expected one named train, with rows"):
+        name_splits(DatasetDict(train=empty, test=full))
+
+
+def test_quoted_text_and_line_breaks_of_a_csv_file(tmp_path: Path):
+    rows = [('a "great", film', "good"), ("two\nlines", "bad")] * 20
+    data = load(train_file=write_csv(tmp_path / "train.csv", rows))
+    assert set(data.splits["train"]["text"][:]) == {'a "great", film', "two\nlines"}
+
+
+@pytest.mark.xfail(strict=True, reason="the CSV options hold for --train_file, not for the files of a folder")
+def test_words_that_look_like_missing_values_in_a_folder_are_words(tmp_path: Path):
+    rows = [(word, label) for word in ("n/a", "None", "good") for label in ("None", "pos")] * 9
+    write_csv(tmp_path / "train.csv", rows)
+    assert load(dataset_name=str(tmp_path)).labels == ["None", "pos"]
+
+
+@pytest.mark.xfail(strict=True, reason="the first line of datasets' error, which is kept, does not say what is wrong")
+def test_files_of_a_folder_with_different_columns_are_told(tmp_path: Path):
+    write_csv(tmp_path / "train.csv", ROWS)
+    write_csv(tmp_path / "test.csv", [("a", "bad", 5)], header=("text", "label", "stars"))
+    assert "stars" in refusal(dataset_name=str(tmp_path))
+
+
+@pytest.mark.xfail(strict=True, reason="labels of different types are never equal: 1 is not '1'")
+def test_same_labels_as_numbers_and_as_strings(tmp_path: Path):
+    (tmp_path / "test.jsonl").write_text('{"text": "a", "label": "1"}\n{"text": "b", "label": "0"}\n')
+    train = write_csv(tmp_path / "train.csv", [(f"t{i}", i % 2) for i in range(40)])
+    data = load(train_file=train, test_file=str(tmp_path / "test.jsonl"))
+    assert data.splits["test"]["label"][:] == [1, 0]
+
+
+@pytest.mark.xfail(strict=True, reason="KeyError: 'Field \"text\" exists 2 times in schema'")
+def test_one_column_as_text_and_label_is_refused(tmp_path: Path):
+    table = write_csv(tmp_path / "train.csv", ROWS)
+    message = refusal(train_file=table, text_column_name="text", label_column_name="text")
+    assert "--label_column_name" in message
+
+
+@pytest.mark.xfail(strict=True, reason="PermissionError: a dataset can't overwrite itself")
+def test_data_set_cannot_be_kept_over_itself(tmp_path: Path):
+    folder = str(tmp_path / "kept")
+    load(train_file=write_csv(tmp_path / "train.csv", ROWS), save_dataset_dir=folder)
+    assert "--save_dataset_dir" in refusal(dataset_name=folder, save_dataset_dir=folder)

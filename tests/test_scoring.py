@@ -1,0 +1,149 @@
+"""Scores and generated tokens, against one row at a time without padding, and against `generate`."""
+
+import inspect
+from functools import cache
+from typing import TYPE_CHECKING
+
+import pytest
+import torch
+
+from hf_sentiment_ft.scoring import forward_arguments, left_pad, model_inputs, score_label_words
+from hf_sentiment_ft.verbalizer import Verbalizer
+
+from .tiny import reference_scores, tiny_model
+
+if TYPE_CHECKING:
+    from torch import Tensor
+    from transformers import PreTrainedModel
+
+ARCHITECTURES = ("gpt2", "llama", "bloom")
+VOCABULARY, PAD, EOS = 601, 600, 0
+WORDS = {
+    "one token": [[5], [6], [7]],
+    "two tokens": [[5, 6], [5, 7], [8, 6]],
+    "mixed": [[5, EOS], [5, 6, EOS], [5, 6, 7, 8], [9, EOS]],
+}
+
+model_of = cache(tiny_model)
+
+
+def verbalizer_of(token_ids: list[list[int]]) -> Verbalizer:
+    names = [f"word {number}" for number in range(len(token_ids))]
+    return Verbalizer(names, names, token_ids)
+
+
+@pytest.fixture(scope="module")
+def prompts() -> list[list[int]]:
+    """Prompts of different lengths."""
+    generator = torch.Generator().manual_seed(1)
+    return [torch.randint(1, 600, (length,), generator=generator).tolist() for length in (1, 3, 4, 9, 17, 2, 30, 5)]
+
+
+def score(model: "PreTrainedModel", prompts: list[list[int]], verbalizer: Verbalizer) -> tuple["Tensor", "Tensor"]:
+    mask = left_pad([[1] * len(row) for row in prompts], 0)
+    return score_label_words(model, left_pad(prompts, PAD), mask, verbalizer, forward_arguments(model))
+
+
+@torch.no_grad()
+def generate(model: "PreTrainedModel", prompt: list[int], num_tokens: int) -> list[int]:
+    """What the saved generation config makes of one prompt: greedy, at most the longest label word."""
+    made = model.generate(
+        torch.tensor([prompt]), attention_mask=torch.ones(1, len(prompt), dtype=torch.long),
+        max_new_tokens=num_tokens, do_sample=False, pad_token_id=PAD, eos_token_id=EOS,
+    )  # fmt: skip
+    return made[0, len(prompt) :].tolist()
+
+
+@pytest.mark.parametrize("words", WORDS)
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_scores_equal_one_row_at_a_time(architecture: str, words: str, prompts: list[list[int]]):
+    model = model_of(architecture)
+    scores, _ = score(model, prompts, verbalizer_of(WORDS[words]))
+    expected = reference_scores(model, prompts, WORDS[words])
+    torch.testing.assert_close(scores, expected, rtol=1e-4, atol=1e-4)
+    assert expected.argmax(1).unique().numel() > 1, "the model's answers differ, so that the comparison says something"
+
+
+def test_scores_are_the_same_in_any_batch(prompts: list[list[int]]):
+    model, verbalizer = model_of("gpt2"), verbalizer_of(WORDS["mixed"])
+    together, generated = score(model, prompts, verbalizer)
+    for row, prompt in enumerate(prompts):
+        alone, generated_alone = score(model, [prompt], verbalizer)
+        torch.testing.assert_close(alone[0], together[row], rtol=1e-4, atol=1e-4)
+        assert generated_alone[0].tolist() == generated[row].tolist()
+
+
+def test_scores_of_one_token_are_log_probabilities(prompts: list[list[int]]):
+    everything = verbalizer_of([[token] for token in range(VOCABULARY)])
+    scores, _ = score(model_of("llama"), prompts, everything)
+    torch.testing.assert_close(scores.exp().sum(1), torch.ones(len(prompts)))
+
+
+def words_that_the_model_says(
+    model: "PreTrainedModel", prompts: list[list[int]], lengths: list[int]
+) -> list[list[int]]:
+    """Label words out of the model's own mouth, and some with the same beginning that it does not say."""
+    words = []
+    for prompt, length in zip(prompts, lengths, strict=False):
+        said = generate(model, prompt, length)
+        for word in (said, [*said[:-1], (said[-1] + 1) % PAD]):
+            if word not in words:
+                words.append(word)
+    return words
+
+
+@pytest.mark.parametrize("lengths", [[1, 1, 1], [2, 2, 2], [3, 3], [1, 2, 3, 4]])
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_generated_tokens_are_those_of_generate(architecture: str, lengths: list[int], prompts: list[list[int]]):
+    """As far as they begin some label word, and one token on."""
+    model = model_of(architecture)
+    verbalizer = verbalizer_of(words_that_the_model_says(model, prompts, lengths))
+    generated = score(model, prompts, verbalizer)[1].tolist()
+    for prompt, row in zip(prompts, generated, strict=True):
+        made = generate(model, prompt, verbalizer.max_tokens)
+        known = [token for token in row if token >= 0]
+        assert row == known + [-1] * (verbalizer.max_tokens - len(known))
+        assert known == made[: len(known)]
+        begun = [len(known) == 1 or known[:-1] == word[: len(known) - 1] for word in verbalizer.token_ids]
+        assert any(begun)
+        goes_on = any(known == word[: len(known)] and len(word) > len(known) for word in verbalizer.token_ids)
+        assert not goes_on, "followed up as long as a label word may come of it"
+    assert len({verbalizer.label_of(row) for row in generated}) > 1
+
+
+def test_a_word_counts_as_generated_only_when_it_is_whole(prompts: list[list[int]]):
+    model = model_of("gpt2")
+    said = generate(model, prompts[0], 3)
+    for word, right in ((said, True), (said[:1] + [(said[1] + 1) % PAD] + said[2:], False)):
+        verbalizer = verbalizer_of([word, [599, 598, 597]])
+        row = score(model, prompts[:1], verbalizer)[1][0].tolist()
+        assert (verbalizer.label_of(row) == 0) is right
+
+
+def test_model_is_asked_for_no_more_logits_than_needed(prompts: list[list[int]]):
+    model, seen = model_of("llama"), []
+    hook = model.lm_head.register_forward_hook(lambda module, inputs, output: seen.append(output.shape[1]))
+    score(model, prompts, verbalizer_of(WORDS["one token"]))
+    score(model, prompts, verbalizer_of(WORDS["two tokens"]))
+    hook.remove()
+    assert seen == [1, 2, 2]
+
+
+def test_no_gradients_are_kept(prompts: list[list[int]]):
+    scores, _ = score(model_of("gpt2"), prompts, verbalizer_of(WORDS["one token"]))
+    assert not scores.requires_grad
+
+
+def test_left_pad_ends_rows_together():
+    assert left_pad([[1], [2, 3, 4], [5, 6]], 9).tolist() == [[9, 9, 1], [2, 3, 4], [9, 5, 6]]
+
+
+def test_model_gets_only_the_arguments_that_it_takes():
+    ids, mask = torch.tensor([[9, 1, 2]]), torch.tensor([[0, 1, 1]])
+    assert set(model_inputs(ids, mask, 1, {"input_ids"})) == {"input_ids", "attention_mask"}
+    full = model_inputs(ids, mask, 2, {"position_ids", "logits_to_keep"})
+    assert full["position_ids"].tolist() == [[0, 0, 1]], "counted from the first real token"
+    assert full["logits_to_keep"] == 2
+    assert "position_ids" not in forward_arguments(model_of("bloom"))
+    assert "logits_to_keep" in forward_arguments(model_of("gpt2"))
+    assert forward_arguments(model_of("llama")) == set(inspect.signature(model_of("llama").forward).parameters)

@@ -1,0 +1,201 @@
+"""The Trainer: its loss, its gradients, its evaluation, and in which precision each is computed."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+import torch
+from torch.nn.functional import cross_entropy
+
+from hf_sentiment_ft.verbalizer import Verbalizer
+
+from .tiny import base_tokenizer, reference_scores, tiny_model
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+    from transformers import PreTrainedModel
+
+EOS = 0
+ONE_TOKEN = Verbalizer(["neg", "pos"], [" a", " b"], [[5], [6]])
+MIXED = Verbalizer(["neg", "neu", "pos"], [" a", " ab", " c d e"], [[5, EOS], [5, 6, EOS], [7, 8, 9, 10]])
+VERBALIZERS = [pytest.param(ONE_TOKEN, id="one token"), pytest.param(MIXED, id="mixed")]
+
+
+def rows_of(verbalizer: Verbalizer, num_rows: int, training: bool) -> "Dataset":
+    """Random prompts of different lengths, as `tokenize` makes them."""
+    from datasets import Dataset
+
+    generator = np.random.default_rng(3)
+    rows = []
+    for number in range(num_rows):
+        prompt = generator.integers(1, 600, generator.integers(2, 30)).tolist()
+        label = number % len(verbalizer.labels)
+        word = verbalizer.token_ids[label]
+        ids = prompt + word[:-1] if training else prompt
+        rows.append({"input_ids": ids, "labels": word if training else [label, number], "length": len(ids)})
+    return Dataset.from_list(rows)
+
+
+@pytest.fixture
+def make_trainer(tmp_path: Path):
+    def make(verbalizer: Verbalizer = MIXED, precision: str = "fp32", num_rows: int = 12, **given: Any):
+        from transformers import TrainingArguments
+
+        from hf_sentiment_ft.trainer import LabelWordTrainer
+
+        defaults = {"optim": "sgd", "learning_rate": 0.1, "lr_scheduler_type": "constant", "max_steps": 1}
+        defaults |= {"report_to": "none", "save_strategy": "no", "max_grad_norm": 0, "disable_tqdm": True}
+        return LabelWordTrainer(
+            verbalizer=verbalizer,
+            precision=precision,
+            model=tiny_model(),
+            args=TrainingArguments(output_dir=str(tmp_path / "out"), **defaults | given),
+            train_dataset=rows_of(verbalizer, num_rows, training=True),
+            eval_dataset=rows_of(verbalizer, num_rows, training=False),
+            processing_class=base_tokenizer("gpt2"),
+        )
+
+    return make
+
+
+def reference_loss(model: "PreTrainedModel", rows: "Dataset", smoothing: float = 0.0) -> torch.Tensor:
+    """Mean over all label tokens, from the full logits of one row at a time, without padding."""
+    losses = []
+    for row in rows:
+        logits = model(torch.tensor([row["input_ids"]])).logits[0]
+        for position, token in enumerate(reversed(row["labels"]), start=1):
+            target = torch.tensor(token)
+            losses.append(cross_entropy(logits[-position], target, label_smoothing=smoothing))
+    return torch.stack(losses).mean()
+
+
+def reference_step(rows: "Dataset", learning_rate: float = 0.1) -> dict[str, torch.Tensor]:
+    """Weights after one plain gradient step."""
+    model = tiny_model()
+    reference_loss(model, rows).backward()
+    return {name: (value - learning_rate * value.grad).detach() for name, value in model.named_parameters()}
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.2])
+@pytest.mark.parametrize("verbalizer", VERBALIZERS)
+def test_loss_is_that_of_the_label_words_tokens(verbalizer: Verbalizer, smoothing: float, make_trainer):
+    trainer = make_trainer(verbalizer, label_smoothing_factor=smoothing, per_device_train_batch_size=12)
+    expected = reference_loss(tiny_model(), trainer.train_dataset, smoothing)
+    batch = trainer.data_collator(list(trainer.train_dataset))
+    torch.testing.assert_close(trainer.compute_loss(trainer.model, batch), expected, rtol=1e-5, atol=1e-5)
+    assert trainer.train().training_loss == pytest.approx(expected.item(), rel=1e-5)
+
+
+@pytest.mark.parametrize("verbalizer", VERBALIZERS)
+@pytest.mark.parametrize(("batch", "accumulation"), [(12, 1), (4, 3), (1, 12)])
+def test_accumulated_steps_are_one_big_batch(verbalizer: Verbalizer, batch: int, accumulation: int, make_trainer):
+    """Weights and loss of one step, with words of different lengths in the parts of the batch."""
+    trainer = make_trainer(verbalizer, per_device_train_batch_size=batch, gradient_accumulation_steps=accumulation)
+    trained = trainer.train()
+    assert trained.training_loss == pytest.approx(reference_loss(tiny_model(), trainer.train_dataset).item(), rel=1e-5)
+    expected = reference_step(trainer.train_dataset)
+    for name, value in trainer.model.named_parameters():
+        torch.testing.assert_close(value.detach(), expected[name], rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.filterwarnings("ignore:`gradient_checkpointing` is deprecated")
+def test_gradient_checkpointing_changes_nothing(make_trainer):
+    trainer = make_trainer(per_device_train_batch_size=12, gradient_checkpointing=True)
+    trainer.train()
+    expected = reference_step(trainer.train_dataset)
+    for name, value in trainer.model.named_parameters():
+        torch.testing.assert_close(value.detach(), expected[name], rtol=1e-4, atol=1e-5)
+
+
+def test_training_learns_the_label_words(make_trainer):
+    trainer = make_trainer(max_steps=60, optim="adamw_torch", learning_rate=1e-2, per_device_train_batch_size=12)
+    before = trainer.evaluate()
+    trainer.train()
+    after = trainer.evaluate()
+    assert before["eval_accuracy"] < 0.9
+    assert after["eval_accuracy"] == 1.0
+    assert after["eval_generation_accuracy"] == 1.0
+    assert after["eval_loss"] < before["eval_loss"] / 4
+
+
+def test_collator_pads_on_the_left(make_trainer):
+    collator = make_trainer().data_collator
+    batch = collator([{"input_ids": [3, 4, 5], "labels": [7, 8]}, {"input_ids": [6], "labels": [9]}])
+    assert batch["input_ids"].tolist() == [[3, 4, 5], [600, 600, 6]]
+    assert batch["attention_mask"].tolist() == [[1, 1, 1], [0, 0, 1]]
+    assert batch["position_ids"].tolist() == [[0, 1, 2], [0, 0, 0]]
+    assert batch["labels"].tolist() == [[7, 8], [-100, 9]]
+    assert batch["logits_to_keep"] == 2
+
+
+@pytest.mark.parametrize(("strategy", "permutes"), [("random", False), ("group_by_length", True)])
+@pytest.mark.parametrize("verbalizer", VERBALIZERS)
+def test_row_numbers_lead_back_to_the_order_of_the_rows(
+    verbalizer: Verbalizer, strategy: str, permutes: bool, make_trainer
+):
+    """Evaluation may go by length; every row comes out once, beside its own number."""
+    trainer = make_trainer(verbalizer, num_rows=23, per_device_eval_batch_size=4, train_sampling_strategy=strategy)
+    prediction = trainer.predict(trainer.eval_dataset)
+    (scores, generated), ids = prediction.predictions, prediction.label_ids
+    assert sorted(ids[:, 1]) == list(range(23))
+    order = np.argsort(ids[:, 1])
+    assert (order != np.arange(23)).any() == permutes
+    assert ids[order, 0].tolist() == [row["labels"][0] for row in trainer.eval_dataset]
+    expected = reference_scores(trainer.model, trainer.eval_dataset["input_ids"][:], verbalizer.token_ids)
+    np.testing.assert_allclose(scores[order], expected, rtol=1e-4, atol=1e-4)
+    assert scores.shape == (23, len(verbalizer.labels))
+    assert generated.shape == (23, verbalizer.max_tokens)
+    first = [trainer.model(torch.tensor([row["input_ids"]])).logits[0, -1].argmax() for row in trainer.eval_dataset]
+    assert generated[order, 0].tolist() == first
+
+
+@pytest.mark.parametrize("verbalizer", VERBALIZERS)
+def test_evaluation_loss_is_that_of_training(verbalizer: Verbalizer, make_trainer):
+    trainer = make_trainer(verbalizer, per_device_eval_batch_size=12)
+    expected = reference_loss(tiny_model(), trainer.train_dataset).item()
+    assert trainer.evaluate()["eval_loss"] == pytest.approx(expected, rel=1e-5)
+
+
+def test_evaluation_loss_does_not_depend_on_the_batch_size(make_trainer):
+    losses = {make_trainer(per_device_eval_batch_size=size).evaluate()["eval_loss"] for size in (1, 5, 12)}
+    assert max(losses) == pytest.approx(min(losses), rel=1e-5)
+
+
+def test_evaluation_reports_numbers_only(make_trainer):
+    trainer = make_trainer()
+    metrics = trainer.evaluate()
+    assert metrics.keys() >= {
+        "eval_loss",
+        "eval_accuracy",
+        "eval_f1_macro",
+        "eval_generation_accuracy",
+        "eval_log_loss",
+    }
+    assert all(isinstance(value, int | float) for value in metrics.values())
+    report = trainer.report(trainer.predict(trainer.eval_dataset))
+    assert set(report["per_class"]) == set(MIXED.labels)
+    assert report["accuracy"] == metrics["eval_accuracy"]
+    assert np.sum(report["confusion_matrix"]) == 12
+
+
+def dtypes_seen(trainer: Any) -> dict[bool, set[torch.dtype]]:
+    """Train and predict; in which data types logits were computed while training (True) and not (False)."""
+    seen: dict[bool, set[torch.dtype]] = {True: set(), False: set()}
+    trainer.model.lm_head.register_forward_hook(lambda module, inputs, output: seen[module.training].add(output.dtype))
+    trainer.train()
+    trainer.predict(trainer.eval_dataset)
+    return seen
+
+
+@pytest.mark.parametrize(("precision", "dtype"), [("fp32", torch.float32), ("bf16", torch.bfloat16)])
+def test_precision_is_that_of_training_alone(precision: str, dtype: torch.dtype, make_trainer):
+    """Also where training goes on after an evaluation."""
+    trainer = make_trainer(precision=precision, max_steps=2, eval_strategy="steps", eval_steps=1)
+    assert dtypes_seen(trainer) == {True: {dtype}, False: {torch.float32}}
+    assert {weight.dtype for weight in trainer.model.parameters()} == {torch.float32}
+
+
+@pytest.mark.xfail(strict=True, reason="Trainer's --bf16 wraps the model's forward, whatever --precision says")
+def test_trainers_own_bf16_flag_does_not_reach_evaluation(make_trainer):
+    assert dtypes_seen(make_trainer(precision="bf16", bf16=True, use_cpu=True))[False] == {torch.float32}

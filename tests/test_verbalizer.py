@@ -1,0 +1,170 @@
+"""Label words: which they are, and the tokens that the model says for them."""
+
+import json
+
+import pytest
+
+from hf_sentiment_ft.errors import UsageError
+from hf_sentiment_ft.prompt import build_prompt
+from hf_sentiment_ft.verbalizer import Verbalizer, build_verbalizer, choose_label_words
+
+from .tiny import KINDS, TEMPLATE, base_tokenizer
+
+LABELS = ["neg", "pos"]
+
+
+def build(words: list[str], kind: str = "gpt2", template: str = TEMPLATE) -> Verbalizer:
+    labels = [f"label {i}" for i in range(len(words))]
+    tokenizer = base_tokenizer(kind)
+    return build_verbalizer(tokenizer, build_prompt(tokenizer, template), labels, words)
+
+
+def made_of(*token_ids: list[int]) -> Verbalizer:
+    names = [str(number) for number in range(len(token_ids))]
+    return Verbalizer(names, names, list(token_ids))
+
+
+def refusal(words: list[str], **given: str) -> str:
+    with pytest.raises(UsageError) as error:
+        build(words, **given)
+    return str(error.value)
+
+
+def test_default_words_are_readable():
+    labels = ["neg", "POS", "neu", "Very_Negative", "5 stars", "0"]
+    assert choose_label_words(labels, None) == [
+        " negative", " positive", " neutral", " Very Negative", " 5 stars", " 0",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ('{"pos": " great", "neg": " awful"}', [" awful", " great"]),
+        ('[" bad, really", "good"]', [" bad, really", "good"]),
+        ("bad,good", ["bad", "good"]),
+        (" bad, good", [" bad", " good"]),
+        ('  {"neg": "très mauvais", "pos": "[ok]"}', ["très mauvais", "[ok]"]),
+    ],
+)
+def test_words_are_used_exactly_as_given(given: str, words: list[str]):
+    assert choose_label_words(LABELS, given) == words
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (
+            "bad,good,so so",
+            "--label_words has 3 words: ['bad', 'good', 'so so']; expected one for each of the 2 labels",
+        ),
+        ("bad", "--label_words has 1 words"),
+        ('["bad"]', "--label_words has 1 words"),
+        ("[]", "--label_words has 0 words"),
+        ('{"neg": "bad"}', "--label_words has words for neg; expected one for each of the 2 labels: neg, pos."),
+        ('{"neg": "bad", "pos": "good", "x": "y"}', "--label_words has words for neg, pos, x; expected"),
+        ('{"neg": "bad"', "which is not valid JSON"),
+        ("bad, ", "--label_words has ' ' for label 'pos'; expected a word"),
+        ("[1, 2]", "--label_words has 1 for label 'neg'; expected a word"),
+        ('{"neg": null, "pos": "good"}', "--label_words has None for label 'neg'; expected a word"),
+    ],
+)
+def test_words_that_do_not_match_the_labels(given: str, message: str):
+    with pytest.raises(UsageError) as error:
+        choose_label_words(LABELS, given)
+    assert message in str(error.value)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("template", [TEMPLATE, "Q: {text} A:{label_word}"])
+def test_tokens_are_those_that_follow_the_ending(kind: str, template: str):
+    """Word and ending in one string have the same tokens, one after the other."""
+    words = [" negative", " positive"] if kind != "no_eos" else [" aa", " bb"]
+    verbalizer, tokenizer = build(words, kind, template), base_tokenizer(kind)
+    prompt = build_prompt(tokenizer, template)
+    for word, ids in zip(words, verbalizer.token_ids, strict=True):
+        own = ids[:-1] if ids[-1] == tokenizer.eos_token_id else ids
+        assert prompt.ending_ids + own == tokenizer(prompt.ending + word, add_special_tokens=False).input_ids
+        assert tokenizer.decode(own).strip() == word.strip()
+
+
+def test_words_of_one_token():
+    tokenizer = base_tokenizer("gpt2")
+    verbalizer = build([" negative", " positive"])
+    assert verbalizer.token_ids == [[tokenizer.vocab["Ġnegative"]], [tokenizer.vocab["Ġpositive"]]]
+    assert (verbalizer.max_tokens, verbalizer.paths) == (1, [[]])
+
+
+def test_words_of_several_tokens_of_one_length_need_no_end():
+    verbalizer = build(["?!?", "!?!"])
+    assert [len(ids) for ids in verbalizer.token_ids] == [3, 3], "sign by sign"
+    assert base_tokenizer("gpt2").eos_token_id not in sum(verbalizer.token_ids, [])
+
+
+def test_shorter_words_end_in_the_end_of_text_token():
+    eos = base_tokenizer("gpt2").eos_token_id
+    one, two, three = build([" negative", " negative!", " negative!?"]).token_ids
+    assert one[1:] == [eos], "the model must say that the word is over, or it would go on to the longer one"
+    assert two[-1] == eos
+    assert three[:2] == two[:2]
+    assert eos not in three
+    assert three[:1] == one[:1]
+
+
+def test_words_of_mixed_length_need_an_end_of_text_token():
+    message = refusal([" negative", " negative!"], kind="no_eos")
+    assert "no end-of-text token" in message
+    assert "' negative'" in message
+    assert "choose words of equal length" in message
+
+
+def test_words_of_the_same_tokens_are_refused_by_name():
+    message = refusal([" good", " bad", " good"])
+    assert "labels 'label 0' and 'label 2' have label words of the same tokens: ' good' and ' good'" in message
+    assert "--label_words" in message
+    assert "same tokens" in refusal(["é", "ü"], kind="unigram"), "both are unknown to it"
+
+
+@pytest.mark.parametrize("template", ["{text}\nSentiment: {label_word}", "{text} neg{label_word}"])
+def test_word_that_merges_with_the_ending_is_refused(template: str):
+    word = "positive" if template.endswith(" {label_word}") else "ative"
+    message = refusal([word, "zz"], template=template)
+    assert f"the label word {word!r} merges with the end of the prompt" in message
+    assert "put the space at the beginning of the label word, not at the end of --prompt_template" in message
+
+
+MIXED = [
+    made_of([5], [6], [7]),
+    made_of([5, 6], [7, 8]),
+    made_of([5, 6], [5, 7]),
+    made_of([5, 0], [5, 6, 0], [5, 6, 7], [8, 9, 1]),
+    made_of([1, 2, 3, 0], [1, 2, 3, 4, 5], [2, 0], [2, 3, 0]),
+]
+
+
+@pytest.mark.parametrize("verbalizer", MIXED)
+def test_paths_reach_every_label_token_and_none_is_redundant(verbalizer: Verbalizer):
+    needed = {tuple(ids[:depth]) for ids in verbalizer.token_ids for depth in range(len(ids))}
+
+    def reached(paths: list[list[int]]) -> set[tuple[int, ...]]:
+        return {tuple(path[:depth]) for path in paths for depth in range(len(path) + 1)}
+
+    assert reached(verbalizer.paths) == needed
+    for left_out in range(len(verbalizer.paths)):
+        assert reached(verbalizer.paths[:left_out] + verbalizer.paths[left_out + 1 :]) != needed
+
+
+@pytest.mark.parametrize("verbalizer", MIXED)
+def test_label_of_knows_each_word_and_no_other(verbalizer: Verbalizer):
+    width = verbalizer.max_tokens
+    for label, ids in enumerate(verbalizer.token_ids):
+        assert verbalizer.label_of(ids + [-1] * (width - len(ids))) == label
+        assert verbalizer.label_of(ids[:-1] + [-1] * (width - len(ids) + 1)) == -1
+        assert verbalizer.label_of([99] + [-1] * (width - 1)) == -1
+        assert verbalizer.max_tokens >= len(ids)
+
+
+def test_config_of_a_saved_model_makes_the_same_verbalizer():
+    """What `load_label_word_model` reads back went through JSON."""
+    verbalizer = build([" negative", " negative!"])
+    assert Verbalizer(**json.loads(json.dumps(vars(verbalizer)))) == verbalizer
