@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -47,12 +48,19 @@ def load_splits(args: DataArguments, seed: int) -> LabelledSplits:
     Raises:
         UsageError: If the data cannot be loaded or does not hold texts with labels; it names the rows.
     """
+    source, copy = args.dataset_name, args.save_dataset_dir
+    if source and copy and Path(source).resolve() == Path(copy).resolve():
+        raise UsageError(f"--save_dataset_dir is {copy}, the folder that the data set is read from; name another.")
     raw = load_raw(args)
     if args.save_dataset_dir:
         raw.save_to_disk(args.save_dataset_dir)
     named = name_splits(raw)
     text_column = _find_column(named["train"], args.text_column_name, TEXT_COLUMNS, "text_column_name", "text")
     label_column = _find_column(named["train"], args.label_column_name, LABEL_COLUMNS, "label_column_name", "label")
+    if text_column == label_column:
+        raise UsageError(
+            f"text and label are both the column {text_column!r}; name the other with --label_column_name."
+        )
     for split, dataset in named.items():
         _refuse_missing(dataset, split, text_column, label_column)
     labels = _label_names(named["train"], label_column)
@@ -154,8 +162,8 @@ def _checked(dataset: "Dataset", split: str, text_column: str, label_column: str
     feature = dataset.features[label_column]
     if isinstance(feature, ClassLabel):
         values = [feature.names[value] if value is not None and value >= 0 else None for value in values]
-    ids = {label: index for index, label in enumerate(labels)}
-    label_ids = np.array([-2 if value is None else ids.get(value, -1) for value in values])
+    ids = {str(label): index for index, label in enumerate(labels)}  # 1 in one file may be "1" in another
+    label_ids = np.array([-2 if value is None else ids.get(str(value), -1) for value in values])
     _refuse(np.flatnonzero(label_ids == -2), split, f"no label in column {label_column!r}")
     unknown = np.flatnonzero(label_ids == -1)
     examples = ", ".join(sorted({repr(values[row]) for row in unknown[:10]}))
@@ -168,7 +176,7 @@ def _checked(dataset: "Dataset", split: str, text_column: str, label_column: str
     features = dataset.features.copy()
     features["label"] = ClassLabel(names=names)
     return dataset.map(
-        lambda rows: {"label": [ids[value] for value in _names(rows["label"], feature)]},
+        lambda rows: {"label": [ids[str(value)] for value in _names(rows["label"], feature)]},
         batched=True,
         features=features,
         desc="Reading labels",

@@ -63,6 +63,8 @@ def load_tokenizer(base: BaseModel) -> "PreTrainedTokenizerBase":
         tokenizer = AutoTokenizer.from_pretrained(base.path, **base.options)
     except (OSError, ValueError, ImportError) as error:
         raise UsageError(f"no tokenizer could be loaded from {base.path}: {first_line(error)}") from error
+    if not tokenizer("a", add_special_tokens=False).input_ids:  # what transformers makes of a folder without its files
+        raise UsageError(f"no tokenizer could be loaded from {base.path}: it has no vocabulary.")
     if tokenizer.pad_token_id is None:
         tokenizer.add_special_tokens({"pad_token": PAD_TOKEN})
     return tokenizer
@@ -76,6 +78,7 @@ def load_model(base: BaseModel, dtype: str, tokenizer: "PreTrainedTokenizerBase"
     Raises:
         UsageError: If there is no causal language model to load.
     """
+    from safetensors import SafetensorError
     from transformers import AutoModelForCausalLM
 
     options = dict(base.options)
@@ -85,7 +88,7 @@ def load_model(base: BaseModel, dtype: str, tokenizer: "PreTrainedTokenizerBase"
         options["quantization_config"] = GgufConfig(dequantize=True)
     try:
         model = AutoModelForCausalLM.from_pretrained(base.path, dtype=dtype, **options)
-    except (OSError, ValueError, ImportError) as error:
+    except (OSError, ValueError, ImportError, SafetensorError) as error:
         raise UsageError(f"no causal language model could be loaded from {base.path}: {first_line(error)}") from error
     if len(tokenizer) > model.get_input_embeddings().num_embeddings:
         model.resize_token_embeddings(len(tokenizer))
@@ -98,14 +101,16 @@ def load_config(base: BaseModel) -> "PretrainedConfig":
     Raises:
         UsageError: If it is not, or cannot be loaded.
     """
-    from transformers import AutoConfig, AutoModelForCausalLM
+    from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForMaskedLM
 
     try:
         config = AutoConfig.from_pretrained(base.path, **base.options)
     except (OSError, ValueError) as error:
         raise UsageError(f"no model could be loaded from {base.path}: {first_line(error)}") from error
     remote = "AutoModelForCausalLM" in getattr(config, "auto_map", {})
-    if type(config) not in AutoModelForCausalLM._model_mapping and not remote:
+    # Encoders have a causal head in transformers too, but read the whole text unless they are made decoders.
+    encoder = type(config) in AutoModelForMaskedLM._model_mapping and not getattr(config, "is_decoder", False)
+    if encoder or (type(config) not in AutoModelForCausalLM._model_mapping and not remote):
         raise UsageError(
             f"{base.path} is a {config.model_type} model, which is not a causal language model; "
             "choose one that generates text, such as gpt2."

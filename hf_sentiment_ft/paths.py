@@ -40,17 +40,19 @@ def resolve_package_path(name: str) -> str:
     return str(path)
 
 
+def resource_paths() -> dict[str, Path]:
+    """Launch configurations and recipes by their names."""
+    folders = [resources() / name for name in ("accelerate_configs", "recipes")]
+    return {path.stem: path for folder in folders for path in sorted(folder.glob("*.yaml"))}
+
+
 def resource_path(name: str) -> Path:
     """The path of a launch configuration or recipe by its name, such as `multi_gpu` or `tutorial`.
 
     Raises:
         UsageError: If there is none of that name.
     """
-    found = {
-        path.stem: path
-        for folder in ("accelerate_configs", "recipes")
-        for path in (resources() / folder).glob("*.yaml")
-    }
+    found = resource_paths()
     if name not in found:
         raise UsageError(f"no configuration or recipe is named {name!r}; there are: {', '.join(sorted(found))}.")
     return found[name]
@@ -58,16 +60,14 @@ def resource_path(name: str) -> Path:
 
 def main() -> None:
     """Print the path of the configuration or recipe named on the command line."""
+    usage = f"usage: python -m hf_sentiment_ft.paths NAME\nPrints the path of one of: {', '.join(resource_paths())}"
     with errors_exit():
-        if len(sys.argv) != 2 or sys.argv[1] in ("-h", "--help"):
-            names = sorted(
-                path.stem
-                for folder in ("accelerate_configs", "recipes")
-                for path in (resources() / folder).glob("*.yaml")
-            )
-            print(f"usage: python -m hf_sentiment_ft.paths NAME\nPrints the path of one of: {', '.join(names)}")
-            sys.exit(0 if len(sys.argv) == 2 else 2)
-        print(resource_path(sys.argv[1]))
+        if set(sys.argv[1:]) & {"-h", "--help"}:
+            print(usage)
+        elif len(sys.argv) != 2:  # not on standard output, which $(...) would take for the path
+            raise UsageError(usage)
+        else:
+            print(resource_path(sys.argv[1]))
 
 
 if __name__ == "__main__":
