@@ -2,14 +2,12 @@
 
 import json
 import os
-import re
-import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-from huggingface_hub import CommitOperationAdd, HfApi, ModelCard, constants, hf_hub_download
+from huggingface_hub import HfApi, ModelCard
 
 from hf_sentiment_ft.errors import PublishError
 from hf_sentiment_ft.hub import Destination
@@ -79,7 +77,9 @@ def test_a_second_push_of_the_same_run_sends_nothing(hub: HubServer, api: HfApi,
 
 
 @pytest.mark.usefixtures("quick_look")
-def test_a_second_run_updates_results_and_keeps_a_persons_words(hub: HubServer, api: HfApi, finished: Path, monkeypatch):
+def test_a_second_run_updates_results_and_keeps_a_persons_words(
+    hub: HubServer, api: HfApi, finished: Path, monkeypatch
+):
     (finished / "model-00001-of-00002.safetensors").write_bytes(b"of this run only")
     assert run_publish(monkeypatch, "output", "--hub_model_id", REPO) == 0
     words = "## Who uses it\n\nMy aunt.\n"
@@ -173,7 +173,9 @@ def test_a_repository_that_is_gone(hub: HubServer, api: HfApi, finished: Path, m
 
 @pytest.mark.usefixtures("quick_look")
 @pytest.mark.parametrize("times", [1, None])
-def test_a_refused_card_does_not_cost_the_weights(hub: HubServer, api: HfApi, finished: Path, monkeypatch, capsys, times):
+def test_a_refused_card_does_not_cost_the_weights(
+    hub: HubServer, api: HfApi, finished: Path, monkeypatch, capsys, times
+):
     refusal = {"status": 400, "body": b'{"errors": [{"message": "no such licence"}]}'}
     hub.inject(Fault("POST", "/api/validate-yaml", times=times, **refusal))
     assert run_publish(monkeypatch, "output", "--hub_model_id", REPO) == 1
@@ -185,7 +187,7 @@ def test_a_refused_card_does_not_cost_the_weights(hub: HubServer, api: HfApi, fi
         assert files_of(api) == PUSHED
         published = ModelCard(card(api))
         assert published.data.tags[-1:] == ["generated_from_trainer"]
-        assert published.data.eval_results is None
+        assert not published.data.eval_results
         assert "## Results" in published.content
     else:
         assert files_of(api) == PUSHED - {"README.md"}
