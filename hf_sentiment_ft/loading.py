@@ -37,8 +37,18 @@ def load_raw(args: DataArguments) -> "DatasetDict":
         return _load(given_as, datasets.DatasetDict.load_from_disk, source)
     if (folder / "state.json").is_file():  # one table, saved by Dataset.save_to_disk
         return datasets.DatasetDict({"train": _load(given_as, datasets.Dataset.load_from_disk, source)})
-    revision = {} if folder.is_dir() else {"revision": args.dataset_revision}
-    return _load(given_as, datasets.load_dataset, source, args.dataset_config_name, **revision)
+    options = _own_cache(folder) if folder.is_dir() else {"revision": args.dataset_revision}
+    return _load(given_as, datasets.load_dataset, source, args.dataset_config_name, **options)
+
+
+def _own_cache(folder: Path) -> dict[str, str]:
+    """A cache for these very files: where a folder's README names its splits, `datasets` does not see them change."""
+    from datasets import config
+    from datasets.fingerprint import Hasher
+
+    stats = {path: path.stat() for path in sorted(folder.rglob("*")) if path.is_file()}
+    state = [(str(path), stat.st_size, stat.st_mtime_ns) for path, stat in stats.items()]
+    return {"cache_dir": str(Path(config.HF_DATASETS_CACHE, f"local-{Hasher.hash(state)}"))}
 
 
 def _check_file(split: str, path: str | None) -> None:

@@ -4,22 +4,24 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
 
+# Before any test module imports the libraries, which read these once: caches of our own, no real Hub by accident, and
+# one thread a process, since the machine is shared with the processes that the tests start.
+CACHES = tempfile.TemporaryDirectory(prefix="hf_sentiment_ft_tests_")
+os.environ |= {
+    "HF_HOME": CACHES.name,
+    "HF_HUB_OFFLINE": "1",
+    "TOKENIZERS_PARALLELISM": "false",
+    "OMP_NUM_THREADS": "1",
+}
+os.environ.pop("HF_TOKEN", None)
+
 ROOT = Path(__file__).parent.parent
 REVIEWS = ROOT / "hf_sentiment_ft" / "sample_reviews"
-
-
-@pytest.fixture(scope="session", autouse=True)
-def _own_caches(tmp_path_factory: pytest.TempPathFactory) -> None:
-    """Keep the tests' downloads and caches away from the user's, and say at once when something asks the real Hub."""
-    os.environ["HF_HOME"] = str(tmp_path_factory.mktemp("hf_home"))
-    os.environ["HF_HUB_OFFLINE"] = "1"
-    os.environ["TOKENIZERS_PARALLELISM"] = "false"
-    os.environ["OMP_NUM_THREADS"] = "1"
-    os.environ.pop("HF_TOKEN", None)
 
 
 @pytest.fixture(scope="session")

@@ -4,6 +4,7 @@ import logging
 import platform
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -43,11 +44,12 @@ def test_request_is_honoured_on_any_device(requested: str, device: str, caplog: 
     assert caplog.messages == [f"training in {requested}: as --precision says"]
 
 
+@pytest.mark.skipif(not Path("/proc/cpuinfo").is_file(), reason="only Linux lists a CPU's instructions there")
 def test_auto_asks_the_cpu_and_says_what_it_found(caplog: pytest.LogCaptureFixture):
     with caplog.at_level(logging.INFO, "hf_sentiment_ft"):
         precision = choose_precision("auto", torch.device("cpu"))
-    has_bf16 = any(present for name, present in torch.cpu.get_capabilities().items() if name.endswith("bf16"))
-    assert precision == ("bf16" if has_bf16 else "fp32")
+    listed = Path("/proc/cpuinfo").read_text().split()
+    assert precision == ("bf16" if any(flag.endswith("bf16") for flag in listed) else "fp32")
     assert caplog.messages[0].startswith(f"training in {precision}: this CPU has ")
 
 
@@ -69,4 +71,4 @@ def test_freed_memory_is_kept_and_still_usable():
         finished = subprocess.run([sys.executable, "-c", COUNT_PAGE_FAULTS, way], capture_output=True, text=True)
         assert finished.returncode == 0, finished.stderr
         faults[way] = int(finished.stdout)
-    assert faults["keep"] < faults["as it is"] / 4
+    assert faults["keep"] < faults["as it is"] / 10

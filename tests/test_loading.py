@@ -89,3 +89,14 @@ def test_data_set_cannot_be_kept_over_itself(tmp_path: Path):
     folder = str(tmp_path / "kept")
     load(train_file=write_csv(tmp_path / "train.csv", ROWS), save_dataset_dir=folder)
     assert "--save_dataset_dir" in refusal(dataset_name=folder, save_dataset_dir=folder)
+
+
+def test_edited_files_are_read_anew(tmp_path: Path):
+    """Also where a README names the splits, which keeps `datasets` from looking at the files."""
+    (tmp_path / "README.md").write_text(
+        "---\nconfigs:\n- config_name: default\n  data_files:\n  - split: train\n    path: train.csv\n---\n"
+    )
+    write_csv(tmp_path / "train.csv", [(f"old {i}", i % 2) for i in range(40)])
+    assert all(text.startswith("old") for text in load(dataset_name=str(tmp_path)).splits["train"]["text"])
+    write_csv(tmp_path / "train.csv", [(f"new {i}", i % 2) for i in range(50)])
+    assert all(text.startswith("new") for text in load(dataset_name=str(tmp_path)).splits["train"]["text"])

@@ -86,10 +86,10 @@ def calibration(probabilities: list[list[float]], references: list[int]) -> dict
 
 
 def test_calibration_error_of_a_worked_example():
-    """Bins of 1/15: 0.80 and 0.82 share one (mean 0.81, half right), 0.6 is alone (right), so is 1.0 (wrong)."""
-    rows = [[0.80, 0.20], [0.82, 0.18], [0.4, 0.6], [1.0, 0.0]]
-    error = calibration(rows, [0, 1, 1, 1])["expected_calibration_error"]
-    assert error == pytest.approx((2 * abs(0.81 - 0.5) + abs(0.6 - 1) + abs(1.0 - 0)) / 4)
+    """Bins of 1/15: 0.81 and 0.86 share one (half right); 0.87 (right), 0.6 (right) and 1.0 (wrong) are alone."""
+    rows = [[0.81, 0.19], [0.86, 0.14], [0.87, 0.13], [0.4, 0.6], [1.0, 0.0]]
+    error = calibration(rows, [0, 1, 0, 1, 1])["expected_calibration_error"]
+    assert error == pytest.approx((abs(0.81 + 0.86 - 1) + abs(0.87 - 1) + abs(0.6 - 1) + abs(1.0 - 0)) / 5)
 
 
 def test_calibrated_probabilities_have_no_error():

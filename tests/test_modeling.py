@@ -93,12 +93,6 @@ def test_tokenizer_of_a_gguf_file_in_a_package(tmp_path: Path):
     assert AutoTokenizer.from_pretrained(tmp_path)(list(TEXTS)).input_ids == wrapped(list(TEXTS)).input_ids
 
 
-@needs_gguf
-def test_config_of_a_gguf_file_in_a_package():
-    config = load_config(find(GGUF))
-    assert (config.model_type, config.vocab_size, context_length(config)) == ("llama", 49152, 8192)
-
-
 def test_pad_token_is_added_and_the_embeddings_grow_by_it(saved: Path):
     import torch
 

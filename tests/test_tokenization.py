@@ -18,7 +18,7 @@ from hf_sentiment_ft.prompt import Prompt, build_prompt, put_prompt_into_tokeniz
 from hf_sentiment_ft.tokenization import tokenize_splits
 from hf_sentiment_ft.verbalizer import Verbalizer, build_verbalizer
 
-from .conftest import REVIEWS
+from .conftest import REVIEWS, ROOT
 from .tiny import TEMPLATE, TEXTS, base_tokenizer, write_csv
 
 if TYPE_CHECKING:
@@ -170,7 +170,7 @@ def test_tokenization_is_cached_for_the_next_run(tiny_gpt2: Path, tmp_path: Path
         finished = subprocess.run(
             [sys.executable, "-c", TOKENIZE_FILE, str(tiny_gpt2), table, *templates],
             env={**os.environ, "HF_HOME": str(tmp_path / "home")},
-            cwd=tmp_path, capture_output=True, text=True,
+            cwd=ROOT, capture_output=True, text=True,
         )  # fmt: skip
         assert finished.returncode == 0, finished.stderr
         return json.loads(finished.stdout)

@@ -150,9 +150,10 @@ def test_row_numbers_lead_back_to_the_order_of_the_rows(
     assert generated[order, 0].tolist() == first
 
 
+@pytest.mark.parametrize("loss_only", [False, True])
 @pytest.mark.parametrize("verbalizer", VERBALIZERS)
-def test_evaluation_loss_is_that_of_training(verbalizer: Verbalizer, make_trainer):
-    trainer = make_trainer(verbalizer, per_device_eval_batch_size=12)
+def test_evaluation_loss_is_that_of_training(verbalizer: Verbalizer, loss_only: bool, make_trainer):
+    trainer = make_trainer(verbalizer, per_device_eval_batch_size=12, prediction_loss_only=loss_only)
     expected = reference_loss(tiny_model(), trainer.train_dataset).item()
     assert trainer.evaluate()["eval_loss"] == pytest.approx(expected, rel=1e-5)
 
