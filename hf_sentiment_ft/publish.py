@@ -24,7 +24,7 @@ from .preflight import HubOptions, preflight
 from .push import push, set_tag
 from .verify import sample_answers, verify
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("hf_sentiment_ft.publish")  # not __main__, also where this is the command
 
 RECORD = "publication.json"
 

@@ -1,0 +1,34 @@
+"""What `--dry_run` says would be pushed where; the rest of the plan is shown by tests/test_training_push.py."""
+
+from dataclasses import replace
+
+from hf_sentiment_ft.hub import Destination
+from hf_sentiment_ft.plan import describe_publication
+
+NEW = Destination("alice/reviews", "hf_secret")
+
+
+def lines(destination: Destination | None, strategy: str = "end") -> str:
+    return "\n".join(describe_publication(destination, strategy))
+
+
+def test_no_publication():
+    assert lines(None) == "none (--push_to_hub is not given)"
+
+
+def test_a_new_repository():
+    assert lines(NEW).startswith("alice/reviews, branch main, a new repository\nin one commit at the end")
+    assert "a new private repository" in lines(replace(NEW, private=True))
+    assert all(name in lines(NEW) for name in ("README.md", "*.safetensors", "tokenizer.json", "test_predictions.csv"))
+    assert "hf_secret" not in lines(NEW)
+
+
+def test_what_else_is_asked_for():
+    there = replace(NEW, parent="0123456789abcdef", revision="dev", tag="v1", replace=True)
+    assert lines(there, "checkpoint").splitlines()[:4] == [
+        "alice/reviews, branch dev, on top of 01234567",
+        "in place of everything that is there",
+        "tag v1",
+        "each checkpoint while training goes on (--hub_strategy checkpoint)",
+    ]
+    assert "as a pull request" in lines(replace(NEW, create_pr=True, parent="0" * 40))

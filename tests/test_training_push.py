@@ -1,0 +1,151 @@
+"""The training command with a Hub from end to end: base model and data from it, the result to it, and no secrets."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+from huggingface_hub import HfApi, ModelCard, parse_eval_result_entries
+
+from .conftest import REVIEWS, launch
+from .hub_server import Fault, HubServer
+from .local_hub import (  # noqa: F401
+    REPO,
+    TOKEN,
+    api_fixture,
+    commits,
+    files_of,
+    hub_fixture,
+    quick_look_fixture,
+    record,
+    run_publish,
+)
+from .test_publish import PUSHED
+
+BASE, DATA = "alice/tiny-gpt2", "alice/short-reviews"
+QUICK = ["--max_train_samples", 64, "--max_eval_samples", 16, "--num_train_epochs", 1, "--zero_shot_baseline", "false"]
+QUICK += ["--push_to_hub", "--hub_model_id", REPO, "--disable_tqdm", "true"]
+
+
+@pytest.fixture
+def stocked(api: HfApi, tiny_gpt2: Path) -> None:
+    """A base model and a benchmark data set on the Hub."""
+    api.create_repo(BASE)
+    api.upload_folder(repo_id=BASE, folder_path=tiny_gpt2)
+    card = b"---\nlicense: mit\nlanguage: en\n---\n"
+    api.upload_file(repo_id=BASE, path_or_fileobj=card, path_in_repo="README.md")
+    api.create_repo(DATA, repo_type="dataset")
+    api.upload_folder(repo_id=DATA, folder_path=REVIEWS, repo_type="dataset", allow_patterns="*.csv")
+    benchmark = b"name: Short reviews\ntasks:\n- id: short_reviews\n"
+    for name, content in {"README.md": b"---\nlanguage: en\nlicense: mit\n---\n", "eval.yaml": benchmark}.items():
+        api.upload_file(repo_id=DATA, path_or_fileobj=content, path_in_repo=name, repo_type="dataset")
+
+
+def everything_in(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def names_holding(word: str, files: dict[str, bytes]) -> list[str]:
+    return [name for name, content in files.items() if word.encode() in content or word in name]
+
+
+def test_from_the_hub_to_the_hub(stocked: None, hub: HubServer, api: HfApi, tmp_path: Path, monkeypatch):
+    """On two processes, with the token as a flag: it is nowhere afterwards, and what is pushed names no place."""
+    work = tmp_path / "users" / "jane.doe"
+    work.mkdir(parents=True)
+    monkeypatch.delenv("HF_TOKEN")
+    monkeypatch.setenv("USER", "jane.doe")
+    (work / "sitecustomize.py").write_text("import socket\nsocket.gethostname = lambda: 'janes-laptop'\n")
+    monkeypatch.setenv("PYTHONPATH", str(work))
+    monkeypatch.setenv("HF_HOME", str(work / "caches"))
+    flags = ["--model_name_or_path", BASE, "--dataset_name", DATA, *QUICK, "--output_dir", work / "output"]
+    flags += ["--hub_token", TOKEN, "--hub_strategy", "checkpoint"]
+
+    hub.clear_requests()
+    planned = launch(*flags, "--dry_run", cwd=work)
+    assert planned.returncode == 0, planned.stderr
+    assert f"{REPO}, branch main, a new repository\n  each checkpoint" in planned.stdout
+    assert "label words\n  negative: ' negative', tokens [1000]" in planned.stdout
+    assert len(re.findall(r"\\nSentiment:['\"] → ' ", planned.stdout)) == 3, "three prompts"
+    assert re.search(r"\d+ steps of 16 rows.*\n  about .* GB", planned.stdout)
+    changes = {row.path for row in hub.requests if row.method not in ("GET", "HEAD")}
+    assert changes == {"/api/validate-yaml"}, "nothing is written to the Hub"
+    assert not api.repo_exists(REPO)
+    assert not hub.requests_to(r"safetensors|_storage", "GET"), "and no weights are downloaded"
+    assert not (work / "output").exists()
+
+    hub.clear_requests()
+    done = launch(*flags, config="multi_cpu", cwd=work)
+    assert done.returncode == 0, done.stderr
+    assert len(hub.requests_to("whoami")) == 1, "one process asks"
+    assert record(work / "output")["status"] == "verified"
+    assert {name for name in files_of(api) if "/" not in name} == PUSHED
+    assert any(name.startswith("last-checkpoint/") for name in files_of(api))
+
+    card = ModelCard(Path(api.hf_hub_download(REPO, "README.md")).read_text()).data
+    assert (card.base_model, card.datasets, card.license, card.language) == (BASE, [DATA], "mit", ["en"])
+    assert (card.base_model_relation, len(card.eval_results)) == ("finetune", 3)
+    (entry,) = parse_eval_result_entries(
+        yaml.safe_load(Path(api.hf_hub_download(REPO, ".eval_results/short-reviews.yaml")).read_text())
+    )
+    assert (entry.dataset_id, entry.task_id) == (DATA, "short_reviews")
+    assert entry.dataset_revision == api.dataset_info(DATA).sha == card.eval_results[0].dataset_revision
+    assert entry.value == card.eval_results[0].metric_value
+
+    said = {"printed": (planned.stdout + planned.stderr + done.stdout + done.stderr).encode()}
+    assert names_holding(TOKEN, everything_in(work) | said) == []
+    pushed = everything_in(Path(api.snapshot_download(REPO, local_dir=tmp_path / "copy")))
+    for word in ("jane.doe", "janes-laptop", str(tmp_path)):
+        assert names_holding(word, pushed) == [], word
+
+
+def test_a_refused_run_ends_on_all_processes(hub: HubServer, tiny_gpt2: Path, tmp_path: Path):
+    hub.add_user("alice", "hf_read", role="read")
+    flags = ["--model_name_or_path", tiny_gpt2, "--dataset_name", REVIEWS, *QUICK]
+    done = launch(*flags, config="multi_cpu", cwd=tmp_path, HF_TOKEN="hf_read")
+    assert done.returncode != 0
+    assert done.stderr.count("error: this token may not write") == 1
+    assert len(hub.requests_to("whoami")) == 1
+    assert not (tmp_path / "output").exists()
+
+
+@pytest.mark.usefixtures("quick_look")
+@pytest.mark.parametrize("fault", ["refused", "killed"])
+def test_training_that_cannot_publish(
+    fault: str, hub: HubServer, api: HfApi, tiny_gpt2: Path, tmp_path: Path, monkeypatch
+):
+    """A publication that the Hub refuses, and a process that is killed while it uploads the weights."""
+    kind = {"refused": {"status": 403}, "killed": {"kind": "stall"}}[fault]
+    met = hub.inject(Fault("PUT", "/_storage/lfs/", times=None, **kind))
+    monkeypatch.chdir(tmp_path)
+    flags = ["--model_name_or_path", tiny_gpt2, "--dataset_name", REVIEWS, *QUICK]
+    command = [sys.executable, "-m", "hf_sentiment_ft.train", *map(str, flags)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as training:
+        while fault == "killed" and not met.matched and training.poll() is None:
+            time.sleep(0.05)
+        if fault == "killed":
+            training.send_signal(signal.SIGKILL)
+        said = training.communicate()[0]
+    assert training.returncode == {"refused": 1, "killed": -signal.SIGKILL}[fault], said
+    again = f"python -m hf_sentiment_ft.publish output --hub_model_id {REPO}"
+    assert again in said
+    assert (f"The run is complete in output. To publish it:\n  {again}" in said) is (fault == "refused")
+    assert "Traceback" not in said
+    assert files_of(api) == set()
+    hub.clear_faults()
+    assert run_publish(monkeypatch, *again.split()[3:]) == 0
+    assert files_of(api) == PUSHED
+    assert len(commits(api)) == 2
+
+
+def test_a_dry_run_leaves_an_earlier_run_alone(run_dir: Path, tiny_gpt2: Path, tmp_path: Path):
+    before = everything_in(run_dir)
+    flags = ["--model_name_or_path", tiny_gpt2, "--dataset_name", REVIEWS, "--output_dir", run_dir]
+    done = launch(*flags, "--overwrite_output_dir", "--dry_run", cwd=tmp_path, **os.environ)
+    assert done.returncode == 0, done.stderr
+    assert everything_in(run_dir) == before
