@@ -3,7 +3,7 @@
 import ctypes
 import logging
 import platform
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import torch
@@ -35,7 +35,7 @@ def _what_device_does_well(device: "torch.device") -> tuple[str, str]:
     if device.type != "cpu":
         return "fp32", f"bf16 was not tried on {device.type}"
     # Looked up, not timed: a busy machine would give another answer every time, and every process its own.
-    capabilities = getattr(torch.cpu, "get_capabilities", dict)()  # an older torch does not tell
+    capabilities: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()  # an older torch does not tell
     has = [name for name, present in capabilities.items() if name.endswith("bf16") and present]
     return ("bf16", f"this CPU has {', '.join(has)}") if has else ("fp32", "this CPU has no bf16 instructions known")
 
