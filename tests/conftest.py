@@ -9,12 +9,11 @@ from pathlib import Path
 
 import pytest
 
-# Before any test module imports the libraries, which read these once: caches of our own, no real Hub by accident, and
-# one thread a process, since the machine is shared with the processes that the tests start.
+# Before any test module imports the libraries, which read these once: caches of our own, and one thread a process, since
+# the machine is shared with the processes that the tests start.
 CACHES = tempfile.TemporaryDirectory(prefix="hf_sentiment_ft_tests_")
 os.environ |= {
     "HF_HOME": CACHES.name,
-    "HF_HUB_OFFLINE": "1",
     "TOKENIZERS_PARALLELISM": "false",
     "OMP_NUM_THREADS": "1",
 }
@@ -22,6 +21,12 @@ os.environ.pop("HF_TOKEN", None)
 
 ROOT = Path(__file__).parent.parent
 REVIEWS = ROOT / "hf_sentiment_ft" / "sample_reviews"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_real_hub_in_started_processes() -> None:
+    """This process may ask the test Hub, for which it must not be offline."""
+    os.environ["HF_HUB_OFFLINE"] = "1"
 
 
 @pytest.fixture(scope="session")
