@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-# Before any test module imports the libraries, which read these once: caches of our own, and one thread a process, since
-# the machine is shared with the processes that the tests start.
+# Before any test module imports the libraries, which read these once: caches of our own, and one thread a process,
+# since the machine is shared with the processes that the tests start.
 CACHES = tempfile.TemporaryDirectory(prefix="hf_sentiment_ft_tests_")
 os.environ |= {
     "HF_HOME": CACHES.name,
