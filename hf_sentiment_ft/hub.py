@@ -1,5 +1,6 @@
 """Talk to the Hub: where to, with what patience, and what its errors mean."""
 
+import json
 import logging
 import re
 import time
@@ -95,7 +96,10 @@ def explain(error: BaseException) -> str:
     status = status_code(error)
     if isinstance(error, JSONDecodeError):
         return f"its answer is not JSON ({error})"
-    message = (getattr(error, "server_message", None) or str(error)).strip().partition("\n")[0]
+    text = (getattr(error, "server_message", None) or str(error)).strip()
+    if text.startswith('{"errors"'):  # how the Hub refuses a card
+        return "; ".join(one["message"] for one in json.loads(text)["errors"])
+    message = text.partition("\n")[0]
     if status:
         return f"HTTP {status}: {message}"
     cause = f" ({type(error.__cause__).__name__}: {error.__cause__})" if isinstance(error, RuntimeError) else ""

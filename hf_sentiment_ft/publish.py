@@ -17,7 +17,7 @@ from typing import Any
 
 from .config import HubArguments
 from .errors import PublishError, UsageError, errors_exit
-from .hub import Destination, explain, hub_errors, is_transient, patiently, read_file
+from .hub import Destination, explain, hub_errors, patiently, read_file
 from .model_card import CARD_VALUES, below_the_line, minimal_metadata, render_card
 from .output import published_files
 from .preflight import HubOptions, preflight
@@ -147,9 +147,7 @@ def _write_card(folder: Path, destination: Destination) -> list[str]:
             patiently(card.validate, destination.timeout)
             break
         except ValueError as error:
-            if is_transient(error):  # an answer that is no JSON says nothing about the card
-                raise
-            objections.append(" ".join(str(error).split()))
+            objections.append(explain(error))
     return objections
 
 

@@ -7,10 +7,13 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import yaml
 from huggingface_hub import HfApi, ModelCard, parse_eval_result_entries
+
+from hf_sentiment_ft.output import clear_output_dir
 
 from .conftest import REVIEWS, launch
 from .hub_server import Fault, HubServer
@@ -20,6 +23,7 @@ from .local_hub import (  # noqa: F401
     api_fixture,
     commits,
     files_of,
+    finished_fixture,
     hub_fixture,
     quick_look_fixture,
     record,
@@ -46,6 +50,14 @@ def stocked(api: HfApi, tiny_gpt2: Path) -> None:
         api.upload_file(repo_id=DATA, path_or_fileobj=content, path_in_repo=name, repo_type="dataset")
 
 
+def launch_two(*flags: object, cwd: Path) -> subprocess.CompletedProcess:
+    """Run the training command on two processes, which talk by gloo where there is no GPU."""
+    command = [sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2"]
+    command += ["--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no", "--main_process_port", "0"]
+    command += ["-m", "hf_sentiment_ft.train", *map(str, flags), "--use_cpu", "true"]
+    return subprocess.run(command, cwd=cwd, capture_output=True, text=True)
+
+
 def everything_in(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
@@ -61,7 +73,7 @@ def test_from_the_hub_to_the_hub(stocked: None, hub: HubServer, api: HfApi, tmp_
     monkeypatch.delenv("HF_TOKEN")
     monkeypatch.setenv("USER", "jane.doe")
     (work / "sitecustomize.py").write_text("import socket\nsocket.gethostname = lambda: 'janes-laptop'\n")
-    monkeypatch.setenv("PYTHONPATH", str(work))
+    monkeypatch.setenv("PYTHONPATH", str(work), prepend=os.pathsep)
     monkeypatch.setenv("HF_HOME", str(work / "caches"))
     flags = ["--model_name_or_path", BASE, "--dataset_name", DATA, *QUICK, "--output_dir", work / "output"]
     flags += ["--hub_token", TOKEN, "--hub_strategy", "checkpoint"]
@@ -80,8 +92,9 @@ def test_from_the_hub_to_the_hub(stocked: None, hub: HubServer, api: HfApi, tmp_
     assert not (work / "output").exists()
 
     hub.clear_requests()
-    done = launch(*flags, config="multi_cpu", cwd=work)
+    done = launch_two(*flags, cwd=work)
     assert done.returncode == 0, done.stderr
+    assert "| world_size | 2 |" in (work / "output" / "README.md").read_text()
     assert len(hub.requests_to("whoami")) == 1, "one process asks"
     assert record(work / "output")["status"] == "verified"
     assert {name for name in files_of(api) if "/" not in name} == PUSHED
@@ -104,10 +117,11 @@ def test_from_the_hub_to_the_hub(stocked: None, hub: HubServer, api: HfApi, tmp_
         assert names_holding(word, pushed) == [], word
 
 
-def test_a_refused_run_ends_on_all_processes(hub: HubServer, tiny_gpt2: Path, tmp_path: Path):
+def test_a_refused_run_ends_on_all_processes(hub: HubServer, tiny_gpt2: Path, tmp_path: Path, monkeypatch):
     hub.add_user("alice", "hf_read", role="read")
+    monkeypatch.setenv("HF_TOKEN", "hf_read")
     flags = ["--model_name_or_path", tiny_gpt2, "--dataset_name", REVIEWS, *QUICK]
-    done = launch(*flags, config="multi_cpu", cwd=tmp_path, HF_TOKEN="hf_read")
+    done = launch_two(*flags, cwd=tmp_path)
     assert done.returncode != 0
     assert done.stderr.count("error: this token may not write") == 1
     assert len(hub.requests_to("whoami")) == 1
@@ -143,9 +157,14 @@ def test_training_that_cannot_publish(
     assert len(commits(api)) == 2
 
 
-def test_a_dry_run_leaves_an_earlier_run_alone(run_dir: Path, tiny_gpt2: Path, tmp_path: Path):
-    before = everything_in(run_dir)
-    flags = ["--model_name_or_path", tiny_gpt2, "--dataset_name", REVIEWS, "--output_dir", run_dir]
-    done = launch(*flags, "--overwrite_output_dir", "--dry_run", cwd=tmp_path, **os.environ)
+def test_a_dry_run_leaves_an_earlier_run_alone(finished: Path, tiny_gpt2: Path):
+    """Only training itself clears away the run that it is to overwrite, and nothing else with it."""
+    (finished / "checkpoint-18").mkdir()
+    (finished / "notes.txt").write_text("mine")
+    before = everything_in(finished)
+    flags = ["--model_name_or_path", tiny_gpt2, "--dataset_name", REVIEWS, "--overwrite_output_dir"]
+    done = launch(*flags, "--dry_run", cwd=finished.absolute().parent)
     assert done.returncode == 0, done.stderr
-    assert everything_in(run_dir) == before
+    assert everything_in(finished) == before
+    clear_output_dir(SimpleNamespace(process_index=0, resume_from_checkpoint=None, output_dir="output"))
+    assert [path.name for path in finished.iterdir()] == ["notes.txt"]
