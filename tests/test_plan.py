@@ -1,8 +1,11 @@
 """What `--dry_run` says would be pushed where; the rest of the plan is shown by tests/test_training_push.py."""
 
+import re
 from dataclasses import replace
+from pathlib import Path
 
 from hf_sentiment_ft.hub import Destination
+from hf_sentiment_ft.output import PUBLISHED_FILES
 from hf_sentiment_ft.plan import describe_publication
 
 NEW = Destination("alice/reviews", "hf_secret")
@@ -21,6 +24,12 @@ def test_a_new_repository():
     assert "a new private repository" in lines(replace(NEW, private=True))
     assert all(name in lines(NEW) for name in ("README.md", "*.safetensors", "tokenizer.json", "test_predictions.csv"))
     assert "hf_secret" not in lines(NEW)
+
+
+def test_the_docs_have_the_same_list():
+    docs = (Path(__file__).parent.parent / "docs" / "publishing.md").read_text(encoding="utf-8")
+    section = docs.partition("## What is pushed")[2].partition("## Verification")[0]
+    assert set(re.findall(r"`([\w.*/]+\.\w+)`", section)) - {"eval.yaml"} == set(PUBLISHED_FILES)
 
 
 def test_what_else_is_asked_for():

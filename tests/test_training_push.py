@@ -1,5 +1,6 @@
 """The training command with a Hub from end to end: base model and data from it, the result to it, and no secrets."""
 
+import json
 import os
 import re
 import signal
@@ -110,11 +111,20 @@ def test_from_the_hub_to_the_hub(stocked: None, hub: HubServer, api: HfApi, tmp_
     assert entry.dataset_revision == api.dataset_info(DATA).sha == card.eval_results[0].dataset_revision
     assert entry.value == card.eval_results[0].metric_value
 
+    assert done.stderr.count("The token stands in the command line") == 1
+
     said = {"printed": (planned.stdout + planned.stderr + done.stdout + done.stderr).encode()}
     assert names_holding(TOKEN, everything_in(work) | said) == []
     pushed = everything_in(Path(api.snapshot_download(REPO, local_dir=tmp_path / "copy")))
     for word in ("jane.doe", "janes-laptop", str(tmp_path)):
         assert names_holding(word, pushed) == [], word
+
+    more = ["--model_name_or_path", BASE, "--dataset_name", DATA, *QUICK[:4], "--num_train_epochs", 2]
+    resumed = launch(*more, "--resume_from_checkpoint", tmp_path / "copy" / "last-checkpoint", cwd=tmp_path)
+    assert resumed.returncode == 0, resumed.stderr
+    state = json.loads((tmp_path / "output" / "checkpoint-8" / "trainer_state.json").read_text())
+    steps = [entry["step"] for entry in state["log_history"] if "eval_loss" in entry]
+    assert steps == [2, 4, 8], "2 was the end of the epoch on two processes"
 
 
 def test_a_refused_run_ends_on_all_processes(hub: HubServer, tiny_gpt2: Path, tmp_path: Path, monkeypatch):
