@@ -222,16 +222,16 @@ def parse_train_arguments(
     if {"-h", "--help"} & set(argv):
         print_help("train", ModelArguments, DataArguments, HubArguments, RunArguments)
         sys.exit(0)
+    import torch
     from transformers import HfArgumentParser, TrainingArguments
 
-    # exit_on_error=False would still print the usage of 200 flags; error() is argparse's own hook.
     class Parser(HfArgumentParser):
         def error(self, message: str) -> Any:
             raise UsageError(f"{message}; see --help.")
 
     types: Any = (ModelArguments, DataArguments, HubArguments, RunArguments, TrainingArguments)
     parser = Parser(types, allow_abbrev=False)
-    parser.set_defaults(**TRAINING_DEFAULTS)
+    parser.set_defaults(**TRAINING_DEFAULTS, use_cpu=not torch.accelerator.is_available())
     if argv and not argv[0].startswith("-"):
         several = frozenset(action.dest for action in parser._actions if action.nargs == "+")
         argv = yaml_to_flags(Path(argv[0]), several) + argv[1:]

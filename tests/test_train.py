@@ -97,6 +97,7 @@ def test_tutorial_recipe_with_flags_that_win(tiny_gpt2: Path, tmp_path: Path):
     with (output / "test_predictions.csv").open(encoding="utf-8") as file:
         assert len(list(csv.DictReader(file))) == 33, "every row once, also when it does not divide by two processes"
     assert finished.stdout.count("test accuracy") == 1, "one process prints"
+    assert "| world_size | 2 |" in (output / "README.md").read_text(encoding="utf-8"), "there were two"
 
 
 def test_resume_goes_on_from_the_checkpoint(tiny_gpt2: Path, tmp_path: Path):
