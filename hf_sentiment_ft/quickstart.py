@@ -11,7 +11,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from .config import yaml_to_flags
+from .command_line import yaml_to_flags
 from .errors import UsageError, errors_exit
 from .paths import resolve_package_path, resource_path
 

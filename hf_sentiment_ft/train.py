@@ -10,7 +10,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .config import DataArguments, HubArguments, ModelArguments, RunArguments, parse_train_arguments
+from .command_line import parse_train_arguments
+from .config import DataArguments, HubArguments, ModelArguments, RunArguments
 from .errors import errors_exit
 
 if TYPE_CHECKING:

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from hf_sentiment_ft.config import TRAINING_DEFAULTS, DataArguments, ModelArguments, parse_train_arguments
+from hf_sentiment_ft.command_line import parse_train_arguments
+from hf_sentiment_ft.config import TRAINING_DEFAULTS, DataArguments, ModelArguments
 from hf_sentiment_ft.errors import UsageError
 
 from .conftest import ROOT
