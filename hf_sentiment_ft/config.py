@@ -23,6 +23,7 @@ TRAINING_DEFAULTS: dict[str, Any] = {
     "logging_steps": 20,
     "report_to": "none",
     "hub_strategy": "end",
+    "ddp_timeout": 3 * 60 * 60,  # how long the other processes wait for the one that prepares large data
 }
 
 

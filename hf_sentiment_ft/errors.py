@@ -4,6 +4,8 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
+from types import TracebackType
 
 
 class UsageError(Exception):
@@ -25,12 +27,36 @@ def first_line(error: BaseException) -> str:
 def errors_exit() -> Iterator[None]:
     """Turn these errors into one message on standard error and an exit code, without a traceback.
 
-    A `UsageError` exits with 2, as argparse does, a `PublishError` with 1. In a run of several processes every process
-    fails alike; only the first one prints.
+    A `UsageError` exits with 2, as argparse does, a `PublishError` with 1. Of several processes only the first one to
+    fail says why, also by the traceback of an error that is none of these.
     """
+    sys.excepthook = _show_once
     try:
         yield
     except (UsageError, PublishError) as error:
-        if os.environ.get("RANK", "0") == "0":
+        if first_to_fail():
             print(f"error: {error}", file=sys.stderr)
         sys.exit(2 if isinstance(error, UsageError) else 1)
+
+
+def _show_once(kind: type[BaseException], error: BaseException, traceback: TracebackType | None) -> None:
+    if first_to_fail():
+        sys.__excepthook__(kind, error, traceback)
+
+
+def first_to_fail() -> bool:
+    """Whether no process of this run has failed before; errors that follow are mostly consequences of the first.
+
+    Asked of the key-value store that the launcher keeps for its processes; where it keeps none, that is with the first
+    process, and ends with it.
+    """
+    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+        return True
+    from torch.distributed import DistError, TCPStore
+
+    host, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
+    try:
+        store = TCPStore(host, port, is_master=False, timeout=timedelta(seconds=10))
+        return bool(store.add("hf_sentiment_ft/failed", 1) == 1)
+    except DistError:
+        return os.environ["RANK"] == "0"

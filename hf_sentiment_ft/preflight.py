@@ -4,9 +4,8 @@ import json
 import logging
 import re
 import sys
-from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from .errors import UsageError
 from .hub import CARD_TAG, Destination, explain, find_head, hub_errors, limit_waiting, patiently, read_file, status_code
@@ -19,7 +18,6 @@ if TYPE_CHECKING:
     from .config import HubArguments
 
 logger = logging.getLogger(__name__)
-Answer = TypeVar("Answer")
 
 REF_NAME = re.compile(r"(?!.*(\.\.|//|@\{|\.lock$|[./]$))[A-Za-z0-9_][^\s~^:?*\[\\]*")
 
@@ -48,27 +46,6 @@ def take_hub_options(args: "TrainingArguments", hub_args: "HubArguments") -> Hub
     wanted = args.push_to_hub
     args.push_to_hub, args.hub_token = False, None
     return options if wanted else None
-
-
-def on_first_process(args: "TrainingArguments", check: Callable[[], Answer]) -> Answer | None:
-    """Ask the Hub from one process only; if the check fails there, it fails alike in all.
-
-    Returns:
-        The check's answer on the first process, None on the others.
-    """
-    answer, failure = None, [None]
-    if args.process_index == 0:
-        try:
-            answer = check()
-        except UsageError as error:
-            failure = [str(error)]  # type: ignore[list-item]
-    if args.world_size > 1:
-        from accelerate.utils import broadcast_object_list
-
-        broadcast_object_list(failure)
-    if failure[0] is not None:
-        raise UsageError(failure[0])
-    return answer
 
 
 def preflight(options: HubOptions, model_name: str) -> Destination:

@@ -38,47 +38,52 @@ def run(
     from .checkpoint_push import CheckpointPush
     from .data import load_splits
     from .device import choose_precision, keep_freed_memory
+    from .distributed import check_engine, first_process_first, on_first_process
     from .hub import default_model_name
     from .model_card import check_metadata, save_card
     from .modeling import find_base_model, load_config, load_model, load_tokenizer, prepare_for_generation
     from .output import check_output_dir, clear_output_dir, find_checkpoint, log_to_console
     from .plan import describe_plan
-    from .preflight import on_first_process, preflight, take_hub_options
+    from .preflight import preflight, take_hub_options
     from .prompt import build_prompt, put_prompt_into_tokenizer
     from .provenance import find_provenance
     from .publish import announce, publish_run
     from .results import save_results, summary
     from .tokenization import tokenize_splits
-    from .trainer import LabelWordTrainer
+    from .trainer import LabelWordTrainer, ZeroShotBaseline
     from .verbalizer import build_verbalizer, choose_label_words
 
     # Checks: what can go wrong by mistake goes wrong here, before any long work.
     log_to_console(args)
     keep_freed_memory()
+    check_engine(args)
     checkpoint = find_checkpoint(args)
     check_output_dir(args, run_args.overwrite_output_dir)
     model_name = default_model_name(model_args.model_name_or_path, data_args.name)
     hub_options = take_hub_options(args, hub_args)
-    destination = on_first_process(args, lambda: preflight(hub_options, model_name)) if hub_options else None
+    destination = (
+        on_first_process(args, "asking the Hub", lambda: preflight(hub_options, model_name)) if hub_options else None
+    )
     base = find_base_model(model_args)
     config = load_config(base)
     set_seed(args.seed)
 
     # Data, label words, and the tokenizer that puts the prompt around every text.
-    with args.main_process_first(desc="loading the data set"):
+    with first_process_first(args, "loading the data set"):
         data = load_splits(data_args, args.seed)
     provenance = find_provenance(model_args, base, data_args)
-    on_first_process(args, lambda: check_metadata(provenance, model_name, destination))
+    on_first_process(args, "checking the card", lambda: check_metadata(provenance, model_name, destination))
     base_tokenizer = load_tokenizer(base)
     prompt = build_prompt(base_tokenizer, model_args.prompt_template)
     words = choose_label_words(data.labels, model_args.label_words)
     verbalizer = build_verbalizer(base_tokenizer, prompt, data.labels, words)
     tokenizer = put_prompt_into_tokenizer(base_tokenizer, prompt, model_args.truncation_side)
-    with args.main_process_first(desc="tokenizing"):
+    with first_process_first(args, "tokenizing"):
         tokenized = tokenize_splits(data, tokenizer, prompt, verbalizer, config, model_args, data_args)
     precision = choose_precision(model_args.precision, args.device)
     if run_args.dry_run:
-        print(describe_plan(args, data, tokenized, tokenizer, verbalizer, config, precision, destination))
+        if args.process_index == 0:
+            print(describe_plan(args, data, tokenized, tokenizer, verbalizer, config, precision, destination))
         return
 
     # Train, between the evaluation of the untouched model and that of the trained one.
@@ -94,7 +99,8 @@ def run(
         eval_dataset=tokenized["validation"],
         processing_class=tokenizer,
     )
-    zero_shot = trainer.predict(tokenized["test"]) if model_args.zero_shot_baseline and "test" in tokenized else None
+    zero_shot = ZeroShotBaseline(trainer, tokenized.get("test") if model_args.zero_shot_baseline else None)
+    trainer.add_callback(zero_shot)
     if destination:
         trainer.add_callback(checkpoint_push := CheckpointPush(destination, args.hub_strategy))
     trained = trainer.train(resume_from_checkpoint=checkpoint)
@@ -103,13 +109,15 @@ def run(
     predictions = {split: trainer.predict(tokenized[split]) for split in tokenized if split != "train"}
 
     # Results, card, and publication: once, on the first process.
-    if trainer.is_world_process_zero():
-        results = save_results(trainer, data, zero_shot, predictions, trained.metrics)
+    def finish() -> None:
+        results = save_results(trainer, data, zero_shot.prediction, predictions, trained.metrics)
         save_benchmark_result(provenance, data, results, Path(str(args.output_dir)))
         save_card(trainer, model_name, provenance, results, data, tokenized, model_args)
         print(summary(results, args.output_dir))
         if destination:
             announce(publish_run(Path(str(args.output_dir)), checkpoint_push.destination))
+
+    on_first_process(args, "writing the results and publishing them", finish)
 
 
 if __name__ == "__main__":

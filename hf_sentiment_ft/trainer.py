@@ -1,20 +1,24 @@
 """A Trainer that learns and scores the label word at the decision position only."""
 
+import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch.nn.functional import cross_entropy
-from transformers import EvalPrediction, Trainer
+from transformers import EvalPrediction, Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from .metrics import measure
 from .scoring import forward_arguments, left_pad, model_inputs, score_label_words
 from .verbalizer import Verbalizer
 
 if TYPE_CHECKING:
+    from datasets import Dataset
     from torch import Tensor, nn
     from transformers.trainer_utils import EvalLoopOutput, PredictionOutput
+
+logger = logging.getLogger(__name__)
 
 IGNORED = -100
 
@@ -135,3 +139,32 @@ class LabelWordTrainer(Trainer):
         gold = labels[:, :1]
         loss = -scores.gather(1, gold).sum() / num_tokens[gold].sum()
         return (loss, None, None) if prediction_loss_only else (loss, (scores, generated), labels)
+
+
+class ZeroShotBaseline(TrainerCallback):
+    """The untouched model's predictions, made before training.
+
+    FSDP2 and DeepSpeed shard a model only together with its optimizer, which is when training begins; going on from a
+    checkpoint, it is no longer untouched then, and is not measured.
+
+    Attributes:
+        prediction: None until they are made.
+    """
+
+    def __init__(self, trainer: LabelWordTrainer, dataset: "Dataset | None") -> None:
+        """Predict now if that is possible; None for no data set, and so no prediction."""
+        self.trainer, self.dataset = trainer, dataset
+        self.prediction: PredictionOutput | None = None
+        if dataset is not None and not (trainer.is_fsdp_enabled or trainer.is_deepspeed_enabled):
+            self.prediction = trainer.predict(dataset)
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Predict now if it was not possible before."""
+        if self.dataset is None or self.prediction:
+            return
+        if state.global_step:
+            logger.warning("The untouched model is not measured: a sharded run that is resumed no longer has it.")
+        else:
+            self.prediction = self.trainer.predict(self.dataset)

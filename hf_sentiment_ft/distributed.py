@@ -1,0 +1,107 @@
+"""Several processes: what one of them does for all, and how all end when one fails."""
+
+import logging
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from functools import cache
+from typing import TYPE_CHECKING, TypeVar
+
+from .errors import UsageError
+
+if TYPE_CHECKING:
+    from torch.distributed import ProcessGroup
+    from transformers import TrainingArguments
+
+logger = logging.getLogger(__name__)
+Answer = TypeVar("Answer")
+
+
+def check_engine(args: "TrainingArguments") -> None:
+    """Refuse a launch configuration that Accelerate would not follow without a word.
+
+    Raises:
+        UsageError: If it asks for FSDP or DeepSpeed on a CPU, where Accelerate would train by DistributedDataParallel,
+            or for checkpoints that a sharded run could not load.
+    """
+    asked = [name for name in ("FSDP", "DEEPSPEED") if os.environ.get(f"ACCELERATE_USE_{name}", "").lower() == "true"]
+    if asked and args.use_cpu:
+        raise UsageError(
+            f"the launch configuration asks for {asked[0]}, which Accelerate runs on GPUs only, and this run is on the "
+            "CPU. Use the configuration multi_cpu."
+        )
+    if asked and args.save_only_model and args.load_best_model_at_end:
+        raise UsageError(
+            f"--save_only_model is given, but {asked[0]} loads the best checkpoint from its own files. Leave it out, "
+            "or add --load_best_model_at_end false."
+        )
+
+
+def on_first_process(args: "TrainingArguments", what: str, work: Callable[[], Answer]) -> Answer | None:
+    """Do something once, on the first process, while the others wait; if it fails, all end.
+
+    Args:
+        args: They say which process this is, and by `--ddp_timeout` how long the others wait.
+        what: What is done, for the log.
+        work: Does it.
+
+    Returns:
+        The answer on the first process, None on the others.
+    """
+    answer, failed = None, True
+    try:
+        if args.process_index == 0:
+            answer = work()
+        failed = False
+    finally:
+        _meet(args, what, failed)
+    return answer
+
+
+@contextmanager
+def first_process_first(args: "TrainingArguments", what: str) -> Iterator[None]:
+    """Let the first process of each machine work before its others, which then find the results in the caches."""
+    first = args.local_process_index == 0
+    if not first:
+        _meet(args, what, failed=False)
+    failed = True
+    try:
+        yield
+        failed = False
+    finally:
+        if first:
+            _meet(args, what, failed)
+
+
+def _meet(args: "TrainingArguments", what: str, failed: bool) -> None:
+    """Wait for all processes, and leave if one of them has failed: that one shows why."""
+    if args.world_size == 1:
+        return
+    from torch.distributed import all_gather_object
+
+    failures = [False] * args.world_size
+    try:
+        all_gather_object(failures, failed, group=_waiting_group(args.ddp_timeout))
+    except RuntimeError as error:
+        error.add_note(
+            f"Process {args.process_index} was waiting for another one: {what}. If that one was still at work, give "
+            f"it more time than the {args.ddp_timeout} s of --ddp_timeout."
+        )
+        raise
+    if any(failures) and not failed:
+        time.sleep(1)  # the launcher stops all when one ends; the one that failed has yet to say why
+        sys.exit(1)
+
+
+@cache
+def _waiting_group(seconds: int) -> "ProcessGroup":
+    """All processes, over gloo also where training uses NCCL: waiting takes no GPU.
+
+    On CPUs nobody else sets `--ddp_timeout`; Trainer hands it to GPUs only.
+    """
+    from torch.distributed import new_group
+
+    return new_group(backend="gloo", timeout=timedelta(seconds=seconds))
