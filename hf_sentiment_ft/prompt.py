@@ -4,6 +4,7 @@ Training and inference cannot drift apart when there is one tokenization and it 
 and after the text become part of the tokenizer's post-processor, so that `tokenizer("great film")` is the whole prompt.
 """
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -136,6 +137,7 @@ def put_prompt_into_tokenizer(
         **({"chat_template": tokenizer.chat_template} if tokenizer.chat_template else {}),
         **tokenizer.special_tokens_map,
     )
+    _split_control_tokens(wrapped)
     wrapped.backend_tokenizer.post_processor = TemplateProcessing(
         single=single, pair=f"{single} $B:1", special_tokens=special_tokens
     )
@@ -146,3 +148,22 @@ def put_prompt_into_tokenizer(
             f"where {expected} was expected. Please report this with the model's name."
         )
     return wrapped
+
+
+def _split_control_tokens(tokenizer: "PreTrainedTokenizerFast") -> None:
+    """Keep a Unigram model (Kudo 2018, https://arxiv.org/abs/1804.10959) from reading control tokens inside a text.
+
+    Its control tokens are pieces of the vocabulary with the best score of all, so `split_special_tokens` is not enough
+    there: the pre-tokenizer parts their first letter from the rest.
+    """
+    from tokenizers import Regex
+    from tokenizers.models import Unigram
+    from tokenizers.pre_tokenizers import Sequence, Split
+
+    backend = tokenizer.backend_tokenizer
+    if not isinstance(backend.model, Unigram):
+        return
+    special = [token.content for token in tokenizer.added_tokens_decoder.values() if token.special]
+    pattern = "|".join(f"{re.escape(token[0])}(?={re.escape(token[1:])})" for token in special if len(token) > 1)
+    split = Split(Regex(pattern), "isolated")
+    backend.pre_tokenizer = Sequence([backend.pre_tokenizer, split]) if backend.pre_tokenizer else split

@@ -96,15 +96,7 @@ def test_end_token_that_the_tokenizer_appends_is_left_out():
     assert base.eos_token_id not in wrap("llama_adds_bos_and_eos")[0]("great film").input_ids
 
 
-@pytest.mark.parametrize(
-    "kind",
-    [
-        *(kind for kind in KINDS if kind != "unigram"),
-        pytest.param(
-            "unigram", marks=pytest.mark.xfail(strict=True, reason="control tokens are pieces of the Unigram")
-        ),
-    ],
-)
+@pytest.mark.parametrize("kind", KINDS)
 def test_control_tokens_inside_a_text_become_ordinary_tokens(kind: str, reload):
     base = base_tokenizer(kind)
     control = [*base.all_special_tokens, "<|endoftext|>", "<s>", "</s>", "[PAD]", "[ENDING]"]
