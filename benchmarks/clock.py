@@ -1,0 +1,75 @@
+"""A clock on any Trainer: ours, the tutorial's, TRL's. The same for all, and without a change to any of them."""
+
+import json
+import os
+import resource
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+
+def peak_gib() -> float:
+    """The most memory that this process has held, in GiB."""
+    status = Path("/proc/self/status")
+    if status.is_file():  # ru_maxrss would also count the parent's, from before the program was loaded
+        kib = next(line.split()[1] for line in status.read_text().splitlines() if line.startswith("VmHWM"))
+        return int(kib) / 2**20
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**30  # bytes on macOS
+
+
+def output_dir() -> str:
+    """Where this side may write; it is gone afterwards."""
+    return os.environ["BENCHMARK_OUTPUT_DIR"]
+
+
+def finish(**figures: Any) -> None:
+    """Print the figures for the comparison to read, and end the process."""
+    print("\n" + json.dumps(figures | {"peak_gib": peak_gib()}), flush=True)
+    sys.exit()
+
+
+def put_clock_on_trainers(warmup_steps: int, rows_per_step: int) -> None:
+    """Make every Trainer of this process print its speed when training ends, and stop there.
+
+    The first `warmup_steps` steps do not count. A side trains for that many more steps than the rows make, so that
+    the counted steps see every row once, also where rows are grouped by length: with up to 50 batches of them,
+    Trainer's grouping is one sorted list, the same in every epoch.
+    """
+    from transformers import TrainerCallback, trainer
+
+    class Clock(TrainerCallback):
+        """Begins at the end of the last step that does not count."""
+
+        started = 0.0
+        first_step = 0.0
+
+        def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+            self.first_step = self.first_step or time.time()
+            if state.global_step == warmup_steps:
+                self.started = time.perf_counter()
+
+        def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+            seconds = time.perf_counter() - self.started
+            rows = (state.global_step - warmup_steps) * rows_per_step
+            losses = [entry["loss"] for entry in state.log_history if "loss" in entry]
+            finish(
+                samples_per_second=rows / seconds if warmup_steps else None,
+                seconds_to_first_step=self.first_step - float(os.environ.get("BENCHMARK_STARTED", "nan")),
+                losses=losses,
+            )
+
+    trainer.DEFAULT_CALLBACKS.append(Clock)
+
+
+def put_clock_on_predictions() -> None:
+    """Make every Trainer of this process print the speed of its first `predict`, and stop there."""
+    from transformers import TrainerCallback, trainer
+
+    class Clock(TrainerCallback):
+        """Reads what Trainer itself has measured."""
+
+        def on_predict(self, args: Any, state: Any, control: Any, metrics: dict[str, float], **kwargs: Any) -> None:
+            finish(samples_per_second=metrics["test_samples_per_second"])
+
+    trainer.DEFAULT_CALLBACKS.append(Clock)

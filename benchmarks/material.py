@@ -1,0 +1,69 @@
+"""What all sides work on: the same weights in a folder, the same rows."""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from .measure import ROOT
+
+PROMPT_ENDING = "\nSentiment:"
+WORDS = (" negative", " positive")
+
+
+def model_folder(name: str) -> Path:
+    """The base model as a folder of safetensors, which every side can read; made once."""
+    folder = ROOT / "build" / "benchmarks" / name.rpartition("/")[2].removesuffix(".gguf")
+    if not (folder / "model.safetensors").is_file():
+        from transformers import AutoTokenizer
+
+        from hf_sentiment_ft.config import ModelArguments
+        from hf_sentiment_ft.modeling import find_base_model, load_model
+
+        base = find_base_model(ModelArguments(model_name_or_path=name))
+        tokenizer = AutoTokenizer.from_pretrained(base.path, **base.options)
+        load_model(base, "float32", tokenizer).save_pretrained(folder)
+        tokenizer.save_pretrained(folder)
+    return folder
+
+
+def best_precision() -> str:
+    """What our command chooses by itself on this device."""
+    import torch
+
+    from hf_sentiment_ft.device import choose_precision
+
+    return choose_precision("auto", torch.device("cuda" if torch.cuda.is_available() else "cpu"))
+
+
+def load_rows(dataset: str, rows: int, split: str = "train") -> Any:
+    """The rows that `--max_train_samples` of our own command draws: columns `text` and `label`."""
+    from hf_sentiment_ft.config import DataArguments
+    from hf_sentiment_ft.data import load_splits
+
+    limits = {"max_train_samples": rows, "max_eval_samples": rows, "max_test_samples": rows}
+    return load_splits(DataArguments(dataset_name=dataset, **limits), seed=42).splits[split]
+
+
+def side_parser(module: str) -> argparse.ArgumentParser:
+    """The flags that every peer's side has."""
+    made = argparse.ArgumentParser(prog=f"python -m benchmarks.{module}")
+    made.add_argument("--model", type=Path, required=True, help="folder")
+    made.add_argument("--dataset", required=True)
+    made.add_argument("--rows", type=int, required=True)
+    made.add_argument("--warmup_steps", type=int, default=2)
+    made.add_argument("--precision", choices=("fp32", "bf16"), default="fp32")
+    made.add_argument("--batch_size", type=int, default=8)
+    return made
+
+
+def steps(args: argparse.Namespace) -> int:
+    """As many steps as the rows make, and those that do not count."""
+    return args.rows // args.batch_size + args.warmup_steps
+
+
+def prompt_lengths(model: Path, rows: Any) -> list[int]:
+    """Tokens of each prompt, text and ending."""
+    from transformers import AutoTokenizer
+
+    texts = [text + PROMPT_ENDING for text in rows["text"]]
+    return [len(ids) for ids in AutoTokenizer.from_pretrained(model)(texts).input_ids]

@@ -1,0 +1,53 @@
+"""Training against the tutorial's script as it stands: speed, memory, and the same loss curve.
+
+python -m benchmarks.training --dataset FOLDER
+"""
+
+from .material import best_precision, model_folder
+from .measure import Goal, finish, in_turn, medians, parser, run_side, side
+
+COLUMNS = {"samples_per_second": "samples/s", "peak_gib": "peak GiB"}
+
+
+def loss_curves(common: list[str]) -> tuple[list[float], list[float]]:
+    """Losses of every step when ours has the tutorial's rows, order, seed, learning rate and precision."""
+    tutorial = run_side(side("tutorial", *common, "--logging_steps", 1))["losses"]
+    as_tutorial = ["--recipe", "recipes/tutorial.yaml", "--gradient_checkpointing", "false", "--save_dataset_dir", ""]
+    ours = run_side(side("ours", *common, *as_tutorial, "--logging_steps", 1))["losses"]
+    return tutorial, ours
+
+
+def main() -> None:
+    args = parser("benchmarks.training", rows=96).parse_args()
+    common = ["--model", model_folder(args.model), "--dataset", args.dataset, "--rows", args.rows]
+    best = best_precision()
+    sides = {
+        "the tutorial's script, fp32, batch 8": side("tutorial", *common),
+        "ours, fp32, batch 8": side("ours", *common),
+    }
+    if best == "bf16":
+        sides["ours, bf16, batch 8"] = side("ours", *common, "--precision", "bf16")
+    sides[f"ours, {best}, batch 32"] = side("ours", *common, "--precision", best, "--batch_size", 32)
+    runs = in_turn(sides, args.rounds)
+    table = medians(runs, COLUMNS)
+    for row in table:
+        row["× tutorial"] = row["samples/s"] / table[0]["samples/s"]
+    tutorial, ours = loss_curves(common)
+    apart = max(abs(a - b) for a, b in zip(tutorial, ours, strict=True))
+    fastest = table[2] if best == "bf16" else table[1]
+    speed = "training against the tutorial's script, batch 8, "
+    goals = [
+        Goal(f"{speed}bf16", fastest["× tutorial"], 5)
+        if best == "bf16"
+        else Goal(f"{speed}fp32", table[1]["× tutorial"], 3),
+        Goal("peak memory of training, GiB, against the tutorial's", fastest["peak GiB"], table[0]["peak GiB"], True),
+        Goal("largest difference of the two loss curves", apart, 0.01, True),
+    ]
+    notes = [f"Loss curves, the tutorial's tokens, order and seed: {len(ours)} steps, at most {apart:.2g} apart."]
+    finish(
+        "Training against the tutorial's script", args, table, goals, notes=notes, losses=[tutorial, ours], runs=runs
+    )
+
+
+if __name__ == "__main__":
+    main()
