@@ -65,9 +65,7 @@ def run_side(command: list[str]) -> Figures:
     environment = {**os.environ, "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "true"}
     with tempfile.TemporaryDirectory() as folder:  # where a side may write
         environment["BENCHMARK_OUTPUT_DIR"] = folder
-        done = subprocess.run(
-            command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-        )
+        done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
     lines = done.stdout.strip().splitlines()
     if done.returncode or not lines:
         sys.exit(f"{' '.join(command)} failed:\n{done.stderr[-3000:]}")
