@@ -61,10 +61,14 @@ def tiny_gpt2(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def launch(*flags: object, config: str = "cpu", module: str = "train", cwd: Path, **environment: str):
+def launch(
+    *flags: object, config: str = "cpu", module: str = "train", processes: int = 0, cwd: Path, **environment: str
+):
     """Run a command of the package by `accelerate launch`, as a user does, and return the finished process."""
     command = [sys.executable, "-m", "accelerate.commands.launch", "--config_file"]
-    command += [str(ROOT / "accelerate_configs" / f"{config}.yaml"), "-m", f"hf_sentiment_ft.{module}"]
+    command += [str(ROOT / "accelerate_configs" / f"{config}.yaml")]
+    command += ["--num_processes", str(processes)] if processes else []
+    command += ["-m", f"hf_sentiment_ft.{module}"]
     return subprocess.run(
         [*command, *map(str, flags)], cwd=cwd, env={**os.environ, **environment}, capture_output=True, text=True
     )

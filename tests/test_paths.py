@@ -12,7 +12,8 @@ from hf_sentiment_ft.paths import resolve_package_path, resource_path, resources
 
 from .conftest import REVIEWS, ROOT
 
-NAMES = ("cpu", "multi_cpu", "single_gpu", "multi_gpu", "tutorial", "quickstart")
+LAUNCHES = ("cpu", "multi_cpu", "single_gpu", "multi_gpu", "multi_node", "fsdp2", "deepspeed_zero2", "deepspeed_zero3")
+NAMES = (*LAUNCHES, "tutorial", "quickstart")
 
 
 def run(*arguments: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
