@@ -125,20 +125,10 @@ def check_metadata(provenance: Provenance, model_name: str, destination: "Destin
         ) from error
 
 
-def save_card(
-    trainer: "LabelWordTrainer",
-    model_name: str,
-    provenance: Provenance,
-    results: dict[str, Any],
-    data: "LabelledSplits",
-    tokenized: "dict[str, Dataset]",
-    model_args: "ModelArguments",
-) -> None:
-    """Write the card of a finished run as `README.md`, and what it is made of as `card.json`."""
-    folder = Path(trainer.args.output_dir)
-    values = card_values(trainer, model_name, provenance, results, data, tokenized, model_args)
+def save_card(values: dict[str, Any], folder: Path) -> None:
+    """Write the card of a finished run as `README.md`, and the values that it is made of as `card.json`."""
     (folder / CARD_VALUES).write_text(json.dumps(values, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    render_card(values, model_name).save(folder / "README.md")
+    render_card(values, values["model_name"]).save(folder / "README.md")
 
 
 def card_values(
@@ -183,6 +173,8 @@ def card_values(
         "majority_accuracy": results.get("majority_test_accuracy"),
         "class_rows": [{"label": label, **figures} for label, figures in reported["per_class"].items()],
         "confusion_matrix": reported["confusion_matrix"],
+        "reported_split": split,
+        "plots": sorted(path.stem for path in Path(args.output_dir, "plots").glob("*.png")),
         "split_rows": [
             {"split": name, "rows": rows[name], "truncated": sum(tokenized[name]["truncated"][:])} for name in rows
         ],

@@ -2,6 +2,7 @@
 
 import logging
 import shutil
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,6 +27,9 @@ PUBLISHED_FILES = (
     "test_results.json",
     "test_predictions.csv",
     "eval_predictions.csv",
+    "plots/training.png",
+    "plots/confusion_matrix.png",
+    "plots/calibration.png",
     ".eval_results/*.yaml",
 )
 PRIVATE_FILES = ("training_args.bin", "train_results.json", "trainer_state.json", "card.json", "publication.json")
@@ -42,28 +46,6 @@ def log_to_console(args: "TrainingArguments") -> None:
     logging.getLogger("hf_sentiment_ft").setLevel(logging.INFO if args.process_index == 0 else logging.ERROR)
 
 
-def find_checkpoint(args: "TrainingArguments") -> str | None:
-    """The checkpoint that `--resume_from_checkpoint` names; `true` stands for the newest one in the output folder.
-
-    Raises:
-        UsageError: If there is none.
-    """
-    from transformers.trainer_utils import get_last_checkpoint
-
-    given = args.resume_from_checkpoint
-    if given is None or given.lower() == "false":
-        return None
-    output_dir = Path(str(args.output_dir))
-    if given.lower() == "true":
-        newest = get_last_checkpoint(str(output_dir)) if output_dir.is_dir() else None
-        if newest is None:
-            raise UsageError(f"--resume_from_checkpoint is true, but {output_dir} holds no checkpoint.")
-        return newest
-    if not (Path(given) / "trainer_state.json").is_file():
-        raise UsageError(f"--resume_from_checkpoint is {given}, which is not a checkpoint folder.")
-    return given
-
-
 def check_output_dir(args: "TrainingArguments", overwrite: bool) -> None:
     """Refuse to write over a run, unless the user says so.
 
@@ -72,6 +54,11 @@ def check_output_dir(args: "TrainingArguments", overwrite: bool) -> None:
     """
     output_dir = Path(str(args.output_dir))
     with args.main_process_first(desc="looking at the output folder"):
+        try:
+            output_dir.mkdir(parents=True, exist_ok=True)
+            tempfile.TemporaryFile(dir=output_dir).close()
+        except OSError as error:
+            raise UsageError(f"--output_dir {output_dir} cannot be written to: {error.strerror}.") from error
         if any(_files_of_a_run(output_dir)) and not (args.resume_from_checkpoint or overwrite):
             raise UsageError(
                 f"--output_dir {output_dir} already holds a run. Go on with it by --resume_from_checkpoint true, "
@@ -87,7 +74,9 @@ def clear_output_dir(args: "TrainingArguments") -> None:
                 shutil.rmtree(path)
             else:
                 path.unlink()
+                if not any(path.parent.iterdir()):
+                    path.parent.rmdir()  # of plots, and of .eval_results
 
 
 def _files_of_a_run(output_dir: Path) -> list[Path]:
-    return [path for pattern in (*PUBLISHED_FILES, *PRIVATE_FILES, "checkpoint-*") for path in output_dir.glob(pattern)]
+    return [path for pattern in (*PUBLISHED_FILES, *PRIVATE_FILES, "checkpoint-*", "unfinished") for path in output_dir.glob(pattern)]

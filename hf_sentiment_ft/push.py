@@ -141,17 +141,18 @@ def _changes(files: dict[str, Content], present: "dict[str, RepoFile]", replace:
     new = {name: file for name, file in files.items() if name not in present or not same_content(file, present[name])}
     # A card that cannot be replaced stays, with what a person wrote in it.
     kept = {*files, ".gitattributes"} | (set() if replace else {"README.md"})
-    folders = {name.partition("/")[0] for name in files if "/" in name}
+    # Of a checkpoint's folder everything belongs to the run; beside its plots somebody may have put others.
+    folders = {name.partition("/")[0] for name in files if "/" in name and not _is_of_a_run(name)}
     stale = [
         name
         for name in sorted(set(present) - kept)
-        if replace or name.partition("/")[0] in folders or any(_matches(name, pattern) for pattern in PUBLISHED_FILES)
+        if replace or name.partition("/")[0] in folders or _is_of_a_run(name)
     ]
     return Changes(new, stale)
 
 
-def _matches(name: str, pattern: str) -> bool:
-    return fnmatch(name, pattern) and name.count("/") == pattern.count("/")
+def _is_of_a_run(name: str) -> bool:
+    return any(fnmatch(name, pattern) and name.count("/") == pattern.count("/") for pattern in PUBLISHED_FILES)
 
 
 def _open_pull_request(files: dict[str, Content], destination: Destination, message: str) -> Pushed | None:

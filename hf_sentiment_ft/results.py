@@ -15,8 +15,6 @@ if TYPE_CHECKING:
     from .data import LabelledSplits
     from .trainer import LabelWordTrainer
 
-PREDICTIONS_FILE = "test_predictions.csv"
-
 
 def majority_accuracy(train: "Dataset", test: "Dataset") -> float:
     """Accuracy on test of always answering the most frequent label of train."""
@@ -31,7 +29,7 @@ def save_results(
     predictions: "dict[str, PredictionOutput]",
     train_metrics: dict[str, Any],
 ) -> dict[str, Any]:
-    """Write the figures of a run and its predictions on the test split.
+    """Write the figures of a run, and its predictions on the test split or, without one, on the validation split.
 
     Args:
         trainer: What trained and predicted.
@@ -50,9 +48,9 @@ def save_results(
         figures["test"] = _figures("test", trainer, predictions["test"]) | {"majority_test_accuracy": majority}
         if zero_shot is not None:
             figures["test"] |= _figures("zero_shot_test", trainer, zero_shot)
-        save_predictions(
-            Path(trainer.args.output_dir, PREDICTIONS_FILE), trainer, predictions["test"], data.splits["test"]
-        )
+    split, prefix = ("test", "test") if "test" in predictions else ("validation", "eval")
+    path = Path(trainer.args.output_dir, f"{prefix}_predictions.csv")
+    save_predictions(path, trainer, predictions[split], data.splits[split])
     for split, split_figures in figures.items():
         trainer.save_metrics(split, split_figures)
     return {name: value for split_figures in figures.values() for name, value in split_figures.items()}

@@ -36,14 +36,17 @@ def run(
 
     from .benchmark import save_benchmark_result
     from .checkpoint_push import CheckpointPush
+    from .checkpoints import find_checkpoint, refuse_changes
     from .data import load_splits
     from .device import choose_precision, keep_freed_memory
     from .distributed import check_engine, first_process_first, on_first_process
+    from .fingerprint import describe_run
     from .hub import default_model_name
-    from .model_card import check_metadata, save_card
+    from .model_card import card_values, check_metadata, save_card
     from .modeling import find_base_model, load_config, load_model, load_tokenizer, prepare_for_generation
-    from .output import check_output_dir, clear_output_dir, find_checkpoint, log_to_console
+    from .output import check_output_dir, clear_output_dir, log_to_console
     from .plan import describe_plan
+    from .plots import save_plots
     from .preflight import preflight, take_hub_options
     from .prompt import build_prompt, put_prompt_into_tokenizer
     from .provenance import find_provenance
@@ -90,7 +93,11 @@ def run(
     clear_output_dir(args)
     model = load_model(base, model_args.dtype, tokenizer)
     prepare_for_generation(model, tokenizer, model_args.prompt_template, verbalizer)
+    described = describe_run(model_args, args, data, verbalizer, precision, model)
+    if checkpoint:
+        on_first_process(args, "comparing with the checkpoint", lambda: refuse_changes(checkpoint, described))
     trainer = LabelWordTrainer(
+        run=described,
         verbalizer=verbalizer,
         precision=precision,
         model=model,
@@ -111,11 +118,13 @@ def run(
     # Results, card, and publication: once, on the first process.
     def finish() -> None:
         results = save_results(trainer, data, zero_shot.prediction, predictions, trained.metrics)
-        save_benchmark_result(provenance, data, results, Path(str(args.output_dir)))
-        save_card(trainer, model_name, provenance, results, data, tokenized, model_args)
+        folder = Path(str(args.output_dir))
+        save_plots(trainer, results, predictions)
+        save_benchmark_result(provenance, data, results, folder)
+        save_card(card_values(trainer, model_name, provenance, results, data, tokenized, model_args), folder)
         print(summary(results, args.output_dir))
         if destination:
-            announce(publish_run(Path(str(args.output_dir)), checkpoint_push.destination))
+            announce(publish_run(folder, checkpoint_push.destination))
 
     on_first_process(args, "writing the results and publishing them", finish)
 

@@ -32,6 +32,7 @@ from .local_hub import (  # noqa: F401
 PUSHED = {
     "README.md", "config.json", "generation_config.json", "model.safetensors", "tokenizer.json",
     "tokenizer_config.json", "all_results.json", "eval_results.json", "test_results.json", "test_predictions.csv",
+    "plots/training.png", "plots/confusion_matrix.png", "plots/calibration.png",
 }  # fmt: skip
 
 
@@ -85,7 +86,8 @@ def test_a_second_run_updates_results_and_keeps_a_persons_words(
     words = "## Who uses it\n\nMy aunt.\n"
     edited = card(api).replace("# reviews", "# Reviews, edited above the line") + "\n" + words
     api.upload_file(path_or_fileobj=edited.encode(), path_in_repo="README.md", repo_id=REPO)
-    api.upload_file(path_or_fileobj=b"photo", path_in_repo="aunt.png", repo_id=REPO)
+    for name in ("aunt.png", "plots/aunt.png"):
+        api.upload_file(path_or_fileobj=b"photo", path_in_repo=name, repo_id=REPO)
 
     (finished / "model-00001-of-00002.safetensors").unlink()
     values = json.loads((finished / "card.json").read_text())
@@ -96,8 +98,8 @@ def test_a_second_run_updates_results_and_keeps_a_persons_words(
     assert ModelCard(card(api)).data.eval_results[0].metric_value == 0.9876
     assert "edited above" not in card(api)
     assert card(api).partition(MARKED_LINE)[2] == "\n\n" + words
-    assert files_of(api) == PUSHED | {"aunt.png"}, "what the earlier run alone had is gone, what others added is not"
-    assert len(commits(api)) == 5
+    assert files_of(api) == PUSHED | {"aunt.png", "plots/aunt.png"}, "what the earlier run alone had is gone, what others added is not"
+    assert len(commits(api)) == 6
 
 
 @pytest.mark.usefixtures("quick_look")

@@ -1,0 +1,129 @@
+"""Results → pictures for the card: the course of training, the confusion matrix, and how far probabilities hold."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .metrics import Calibration, label_probabilities
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+    from transformers.trainer_utils import PredictionOutput
+
+    from .trainer import LabelWordTrainer
+
+FOLDER = "plots"
+MAX_NAMED_LABELS = 20  # beyond that, names and counts would cover the matrix
+
+
+def save_plots(
+    trainer: "LabelWordTrainer", results: dict[str, Any], predictions: "dict[str, PredictionOutput]"
+) -> None:
+    """Write PNG files of a few hundred pixels into the folder `plots` of the output folder.
+
+    They are drawn without a screen and hold neither date nor place, so the same run makes the same files.
+
+    Args:
+        trainer: What trained.
+        results: All figures, keyed as in `all_results.json`.
+        predictions: The trained model's, on `validation` and, unless there is none, `test`.
+    """
+    from matplotlib import style
+
+    split, prefix = ("test", "test") if "test" in predictions else ("validation", "eval")
+    scores, class_ids = predictions[split].predictions[0], np.asarray(predictions[split].label_ids)[:, 0]
+    with style.context("default"):  # whatever the user's own settings for other plots say
+        figures = {
+            "training": training_curve(trainer.state.log_history),
+            "confusion_matrix": confusion_plot(results[f"{prefix}_confusion_matrix"], trainer.verbalizer.labels, split),
+            "calibration": calibration_plot(label_probabilities(scores), class_ids, split),
+        }
+        folder = Path(str(trainer.args.output_dir), FOLDER)
+        folder.mkdir(exist_ok=True)
+        for name, figure in figures.items():
+            figure.savefig(folder / f"{name}.png", metadata={"Software": None})
+
+
+def _figure(width: float, height: float) -> "tuple[Figure, Any]":
+    """A figure of its own, which pyplot does not know and no window shows."""
+    from matplotlib.figure import Figure
+
+    figure = Figure((width, height), dpi=100, layout="constrained")
+    return figure, figure.add_subplot()
+
+
+def training_curve(log_history: list[dict[str, Any]]) -> "Figure":
+    """Training loss and, on an axis of its own, validation accuracy over steps, as far as they were logged."""
+    figure, loss_axis = _figure(6, 3.5)
+    accuracy_axis = loss_axis.twinx()
+    curves = (
+        (loss_axis, "loss", "training loss", "C0", "-"),
+        (accuracy_axis, "eval_accuracy", "validation accuracy", "C1", "o-"),
+    )
+    for axis, key, name, color, line in curves:
+        points = [(entry["step"], entry[key]) for entry in log_history if key in entry]
+        axis.plot([step for step, _ in points], [value for _, value in points], line, color=color)
+        axis.set_ylabel(name, color=color)
+    loss_axis.set(xlabel="step", ylim=(0, None))
+    accuracy_axis.set_ylim(0, 1.02)
+    return figure
+
+
+def confusion_plot(counts: list[list[int]], labels: list[str], split: str) -> "Figure":
+    """Confusion matrix, (labels, labels), each row colored by the shares of its true label.
+
+    Labels are named and rows counted while they are few and the font has their letters; otherwise they are numbered.
+    """
+    matrix = np.asarray(counts)
+    shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
+    figure, axis = _figure(6, 5)
+    image = axis.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    figure.colorbar(image, label="share of the true label's rows")
+    few = len(labels) <= MAX_NAMED_LABELS
+    if few:
+        for (row, column), count in np.ndenumerate(matrix):
+            color = "white" if shares[row, column] > 0.5 else "black"
+            axis.text(column, row, count, ha="center", va="center", color=color, fontsize=10 - len(labels) / 5)
+    numbered = "" if few and _drawable(labels) else ", numbered from 0 in the order of the table"
+    if numbered:
+        axis.locator_params(integer=True)
+    else:
+        names = [label if len(label) <= 20 else label[:19] + "…" for label in labels]
+        axis.set_xticks(range(len(labels)), names, rotation=90 if len(labels) > 4 else 0, parse_math=False)
+        axis.set_yticks(range(len(labels)), names, parse_math=False)
+    axis.set(xlabel=f"predicted label{numbered}", ylabel="true label", title=f"{split} split")
+    return figure
+
+
+def _drawable(labels: list[str]) -> bool:
+    """Whether matplotlib's font has a glyph for every letter."""
+    from matplotlib import font_manager
+
+    glyphs = font_manager.get_font(font_manager.findfont("DejaVu Sans")).get_charmap()
+    return all(ord(letter) in glyphs for label in labels for letter in label)
+
+
+def calibration_plot(probabilities: "np.ndarray[Any, Any]", class_ids: "np.ndarray[Any, Any]", split: str) -> "Figure":
+    """Accuracy against the probability of the predicted label, in the bins of the calibration error.
+
+    Args:
+        probabilities: (rows, labels), each row adding up to 1.
+        class_ids: True class ids, (rows,).
+        split: Name of the split, for the title.
+    """
+    from sklearn.calibration import calibration_curve
+
+    correct = probabilities.argmax(axis=1) == class_ids
+    confidence = np.minimum(probabilities.max(axis=1), 1.0)
+    accuracy, stated = calibration_curve(correct, confidence, n_bins=Calibration.num_bins, pos_label=True)
+    figure, axis = _figure(6, 4)
+    axis.plot([0, 1], [0, 1], ":", color="gray", label="probabilities that hold")
+    axis.plot(stated, accuracy, "s-", label="this model")
+    rows = axis.twinx()
+    rows.hist(confidence, bins=Calibration.num_bins, range=(0, 1), color="C0", alpha=0.2)
+    rows.set_ylabel("rows (bars)")
+    axis.set(xlabel="probability of the predicted label", ylabel="accuracy", title=f"{split} split")
+    axis.set(xlim=(0, 1), ylim=(0, 1.02))
+    axis.legend(loc="upper left")
+    return figure
