@@ -1,5 +1,6 @@
 """What a run is made of: the flags, their defaults, and what they are checked for."""
 
+import os
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -82,16 +83,34 @@ class DataArguments:
     )
     dataset_config_name: str | None = flag(None, "Configuration (subset) of the data set.")
     dataset_revision: str = flag("main", "Branch, tag or commit of the data set on the Hub.")
-    train_file: str | None = flag(None, "CSV, JSON lines or Parquet file instead of --dataset_name.")
+    train_split: str | None = flag(
+        None, "Which split to train on, such as train[:80%] or train+extra. Default: the one named train."
+    )
+    validation_split: str | None = flag(None, "As --train_split, for choosing the best checkpoint.")
+    test_split: str | None = flag(None, "As --train_split, for the reported results.")
+    train_file: str | None = flag(
+        None,
+        "CSV, TSV, JSON lines or Parquet file instead of --dataset_name, also compressed (.csv.gz), or several by a "
+        "pattern ('data/train-*.csv').",
+    )
     validation_file: str | None = flag(None, "As --train_file, for choosing the best checkpoint.")
     test_file: str | None = flag(None, "As --train_file, for the reported results.")
-    text_column_name: str | None = flag(None, "Column with the text. Default: found by its name.")
+    text_column_name: str | None = flag(
+        None,
+        "Column with the text, or several, separated by commas, whose texts are joined by a line break. "
+        "Default: found by its name.",
+    )
     label_column_name: str | None = flag(None, "Column with the label. Default: found by its name.")
     validation_split_percentage: int = flag(10, "Share of train used where there is no validation split.")
     test_split_percentage: int = flag(10, "Share of train used where there is no test split; 0: no test.")
     max_train_samples: int | None = flag(None, "Train on this many rows, drawn with --seed over all classes.")
     max_eval_samples: int | None = flag(None, "Validate on this many rows, drawn likewise.")
     max_test_samples: int | None = flag(None, "Test on this many rows, drawn likewise.")
+    num_shots_per_class: int | None = flag(None, "Few-shot: train on this many rows of each class, drawn with --seed.")
+    class_weights: str | None = flag(
+        None, "balanced: weight the loss of each class inversely to its number of rows, for data with rare classes."
+    )
+    drop_duplicates: bool = flag(False, "Leave out the train rows whose text is also in validation or test.")
     preprocessing_num_workers: int | None = flag(None, "Processes for tokenization. Default: one.")
     save_dataset_dir: str | None = flag(None, "Keep the raw data set in this folder (Dataset.save_to_disk).")
     language: str | None = flag(
@@ -99,7 +118,11 @@ class DataArguments:
     )
 
     def __post_init__(self) -> None:
-        for name in ("max_train_samples", "max_eval_samples", "max_test_samples", "preprocessing_num_workers"):
+        for name in ("dataset_name", "train_file", "validation_file", "test_file", "save_dataset_dir"):
+            # A shell leaves ~ alone in --train_file=~/x, and a recipe has no shell.
+            setattr(self, name, getattr(self, name) and os.path.expanduser(getattr(self, name)))
+        sizes = ("max_train_samples", "max_eval_samples", "max_test_samples", "num_shots_per_class")
+        for name in (*sizes, "preprocessing_num_workers"):
             if getattr(self, name) is not None:
                 _check_at_least(name, getattr(self, name), 1)
         for name in ("validation_split_percentage", "test_split_percentage"):
@@ -107,6 +130,10 @@ class DataArguments:
                 raise UsageError(f"--{name} is {getattr(self, name)}; expected 0 to 50.")
         if self.validation_split_percentage == 0:
             raise UsageError("--validation_split_percentage is 0; the best checkpoint is chosen on validation.")
+        if self.num_shots_per_class and self.max_train_samples:
+            raise UsageError("--num_shots_per_class and --max_train_samples are both given; keep one.")
+        if self.class_weights not in (None, "balanced"):
+            raise UsageError(f"--class_weights is {self.class_weights!r}; expected balanced, or no such flag.")
         if self.train_file and self.dataset_name:
             raise UsageError("--dataset_name and --train_file are both given; keep the one to train on.")
         if (self.validation_file or self.test_file) and not self.train_file:

@@ -1,24 +1,25 @@
-"""Load labelled texts, check them, and sample them."""
+"""Load labelled texts, split them, sample them, and say what was done."""
 
 import logging
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .columns import Columns, find_columns, label_ids, label_names, read_labels, read_texts
 from .config import DataArguments
 from .errors import UsageError
 from .loading import load_raw, name_splits
+from .stratified import sample_per_class, stratified_sample
 
 if TYPE_CHECKING:
+    import pyarrow as pa
     from datasets import Dataset
 
 logger = logging.getLogger(__name__)
 
-TEXT_COLUMNS = ("text", "sentence", "review", "content", "comment", "tweet", "body", "document")
-LABEL_COLUMNS = ("label", "labels", "sentiment", "class", "category", "polarity", "stars")
+UNLABELLED_TEST = "unlabelled_test"
 
 
 @dataclass
@@ -26,16 +27,21 @@ class LabelledSplits:
     """The rows of a run, columns `text` and `label` (a class id), and what has to be said about them.
 
     Attributes:
-        splits: `train`, `validation` and, unless there is none, `test`.
+        splits: `train`, `validation` and, unless there is none, `test`; in its place `unlabelled_test`, without the
+            column `label`, where a test split has no labels and can only be predicted.
         labels: Label names in the order of their ids.
         notes: Sentences for the log and the card: what was split off or sampled, and how.
         split_off: The note of each split that was taken from train.
+        sources: What the data set calls the rows of each split, such as `train[80%:]`.
+        class_weights: What the loss of each class is multiplied by, in the order of the ids; 1 on average over train.
     """
 
     splits: "dict[str, Dataset]"
     labels: list[str]
     notes: list[str] = field(default_factory=list)
     split_off: dict[str, str] = field(default_factory=dict)
+    sources: dict[str, str] = field(default_factory=dict)
+    class_weights: list[float] | None = None
 
 
 def load_splits(args: DataArguments, seed: int) -> LabelledSplits:
@@ -54,175 +60,75 @@ def load_splits(args: DataArguments, seed: int) -> LabelledSplits:
     raw = load_raw(args)
     if args.save_dataset_dir:
         raw.save_to_disk(args.save_dataset_dir)
-    named = name_splits(raw)
-    text_column = _find_column(named["train"], args.text_column_name, TEXT_COLUMNS, "text_column_name", "text")
-    label_column = _find_column(named["train"], args.label_column_name, LABEL_COLUMNS, "label_column_name", "label")
-    if text_column == label_column:
-        raise UsageError(
-            f"text and label are both the column {text_column!r}; name the other with --label_column_name."
-        )
+    named = name_splits(raw, args)
+    columns = find_columns(named["train"], args)
+    texts = {split: read_texts(dataset, split, columns) for split, dataset in named.items()}
+    data = LabelledSplits({}, label_names(named["train"], columns))
     for split, dataset in named.items():
-        _refuse_missing(dataset, split, text_column, label_column)
-    labels = _label_names(named["train"], label_column)
-    data = LabelledSplits({}, [str(label) for label in labels])
-    for split, dataset in named.items():
-        data.splits[split] = _checked(dataset, split, text_column, label_column, labels)
+        _add_split(data, split, dataset, texts[split], columns)
+    given = {"train": args.train_split, "validation": args.validation_split, "test": args.test_split}
+    data.sources = {split: spec for split, spec in given.items() if spec}
+    data.notes += [f"{split} is the data set's {spec}." for split, spec in data.sources.items() if spec != split]
     _refuse_labels_without_rows(data, "no row of the train split has")
-    if len(labels) < 2:
-        raise UsageError(f"the train split has one label, {data.labels[0]!r}; expected at least two.")
+
     percentages = {"validation": args.validation_split_percentage, "test": args.test_split_percentage}
     for split, percentage in percentages.items():
-        if split not in data.splits and percentage:
+        if split not in data.splits and percentage and not (split == "test" and UNLABELLED_TEST in data.splits):
             _split_off(data, split, percentage, seed)
-    limits = {"train": args.max_train_samples, "validation": args.max_eval_samples, "test": args.max_test_samples}
-    for split, limit in limits.items():
-        if limit is not None and split in data.splits and limit < len(data.splits[split]):
-            data.notes.append(
-                f"{limit} of {len(data.splits[split])} {split} rows, drawn over all classes, seed {seed}."
-            )
-            rows = stratified_sample(_column(data.splits[split], "label"), limit, seed)
-            data.splits[split] = data.splits[split].select(rows)
-    _refuse_labels_without_rows(data, f"--max_train_samples is {args.max_train_samples}: no row is left for")
+    if args.drop_duplicates:
+        _drop_duplicates(data)
+    _sample(data, args, seed)
+    _report_duplicates(data)
+    if args.class_weights == "balanced":
+        _balance(data)
     for note in data.notes:
         logger.info(note)
     return data
 
 
+def _add_split(data: LabelledSplits, split: str, dataset: "Dataset", texts: "Dataset", columns: Columns) -> None:
+    from datasets import ClassLabel
+
+    if split == "test" and _is_unlabelled(dataset, columns, data.labels):
+        data.splits[UNLABELLED_TEST] = texts
+        data.notes.append(
+            f"The test split has no labels: its {len(texts)} rows are predicted only, and the figures are those of "
+            "validation."
+        )
+        return
+    ids = label_ids(read_labels(dataset, split, columns), split, columns, data.labels)
+    data.splits[split] = texts.add_column("label", ids, feature=ClassLabel(names=data.labels))
+
+
+def _is_unlabelled(dataset: "Dataset", columns: Columns, names: list[str]) -> bool:
+    """Whether no row has a label: there is no such column, it is empty, or it holds -1 only, as GLUE's do."""
+    import pyarrow.compute as pc
+
+    if columns.label not in dataset.column_names:
+        return True
+    values = read_labels(dataset, "test", columns)
+    return "-1" not in names and pc.all(pc.fill_null(pc.equal(values, "-1"), True)).as_py()
+
+
 def _refuse_labels_without_rows(data: LabelledSplits, reason: str) -> None:
-    present = np.bincount(_column(data.splits["train"], "label"), minlength=len(data.labels))
+    present = np.bincount(_labels(data, "train"), minlength=len(data.labels))
     missing = [data.labels[label] for label in np.flatnonzero(present == 0)]
     if missing:
         raise UsageError(f"{reason} the label {', '.join(missing)}; the model cannot learn it.")
 
 
-def _find_column(dataset: "Dataset", given: str | None, usual: Sequence[str], flag_name: str, what: str) -> str:
-    columns = dataset.column_names
-    if given is not None:
-        if given not in columns:
-            raise UsageError(f"--{flag_name} is {given!r}; the columns are: {', '.join(columns)}.")
-        return given
-    by_name = {name.lower(): name for name in reversed(columns)}
-    for name in usual:
-        if name in by_name:
-            return by_name[name]
-    raise UsageError(f"no {what} column found among {', '.join(columns)}; name it with --{flag_name}.")
-
-
-def _label_names(train: "Dataset", column: str) -> list[Any]:
-    """Class names of a ClassLabel column, otherwise the distinct values, sorted."""
-    from datasets import ClassLabel
-
-    feature = train.features[column]
-    if isinstance(feature, ClassLabel):
-        return list(feature.names)
-    kind = str(getattr(feature, "dtype", feature))
-    if not kind.startswith(("string", "large_string", "bool", "int", "uint")):
-        raise UsageError(
-            f"the label column {column!r} holds {kind}; expected class names, integers or strings. "
-            "Regression and multi-label tables are not supported: "
-            "AutoModelForSequenceClassification does them."
-        )
-    values = [value for value in train.unique(column) if value is not None]
-    if len(values) > 1000:
-        raise UsageError(
-            f"the label column {column!r} has {len(values)} different values; expected at most 1000. "
-            "Name the right one with --label_column_name."
-        )
-    return sorted(values)
-
-
-def _refuse_missing(dataset: "Dataset", split: str, text_column: str, label_column: str) -> None:
-    """Refuse rows without a text or a label, and columns that are not there or hold no texts."""
-    import pyarrow.compute
-
-    for column, flag_name in ((text_column, "text_column_name"), (label_column, "label_column_name")):
-        if column not in dataset.column_names:
-            there = ", ".join(dataset.column_names)
-            given_as = f"--{split}_file" if split != "train" else f"--{flag_name}"
-            raise UsageError(f"the {split} split has no column {column!r}, as train has, only {there}; see {given_as}.")
-    if getattr(dataset.features[text_column], "dtype", None) not in ("string", "large_string"):
-        raise UsageError(
-            f"the text column {text_column!r} of the {split} split holds {dataset.features[text_column]}; "
-            "expected strings. Name the right one with --text_column_name."
-        )
-    table = dataset.select_columns([text_column, label_column]).with_format("arrow")[:]
-    empty = pyarrow.compute.equal(pyarrow.compute.utf8_trim_whitespace(table[text_column]), "")
-    _refuse(np.flatnonzero(pyarrow.compute.fill_null(empty, True)), split, f"no text in column {text_column!r}")
-    missing = pyarrow.compute.is_null(table[label_column], nan_is_null=True)
-    _refuse(np.flatnonzero(missing), split, f"no label in column {label_column!r}")
-
-
-def _checked(dataset: "Dataset", split: str, text_column: str, label_column: str, labels: list[Any]) -> "Dataset":
-    """Return the split with columns `text` and `label` (a class id), every label of it known."""
-    from datasets import ClassLabel
-
-    dataset = dataset.select_columns([text_column, label_column])
-    table = dataset.with_format("arrow")[:]
-    values = table[label_column].to_pylist()
-    feature = dataset.features[label_column]
-    if isinstance(feature, ClassLabel):
-        values = [feature.names[value] if value is not None and value >= 0 else None for value in values]
-    ids = {str(label): index for index, label in enumerate(labels)}  # 1 in one file may be "1" in another
-    label_ids = np.array([-2 if value is None else ids.get(str(value), -1) for value in values])
-    _refuse(np.flatnonzero(label_ids == -2), split, f"no label in column {label_column!r}")
-    unknown = np.flatnonzero(label_ids == -1)
-    examples = ", ".join(sorted({repr(values[row]) for row in unknown[:10]}))
-    _refuse(unknown, split, f"a label that train does not have ({examples})")
-
-    dataset = dataset.rename_columns({text_column: "text", label_column: "label"})
-    names = [str(label) for label in labels]
-    if isinstance(feature, ClassLabel) and feature.names == names:
-        return dataset
-    features = dataset.features.copy()
-    features["label"] = ClassLabel(names=names)
-    return dataset.map(
-        lambda rows: {"label": [ids[str(value)] for value in _names(rows["label"], feature)]},
-        batched=True,
-        features=features,
-        desc="Reading labels",
-    )
-
-
-def _names(values: list[Any], feature: Any) -> list[Any]:
-    return [feature.names[value] for value in values] if hasattr(feature, "names") else values
-
-
-def _refuse(rows: "np.ndarray[Any, Any]", split: str, what: str) -> None:
-    if len(rows):
-        shown = ", ".join(map(str, rows[:10])) + (", ..." if len(rows) > 10 else "")
-        raise UsageError(f"{len(rows)} rows of the {split} split have {what}: rows {shown} (counted from 0).")
-
-
-def _column(dataset: "Dataset", name: str) -> "np.ndarray[Any, Any]":
-    return np.asarray(dataset.with_format("numpy")[name][:])
-
-
-def stratified_sample(
-    labels: "np.ndarray[Any, Any]", size: int, seed: int, *, rare_first: bool = True
-) -> "np.ndarray[Any, Any]":
-    """Draw rows so that each class keeps its share.
-
-    Args:
-        labels: Class ids, (rows,).
-        size: How many rows to draw.
-        seed: Decides which.
-        rare_first: Whether a class of few rows gets one while there is room, or leaves them to those not drawn.
-
-    Returns:
-        Row numbers in ascending order, (size,).
-    """
-    order = np.random.default_rng(seed).permutation(len(labels))
-    place = np.empty(len(labels))  # each row's place within its class, from 0 to 1
-    for label in np.unique(labels):
-        members = order[labels[order] == label]
-        place[members] = (np.arange(len(members)) + (not rare_first)) / len(members)
-    return np.sort(order[np.argsort(place[order], kind="stable")[:size]])
+def _labels(data: LabelledSplits, split: str) -> "np.ndarray[Any, Any]":
+    """Class ids, (rows,); all the same for rows without labels."""
+    dataset = data.splits[split]
+    if "label" not in dataset.column_names:
+        return np.zeros(len(dataset), dtype=int)
+    return np.asarray(dataset.with_format("numpy")["label"][:])
 
 
 def _split_off(data: LabelledSplits, split: str, percentage: int, seed: int) -> None:
     train = data.splits["train"]
     size = max(len(data.labels), round(len(train) * percentage / 100))
-    chosen = stratified_sample(_column(train, "label"), size, seed, rare_first=False)
+    chosen = stratified_sample(_labels(data, "train"), size, seed, rare_first=False)
     rest = np.setdiff1d(np.arange(len(train)), chosen)
     if len(rest) < len(data.labels):
         raise UsageError(f"the train split has {len(train)} rows, too few to take a {split} split from it.")
@@ -230,3 +136,64 @@ def _split_off(data: LabelledSplits, split: str, percentage: int, seed: int) -> 
     note = f"The data has no {split} split: {size} of {len(train)} train rows were taken, seed {seed}."
     data.notes.append(note)
     data.split_off[split] = note
+
+
+def _sample(data: LabelledSplits, args: DataArguments, seed: int) -> None:
+    limits = {"train": args.max_train_samples, "validation": args.max_eval_samples}
+    limits |= {"test": args.max_test_samples, UNLABELLED_TEST: args.max_test_samples}
+    for split, limit in limits.items():
+        if limit is not None and split in data.splits and limit < len(data.splits[split]):
+            data.notes.append(
+                f"{limit} of {len(data.splits[split])} {split} rows, drawn over all classes, seed {seed}."
+            )
+            data.splits[split] = data.splits[split].select(stratified_sample(_labels(data, split), limit, seed))
+    _refuse_labels_without_rows(data, f"--max_train_samples is {args.max_train_samples}: no row is left for")
+    if args.num_shots_per_class:
+        train, shots = data.splits["train"], args.num_shots_per_class
+        data.splits["train"] = train.select(sample_per_class(_labels(data, "train"), shots, seed))
+        fewer = np.sum(np.bincount(_labels(data, "train")) < shots)
+        note = f"Few-shot: {len(data.splits['train'])} of {len(train)} train rows, {shots} of each class, seed {seed}"
+        data.notes.append(f"{note}; {fewer} classes have fewer." if fewer else f"{note}.")
+
+
+def _shared(data: LabelledSplits, split: str, other: str) -> "np.ndarray[Any, Any]":
+    """Which rows of a split have a text that another split has too, (rows,)."""
+    import pyarrow.compute as pc
+
+    return np.asarray(pc.is_in(_texts(data, split), value_set=_texts(data, other)))
+
+
+def _texts(data: LabelledSplits, split: str) -> "pa.ChunkedArray":
+    return data.splits[split].select_columns(["text"]).with_format("arrow")[:]["text"].cast("large_string")
+
+
+def _drop_duplicates(data: LabelledSplits) -> None:
+    train = data.splits["train"]
+    shared = np.any([_shared(data, "train", split) for split in data.splits if split != "train"], axis=0)
+    if shared.any():
+        data.splits["train"] = train.select(np.flatnonzero(~shared))
+        data.notes.append(
+            f"{shared.sum()} of {len(train)} train rows were dropped, whose text is also in another split."
+        )
+        _refuse_labels_without_rows(data, "--drop_duplicates leaves no row with")
+
+
+def _report_duplicates(data: LabelledSplits) -> None:
+    for split, dataset in data.splits.items():
+        if split != "train" and (count := _shared(data, split, "train").sum()):
+            data.notes.append(
+                f"{count} of {len(dataset)} {split} rows have a text that is also in train, which makes their figures "
+                "too good; --drop_duplicates takes such texts out of train."
+            )
+
+
+def _balance(data: LabelledSplits) -> None:
+    """Weight the classes inversely to their frequency in train."""
+    from sklearn.utils.class_weight import compute_class_weight
+
+    classes = np.arange(len(data.labels))
+    data.class_weights = compute_class_weight("balanced", classes=classes, y=_labels(data, "train")).tolist()
+    weights = ", ".join(f"{label} {weight:.3g}" for label, weight in zip(data.labels, data.class_weights, strict=True))
+    if len(classes) > 20:
+        weights = f"{min(data.class_weights):.3g} to {max(data.class_weights):.3g}"
+    data.notes.append(f"The loss is weighted by class, rare classes more (balanced): {weights}.")

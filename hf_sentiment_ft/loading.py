@@ -1,17 +1,28 @@
-"""Load a table as it is: from files, from a folder, or from the Hub."""
+"""Load tables as they are, from files, from a folder or from the Hub, and pick the splits of a run."""
 
+import glob
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .config import DataArguments
 from .errors import UsageError, first_line
+from .hub import hub_errors
 from .paths import resolve_package_path
 
 if TYPE_CHECKING:
     from datasets import Dataset, DatasetDict
 
 SPLIT_NAMES = {"train": ("train",), "validation": ("validation", "valid", "val", "dev"), "test": ("test",)}
-FILE_KINDS = {".csv": "csv", ".json": "json", ".jsonl": "json", ".parquet": "parquet"}
+# What `datasets` calls the kind of a file, and what it has to be told beside.
+FILE_KINDS: dict[str, tuple[str, dict[str, Any]]] = {
+    ".csv": ("csv", {}),
+    ".tsv": ("csv", {"sep": "\t"}),
+    ".json": ("json", {}),
+    ".jsonl": ("json", {}),
+    ".ndjson": ("json", {}),
+    ".parquet": ("parquet", {}),
+}
+COMPRESSIONS = {".gz": "gzip", ".bz2": "bz2", ".xz": "xz", ".zst": "zstd", ".zip": "zip"}
 # Of a CSV's cells only the empty one is missing; words such as "None" and "n/a" are words.
 CSV_OPTIONS = {"keep_default_na": False, "na_values": [""]}
 
@@ -25,11 +36,11 @@ def load_raw(args: DataArguments) -> "DatasetDict":
     import datasets
 
     if args.train_file:
-        files = {"train": args.train_file, "validation": args.validation_file, "test": args.test_file}
-        for split, path in files.items():
-            _check_file(split, path)
+        given = {"train": args.train_file, "validation": args.validation_file, "test": args.test_file}
+        files = {split: _find_files(split, pattern) for split, pattern in given.items() if pattern}
         # One by one: columns that only some files have are no fault.
-        return datasets.DatasetDict({split: _load_file(split, path) for split, path in files.items() if path})
+        return datasets.DatasetDict({split: _load_files(f"--{split}_file is {given[split]}", *files[split])
+                                     for split in files})  # fmt: skip
     source = resolve_package_path(str(args.dataset_name))
     folder = Path(source)
     given_as = f"--dataset_name is {args.dataset_name}"
@@ -38,10 +49,13 @@ def load_raw(args: DataArguments) -> "DatasetDict":
     if (folder / "state.json").is_file():  # one table, saved by Dataset.save_to_disk
         return datasets.DatasetDict({"train": _load(given_as, datasets.Dataset.load_from_disk, source)})
     options = _own_cache(folder) if folder.is_dir() else {"revision": args.dataset_revision}
+    builder = _load(given_as, datasets.load_dataset_builder, source, args.dataset_config_name, **options)
+    if hasattr(builder.config, "keep_default_na"):
+        options |= CSV_OPTIONS
     return _load(given_as, datasets.load_dataset, source, args.dataset_config_name, **options)
 
 
-def _own_cache(folder: Path) -> dict[str, str]:
+def _own_cache(folder: Path) -> dict[str, Any]:
     """A cache for these very files: where a folder's README names its splits, `datasets` does not see them change."""
     from datasets import config
     from datasets.fingerprint import Hasher
@@ -51,20 +65,50 @@ def _own_cache(folder: Path) -> dict[str, str]:
     return {"cache_dir": str(Path(config.HF_DATASETS_CACHE, f"local-{Hasher.hash(state)}"))}
 
 
-def _check_file(split: str, path: str | None) -> None:
-    if path and not Path(path).is_file():
-        raise UsageError(f"--{split}_file is {path}, which is not a file.")
-    if path and Path(path).suffix not in FILE_KINDS:
-        raise UsageError(f"--{split}_file is {path}; expected a file of one of the kinds {', '.join(FILE_KINDS)}.")
+def _find_files(split: str, pattern: str) -> tuple[list[Path], str]:
+    """The files that a flag names, and their suffix, which is the same for all."""
+    exact = Path(pattern)
+    found = [exact] if exact.is_file() else [Path(path) for path in sorted(glob.glob(pattern, recursive=True))]
+    paths = [path for path in found if path.is_file()]
+    if not paths:
+        raise UsageError(f"--{split}_file is {pattern}, which is not a file, and no file matches it as a pattern.")
+    suffixes = {_suffix(split, path) for path in paths}
+    if len(suffixes) > 1:
+        raise UsageError(
+            f"--{split}_file is {pattern}: files of the kinds {', '.join(sorted(suffixes))}; expected one."
+        )
+    for path in paths:
+        if not path.stat().st_size:
+            raise UsageError(f"--{split}_file is {pattern}, but {path} is empty.")
+    return paths, suffixes.pop()
 
 
-def _load_file(split: str, path: str) -> "Dataset":
+def _suffix(split: str, path: Path) -> str:
+    """What says how to read a file: `.csv` of `reviews.CSV.gz`."""
+    import fsspec
+
+    suffixes = [suffix.lower() for suffix in path.suffixes]
+    compression = COMPRESSIONS.get(suffixes[-1]) if suffixes else None
+    if compression:
+        suffixes.pop()
+    if not suffixes or suffixes[-1] not in FILE_KINDS:
+        raise UsageError(
+            f"--{split}_file is {path}; expected a file of one of the kinds {', '.join(FILE_KINDS)}, "
+            f"also compressed, such as .csv.gz ({', '.join(COMPRESSIONS)})."
+        )
+    if compression and compression not in fsspec.available_compressions():
+        raise UsageError(f"--{split}_file is {path}; to read {compression}, install a package: pip install zstandard.")
+    return suffixes[-1]
+
+
+def _load_files(given_as: str, paths: list[Path], suffix: str) -> "Dataset":
     import datasets
 
-    kind = FILE_KINDS[Path(path).suffix]
-    options = CSV_OPTIONS if kind == "csv" else {}
-    given_as = f"--{split}_file is {path}"
-    return _load(given_as, datasets.load_dataset, kind, data_files=str(path), split="train", **options)
+    kind, options = FILE_KINDS[suffix]
+    if kind == "csv":
+        options = options | CSV_OPTIONS
+    names = [glob.escape(str(path)) for path in paths]  # a file named reviews[1].csv is no pattern
+    return _load(given_as, datasets.load_dataset, kind, data_files=names, split="train", **options)
 
 
 def _load(given_as: str, load: Any, *args: Any, **options: Any) -> Any:
@@ -72,23 +116,84 @@ def _load(given_as: str, load: Any, *args: Any, **options: Any) -> Any:
 
     try:
         return load(*args, **options)
-    except (OSError, ValueError, DatasetGenerationError) as error:
-        raise UsageError(f"{given_as}, which cannot be loaded: {first_line(error.__cause__ or error)}") from error
+    except (*hub_errors(), DatasetGenerationError) as error:  # type: ignore[misc]
+        raise UsageError(f"{given_as}, which cannot be loaded: {_reason(error)}") from error
 
 
-def name_splits(raw: "DatasetDict") -> "dict[str, Dataset]":
-    """Pick the splits by their usual names; empty ones do not count.
+def _reason(error: Exception) -> str:
+    """What `datasets` says, in one line, with the part that helps."""
+    from datasets.table import CastError
+
+    cause = error.__cause__ or error
+    if isinstance(cause, CastError):
+        return (
+            f"its files must have the same columns, of the same types, but {cause.details()}. Name them one by one by "
+            "--train_file, --validation_file and --test_file, which may differ."
+        )
+    if "corresponds to no data" in str(cause):
+        return "it has no rows."
+    if str(cause).startswith("Config name is missing"):
+        return f"{str(cause).splitlines()[1]}. Name it with --dataset_config_name."
+    return first_line(cause)
+
+
+def name_splits(raw: "DatasetDict", args: DataArguments) -> "dict[str, Dataset]":
+    """Pick the splits that the flags name, otherwise those of usual names; empty ones do not count.
+
+    Args:
+        raw: Every split that there is.
+        args: `--train_split`, `--validation_split`, `--test_split`, such as `unsupervised` or `train[:80%]+extra`.
 
     Raises:
-        UsageError: If there is none to train on.
+        UsageError: If there is none to train on, or a flag names rows that are not there or that another one names.
     """
+    given = {"train": args.train_split, "validation": args.validation_split, "test": args.test_split}
+    rows = {split: _row_ranges(raw, split, spec) for split, spec in given.items() if spec}
+    taken = {name for ranges in rows.values() for name, _, _ in ranges}
     named = {}
     for split, names in SPLIT_NAMES.items():
-        found = [name for name in names if name in raw and len(raw[name])]
+        if split in rows:
+            _refuse_shared_rows(split, rows)
+            named[split] = _select(raw, rows[split])
+            continue
+        found = [name for name in names if name in raw and len(raw[name]) and name not in taken]
         if found:
             named[split] = raw[found[0]]
     if "train" not in named:
+        there = ", ".join(map(str, raw))
         raise UsageError(
-            f"the data set has the splits {', '.join(map(str, raw))}; expected one named train, with rows."
+            f"the data set has the splits {there}; expected one named train, with rows. Name it with --train_split."
         )
     return named
+
+
+def _row_ranges(raw: "DatasetDict", split: str, spec: str) -> list[tuple[str, int, int]]:
+    """Split name, first row and end of what a split's flag names, in the notation of `datasets`."""
+    from datasets import ReadInstruction
+
+    try:
+        parts = ReadInstruction.from_spec(spec).to_absolute({name: len(dataset) for name, dataset in raw.items()})
+    except ValueError as error:
+        there = ", ".join(map(str, raw))
+        raise UsageError(
+            f"--{split}_split is {spec!r}; expected splits, or slices such as train[:80%], of {there}."
+        ) from error
+    ranges = [(part.splitname, part.from_, part.to) for part in parts if part.from_ < part.to]
+    if not ranges:
+        raise UsageError(f"--{split}_split is {spec!r}, which has no rows.")
+    return ranges
+
+
+def _refuse_shared_rows(split: str, rows: dict[str, list[tuple[str, int, int]]]) -> None:
+    """What is measured must not have been learnt."""
+    for other in rows:
+        for name, start, end in rows[split]:
+            for other_name, other_start, other_end in rows[other]:
+                if other != split and name == other_name and max(start, other_start) < min(end, other_end):
+                    raise UsageError(f"--{split}_split and --{other}_split have rows of {name!r} in common.")
+
+
+def _select(raw: "DatasetDict", ranges: list[tuple[str, int, int]]) -> "Dataset":
+    from datasets import concatenate_datasets
+
+    return concatenate_datasets([raw[name].select(range(start, end)) for name, start, end in ranges])

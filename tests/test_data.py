@@ -80,8 +80,9 @@ def test_files_with_labels_of_every_kind(kind: str, values: tuple[Any, Any], lab
 
 def test_class_labels_keep_the_order_of_their_names(tmp_path: Path):
     rows = [(f"t{i}", i % 2) for i in range(20)]
+    other = [(f"other {text}", label) for text, label in rows]
     data = load(
-        dataset_name=save(tmp_path / "saved", class_label("pos", "neg"), train=rows, validation=rows, test=rows)
+        dataset_name=save(tmp_path / "saved", class_label("pos", "neg"), train=rows, validation=other, test=other)
     )
     assert data.labels == ["pos", "neg"]
     assert data.splits["test"]["label"][:] == [0, 1] * 10
@@ -208,7 +209,10 @@ def test_label_that_train_lacks_is_named(table, tmp_path: Path):
     ("given", "message"),
     [
         ({"train_file": "none.csv"}, "--train_file is none.csv, which is not a file"),
-        ({"train_file": __file__}, "expected a file of one of the kinds .csv, .json, .jsonl, .parquet"),
+        (
+            {"train_file": __file__},
+            "expected a file of one of the kinds .csv, .tsv, .json, .jsonl, .ndjson, .parquet, also",
+        ),
         ({"dataset_name": "user/nothing"}, "--dataset_name is user/nothing, which cannot be loaded"),
         ({"dataset_name": "package:no_such_package/x"}, "the Python package 'no_such_package' is not installed"),
     ],

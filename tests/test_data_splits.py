@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from hf_sentiment_ft.config import DataArguments
-from hf_sentiment_ft.data import LabelledSplits, load_splits, stratified_sample
+from hf_sentiment_ft.data import LabelledSplits, load_splits
 from hf_sentiment_ft.errors import UsageError
+from hf_sentiment_ft.stratified import stratified_sample
 
 from .tiny import write_csv
 

@@ -1,0 +1,202 @@
+"""Find the columns of texts and labels, and read them: every row must have both."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .config import DataArguments
+from .errors import UsageError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    from datasets import Dataset
+
+TEXT_COLUMNS = ("text", "sentence", "review", "content", "comment", "tweet", "body", "document")
+LABEL_COLUMNS = ("label", "labels", "sentiment", "class", "category", "polarity", "stars")
+MAX_LABELS = 1000
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Names of the columns with the text, which are joined by a line break if they are several, and with the label."""
+
+    text: list[str]
+    label: str
+
+
+def find_columns(train: "Dataset", args: DataArguments) -> Columns:
+    """Find the columns that the flags name, otherwise those of usual names.
+
+    Raises:
+        UsageError: If there are none, or one of them is both.
+    """
+    label = _find_column(train, args.label_column_name, LABEL_COLUMNS, "label_column_name", "label")
+    given = args.text_column_name
+    if given and "," in given and given not in train.column_names:
+        names = [name.strip() for name in given.split(",")]
+        text = [_find_column(train, name, (), "text_column_name", "text") for name in names]
+    else:
+        text = [_find_column(train, given, TEXT_COLUMNS, "text_column_name", "text")]
+    if label in text:
+        raise UsageError(f"text and label are both the column {label!r}; name the other with --label_column_name.")
+    return Columns(text, label)
+
+
+def _find_column(dataset: "Dataset", given: str | None, usual: Sequence[str], flag_name: str, what: str) -> str:
+    columns = dataset.column_names
+    if "__index_level_0__" in columns:  # pandas takes what the header has no name for to be row names
+        raise UsageError("the rows have more fields than the header has names; put texts with commas into quotes.")
+    if given is not None:
+        if given not in columns:
+            raise UsageError(f"--{flag_name} is {given!r}; the columns are: {', '.join(columns)}.")
+        return given
+    by_name = {name.lower(): name for name in reversed(columns)}
+    found = next((by_name[name] for name in usual if name in by_name), None)
+    if found is None:
+        raise UsageError(f"no {what} column found among {', '.join(columns)}; name it with --{flag_name}.")
+    if f"{found}.1" in columns:  # what pandas makes of a second column of the same name
+        raise UsageError(
+            f"there are two columns named {found!r}, read as {', '.join(columns)}; choose by --{flag_name}."
+        )
+    return found
+
+
+def read_texts(dataset: "Dataset", split: str, columns: Columns) -> "Dataset":
+    """Return the split with the column `text` alone.
+
+    Raises:
+        UsageError: If a column is missing or does not hold strings, or a row has no text.
+    """
+    import pyarrow.compute as pc
+
+    for name in columns.text:
+        require_column(dataset, split, name, "text_column_name")
+        kinds = ("string", "large_string") if len(columns.text) == 1 else ("string", "large_string", "null")
+        if getattr(dataset.features[name], "dtype", None) not in kinds:
+            raise UsageError(
+                f"the text column {name!r} of the {split} split holds {dataset.features[name]}; "
+                "expected strings. Name the right one with --text_column_name."
+            )
+    texts = dataset.select_columns(columns.text)
+    if len(columns.text) == 1:
+        texts = texts.rename_columns({columns.text[0]: "text"})
+    else:
+        texts = texts.with_format("arrow").map(
+            _join, batched=True, remove_columns=columns.text, desc="Joining columns"
+        ).with_format(None)  # fmt: skip
+    column = texts.with_format("arrow")[:]["text"]
+    blank = pc.or_(pc.utf8_is_space(column), pc.equal(pc.binary_length(column), 0))
+    refuse_rows(pc.fill_null(blank, True), split, f"no text in column {', '.join(map(repr, columns.text))}")
+    return texts
+
+
+def _join(table: "pa.Table") -> "pa.Table":
+    """Join the columns of each row by a line break, those without a text left out."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    columns = [pc.cast(column.combine_chunks(), pa.large_string()) for column in table.columns]
+    present = [pc.if_else(pc.equal(column, ""), None, column) for column in columns]
+    return pa.table({"text": pc.binary_join_element_wise(*present, "\n", null_handling="skip")})
+
+
+def read_labels(dataset: "Dataset", split: str, columns: Columns) -> "pa.ChunkedArray":
+    """Return the name of each row's label as a string, so that 1 in one file is "1" in another.
+
+    Names of a `ClassLabel`, strings, integers (also written 1.0), `True` and `False`. A row without one has null.
+
+    Raises:
+        UsageError: If the column is missing or holds something else.
+    """
+    import pyarrow as pa
+    import pyarrow.compute as pc
+    from datasets import ClassLabel
+
+    require_column(dataset, split, columns.label, "label_column_name")
+    feature = dataset.features[columns.label]
+    values = dataset.select_columns([columns.label]).with_format("arrow")[:][columns.label]
+    if isinstance(feature, ClassLabel):
+        return pc.take(pa.array(feature.names), pc.if_else(pc.less(values, 0), None, values))
+    if pa.types.is_boolean(values.type):
+        return pc.if_else(values, "True", "False")
+    if pa.types.is_floating(values.type):
+        values = pc.if_else(pc.is_nan(values), None, values)
+        if pc.all(pc.equal(pc.trunc(values), values)).as_py() is not False:  # None: no value at all
+            values = pc.cast(values, pa.int64())
+    if pa.types.is_integer(values.type) or pa.types.is_null(values.type):
+        return pc.cast(values, pa.string())
+    kind = str(getattr(feature, "dtype", feature))
+    if kind.startswith("Json"):
+        raise UsageError(
+            f"the label column {columns.label!r} of the {split} split holds values of several kinds, such as numbers "
+            "and strings; write all of them as strings."
+        )
+    if not kind.startswith(("string", "large_string")):
+        raise UsageError(
+            f"the label column {columns.label!r} holds {kind}; expected class names, integers or strings. "
+            "Regression and multi-label tables are not supported: "
+            "AutoModelForSequenceClassification does them."
+        )
+    return pc.if_else(pc.equal(values, ""), None, values)
+
+
+def label_names(train: "Dataset", columns: Columns) -> list[str]:
+    """Names of the labels in the order of their ids: that of a `ClassLabel`, otherwise sorted, numbers by value.
+
+    Raises:
+        UsageError: If a row has no label, or there are not 2 to 1000 different ones.
+    """
+    from datasets import ClassLabel
+
+    values = read_labels(train, "train", columns)
+    refuse_rows(values.is_null(), "train", f"no label in column {columns.label!r}")
+    feature = train.features[columns.label]
+    if isinstance(feature, ClassLabel):
+        names = list(feature.names)
+    else:
+        names = values.unique().to_pylist()
+        numbers = all(name.removeprefix("-").isdecimal() for name in names)
+        names = sorted(names, key=int) if numbers else sorted(names)
+    if len(names) > MAX_LABELS:
+        raise UsageError(
+            f"the label column {columns.label!r} has {len(names)} different values; expected at most {MAX_LABELS}. "
+            "Name the right one with --label_column_name."
+        )
+    if len(names) < 2:
+        raise UsageError(f"the train split has one label, {names[0]!r}; expected at least two.")
+    return names
+
+
+def label_ids(values: "pa.ChunkedArray", split: str, columns: Columns, names: list[str]) -> "np.ndarray[Any, Any]":
+    """The id of each row's label, (rows,).
+
+    Raises:
+        UsageError: If a row has no label, or one that is not among the names.
+    """
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    refuse_rows(values.is_null(), split, f"no label in column {columns.label!r}")
+    ids = pc.index_in(values, value_set=pa.array(names, type=values.type))
+    unknown = ids.is_null()
+    examples = ", ".join(sorted({repr(name) for name in values.filter(unknown)[:10].to_pylist()}))
+    refuse_rows(unknown, split, f"a label that train does not have ({examples})")
+    return ids.to_numpy().astype(np.int64)
+
+
+def require_column(dataset: "Dataset", split: str, column: str, flag_name: str) -> None:
+    """Refuse a split that lacks a column of train's."""
+    if column not in dataset.column_names:
+        there = ", ".join(dataset.column_names)
+        given_as = f"--{split}_file" if split != "train" else f"--{flag_name}"
+        raise UsageError(f"the {split} split has no column {column!r}, as train has, only {there}; see {given_as}.")
+
+
+def refuse_rows(refused: Any, split: str, what: str) -> None:
+    """Refuse a split if there are rows, as an array of booleans, that have a fault; name the first ones."""
+    rows = np.flatnonzero(refused)
+    if len(rows):
+        shown = ", ".join(map(str, rows[:10])) + (", ..." if len(rows) > 10 else "")
+        raise UsageError(f"{len(rows)} rows of the {split} split have {what}: rows {shown} (counted from 0).")
