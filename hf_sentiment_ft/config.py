@@ -61,6 +61,10 @@ class ModelArguments:
     precision: str = flag(
         "auto", "Arithmetic of training: fp32, bf16 (autocast; weights stay as they are) or auto, by the device."
     )
+    attn_implementation: str = flag(
+        "auto",
+        "Attention: eager, sdpa, flash_attention_2, ... as transformers names them, or auto, by device and texts.",
+    )
     zero_shot_baseline: bool = flag(True, "Measure the untouched model on the test split before training.")
 
     def __post_init__(self) -> None:

@@ -10,6 +10,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+EAGER_TOKENS = 128
+
 
 def choose_precision(requested: str, device: "torch.device") -> str:
     """Choose the arithmetic of training, `fp32` or `bf16`, and log why.
@@ -38,6 +40,26 @@ def _what_device_does_well(device: "torch.device") -> tuple[str, str]:
     capabilities: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()  # an older torch does not tell
     has = [name for name, present in capabilities.items() if name.endswith("bf16") and present]
     return ("bf16", f"this CPU has {', '.join(has)}") if has else ("fp32", "this CPU has no bf16 instructions known")
+
+
+def choose_attention(requested: str, device: "torch.device", longest: int) -> str | None:
+    """Choose the attention implementation of the run, None for the model's own default, and log why.
+
+    On a CPU, the backward pass of torch's fused attention takes longer than plain matrix products do, as long as the
+    sequences are short; docs/performance.md has the figures. Plain ones need memory for sequence length².
+
+    Args:
+        requested: A name that transformers knows, or `auto`.
+        device: Where the model trains.
+        longest: Tokens of the longest training prompt.
+    """
+    if requested != "auto":
+        logger.info("attention: %s, as --attn_implementation says", requested)
+        return requested
+    if device.type == "cpu" and longest <= EAGER_TOKENS:
+        logger.info("attention: eager, the fastest on a CPU for prompts of at most %d tokens", EAGER_TOKENS)
+        return "eager"
+    return None
 
 
 def keep_freed_memory() -> None:

@@ -70,7 +70,9 @@ def load_tokenizer(base: BaseModel) -> "PreTrainedTokenizerBase":
     return tokenizer
 
 
-def load_model(base: BaseModel, dtype: str, tokenizer: "PreTrainedTokenizerBase") -> "PreTrainedModel":
+def load_model(
+    base: BaseModel, dtype: str, tokenizer: "PreTrainedTokenizerBase", attention: str | None = None
+) -> "PreTrainedModel":
     """Load the weights and make room for the tokenizer's `[PAD]`.
 
     A GGUF file is dequantized, so that it can be trained and saved.
@@ -87,7 +89,7 @@ def load_model(base: BaseModel, dtype: str, tokenizer: "PreTrainedTokenizerBase"
 
         options["quantization_config"] = GgufConfig(dequantize=True)
     try:
-        model = AutoModelForCausalLM.from_pretrained(base.path, dtype=dtype, **options)
+        model = AutoModelForCausalLM.from_pretrained(base.path, dtype=dtype, attn_implementation=attention, **options)
     except (OSError, ValueError, ImportError, SafetensorError) as error:
         raise UsageError(f"no causal language model could be loaded from {base.path}: {first_line(error)}") from error
     if len(tokenizer) > model.get_input_embeddings().num_embeddings:

@@ -38,7 +38,7 @@ def run(
     from .checkpoint_push import CheckpointPush
     from .checkpoints import find_checkpoint, refuse_changes
     from .data import load_splits
-    from .device import choose_precision, keep_freed_memory
+    from .device import choose_attention, choose_precision, keep_freed_memory
     from .distributed import check_engine, first_process_first, on_first_process
     from .fingerprint import describe_run
     from .hub import default_model_name
@@ -91,7 +91,8 @@ def run(
 
     # Train, between the evaluation of the untouched model and that of the trained one.
     clear_output_dir(args)
-    model = load_model(base, model_args.dtype, tokenizer)
+    attention = choose_attention(model_args.attn_implementation, args.device, max(tokenized["train"]["length"]))
+    model = load_model(base, model_args.dtype, tokenizer, attention)
     prepare_for_generation(model, tokenizer, model_args.prompt_template, verbalizer)
     described = describe_run(model_args, args, data, verbalizer, precision, model)
     if checkpoint:

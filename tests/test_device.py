@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from hf_sentiment_ft.device import choose_precision
+from hf_sentiment_ft.device import choose_attention, choose_precision
+from hf_sentiment_ft.modeling import BaseModel, load_model, load_tokenizer
 
 # Large blocks, taken and freed in turn as training does; page faults tell whether they went back to the kernel.
 COUNT_PAGE_FAULTS = """
@@ -72,3 +73,23 @@ def test_freed_memory_is_kept_and_still_usable():
         assert finished.returncode == 0, finished.stderr
         faults[way] = int(finished.stdout)
     assert faults["keep"] < faults["as it is"] / 10
+
+
+@pytest.mark.parametrize(
+    ("requested", "device", "longest", "expected"),
+    [
+        ("auto", "cpu", 128, "eager"),
+        ("auto", "cpu", 129, None),
+        ("auto", "cuda", 30, None),
+        ("sdpa", "cpu", 30, "sdpa"),
+    ],
+)
+def test_attention_is_chosen_by_device_and_length(requested: str, device: str, longest: int, expected: str | None):
+    assert choose_attention(requested, torch.device(device), longest) == expected
+
+
+def test_attention_that_was_asked_for_reaches_the_model(tiny_gpt2: Path):
+    base = BaseModel(str(tiny_gpt2), {})
+    tokenizer = load_tokenizer(base)
+    attentions = [load_model(base, "float32", tokenizer, name).config._attn_implementation for name in ("eager", None)]
+    assert attentions == ["eager", "sdpa"]
