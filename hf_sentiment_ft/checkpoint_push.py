@@ -8,6 +8,7 @@ from typing import Any
 
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
+from .checkpoints import NOT_NEEDED
 from .errors import PublishError
 from .hub import CARD_TAG, Destination, explain, hub_errors, read_file
 from .model_card import MARKED_LINE, below_the_line
@@ -70,7 +71,7 @@ def resumable(checkpoint: Path) -> dict[str, Content]:
     files: dict[str, Content] = {
         path.relative_to(checkpoint).as_posix(): path
         for path in checkpoint.rglob("*")
-        if path.is_file() and path.name != "training_args.bin"
+        if path.is_file() and path.name not in NOT_NEEDED
     }
     state = json.loads((checkpoint / "trainer_state.json").read_text(encoding="utf-8"))
     if state.get("best_model_checkpoint"):

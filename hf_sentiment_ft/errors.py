@@ -7,6 +7,8 @@ from contextlib import contextmanager
 from datetime import timedelta
 from types import TracebackType
 
+from .faults import explain_fault
+
 
 class UsageError(Exception):
     """What the user gave cannot work; the message says what was given, what is expected, and how to fix it."""
@@ -14,6 +16,19 @@ class UsageError(Exception):
 
 class PublishError(Exception):
     """The Hub did not take a run, or took it otherwise than it was sent; the message says how to go on."""
+
+
+class RunError(Exception):
+    """A run cannot go on: a full disk, too little memory, a loss that is no number; the message says what to change."""
+
+
+class Interrupted(Exception):
+    """A signal has ended a run, after a checkpoint; the message says how to go on."""
+
+    def __init__(self, message: str, signum: int) -> None:
+        """Set what is printed, and the signal that the exit code tells of, as shells do: 128 more."""
+        super().__init__(message)
+        self.signum = signum
 
 
 def first_line(error: BaseException) -> str:
@@ -27,16 +42,30 @@ def first_line(error: BaseException) -> str:
 def errors_exit() -> Iterator[None]:
     """Turn these errors into one message on standard error and an exit code, without a traceback.
 
-    A `UsageError` exits with 2, as argparse does, a `PublishError` with 1. Of several processes only the first one to
-    fail says why, also by the traceback of an error that is none of these.
+    A `UsageError` exits with 2, as argparse does, an `Interrupted` with 143 for SIGTERM and 130 for SIGINT, the others
+    with 1. Of several processes only the first one to fail says why, also by the traceback of an error that is none of
+    these.
     """
     sys.excepthook = _show_once
     try:
         yield
-    except (UsageError, PublishError) as error:
+    except (UsageError, PublishError, RunError) as error:
         if first_to_fail():
             print(f"error: {error}", file=sys.stderr)
         sys.exit(2 if isinstance(error, UsageError) else 1)
+    except Interrupted as stop:
+        if first_to_fail():
+            print(stop, file=sys.stderr)
+        sys.exit(128 + stop.signum)
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except (OSError, RuntimeError, MemoryError) as error:
+        explained = explain_fault(error)
+        if explained is None:
+            raise
+        if first_to_fail():
+            print(f"error: {explained}", file=sys.stderr)
+        sys.exit(1)
 
 
 def _show_once(kind: type[BaseException], error: BaseException, traceback: TracebackType | None) -> None:

@@ -79,4 +79,5 @@ def clear_output_dir(args: "TrainingArguments") -> None:
 
 
 def _files_of_a_run(output_dir: Path) -> list[Path]:
-    return [path for pattern in (*PUBLISHED_FILES, *PRIVATE_FILES, "checkpoint-*", "unfinished") for path in output_dir.glob(pattern)]
+    patterns = (*PUBLISHED_FILES, *PRIVATE_FILES, "checkpoint-*", "unfinished")
+    return [path for pattern in patterns for path in output_dir.glob(pattern)]

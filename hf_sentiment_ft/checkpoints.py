@@ -1,0 +1,118 @@
+"""Checkpoint folders: which is whole, which is the newest, and whether a run may go on from it."""
+
+import json
+import logging
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .errors import UsageError
+
+if TYPE_CHECKING:
+    from transformers import TrainingArguments
+
+logger = logging.getLogger(__name__)
+
+UNFINISHED = "unfinished"  # what is being written in the output folder, and gets its name when it is whole
+CONTENTS = "checkpoint.json"  # in each checkpoint: its files and their sizes, and what run it belongs to
+NOT_NEEDED = ("training_args.bin", CONTENTS)
+
+
+def find_checkpoint(args: "TrainingArguments") -> str | None:
+    """The checkpoint that `--resume_from_checkpoint` names; `true` stands for the newest good one in the output folder.
+
+    Returns:
+        Its folder; None to start from the beginning.
+
+    Raises:
+        UsageError: If the named one is no checkpoint, is damaged, or holds only the model.
+    """
+    given = args.resume_from_checkpoint
+    if given is None or given.lower() == "false":
+        args.resume_from_checkpoint = None
+        return None
+    if given.lower() == "true":
+        folders = Path(str(args.output_dir)).glob("checkpoint-*")
+        numbered = {int(folder.name.split("-")[1]): folder for folder in folders if folder.name[11:].isdecimal()}
+        for _, folder in sorted(numbered.items(), reverse=True):
+            damage = find_damage(folder)
+            if damage is None:
+                return str(folder)
+            logger.warning("%s is passed over: %s.", folder, damage)
+        logger.info("%s holds no checkpoint to go on from; training starts from the beginning.", args.output_dir)
+        return None
+    folder = Path(given)
+    if not (folder / "trainer_state.json").is_file():
+        raise UsageError(f"--resume_from_checkpoint is {given}, which is not a checkpoint folder.")
+    damage = find_damage(folder) if (folder / CONTENTS).is_file() else None
+    if damage is not None:
+        raise UsageError(
+            f"--resume_from_checkpoint is {given}, but {damage}. With true instead of a folder, the newest good "
+            "checkpoint of --output_dir is taken."
+        )
+    return given
+
+
+def find_damage(folder: Path) -> str | None:
+    """What keeps a run from going on from a checkpoint; None if it is whole.
+
+    A checkpoint gets its name when it is whole, but its deletion can be cut off, and a copy too.
+    """
+    try:
+        contents = json.loads((folder / CONTENTS).read_text(encoding="utf-8"))
+        json.loads((folder / "trainer_state.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return f"it is not whole, {CONTENTS} or trainer_state.json is missing or cut off"
+    for name, size in contents["files"].items():
+        path = folder / name
+        if not path.is_file() or path.stat().st_size != size:
+            return f"it is not whole, {name} is missing or cut off"
+    return "it was saved with --save_only_model" if contents["save_only_model"] else None
+
+
+def finish_checkpoint(folder: Path, final: Path, run: dict[str, Any], save_only_model: bool) -> None:
+    """List a checkpoint's files and give it its final name.
+
+    Args:
+        folder: Where it was written, on the same disk as `final`.
+        final: Its name; an older checkpoint there is replaced.
+        run: What `describe_run` says of the run.
+        save_only_model: Whether it lacks what is needed to go on from.
+    """
+    sizes = {path.relative_to(folder).as_posix(): path.stat().st_size for path in folder.rglob("*") if path.is_file()}
+    # The state is left out, since its copy on the Hub has another size; it is read instead.
+    files = {name: size for name, size in sizes.items() if name not in (*NOT_NEEDED, "trainer_state.json")}
+    contents = {"files": files, "save_only_model": save_only_model, "run": run}
+    (folder / CONTENTS).write_text(json.dumps(contents, indent=2), encoding="utf-8")
+    if final.exists():
+        final.rename(folder.parent / "replaced")
+    folder.rename(final)
+    shutil.rmtree(folder.parent)
+
+
+def refuse_changes(checkpoint: str, run: dict[str, Any]) -> None:
+    """See that a run goes on as it has begun.
+
+    Args:
+        checkpoint: The folder to go on from.
+        run: What `describe_run` says now.
+
+    Raises:
+        UsageError: If data, words, prompt, base model, or an argument that changes the weights is another one.
+    """
+    path = Path(checkpoint) / CONTENTS
+    if not path.is_file():
+        logger.warning("%s has no %s: whether data and arguments are as before is not checked.", checkpoint, CONTENTS)
+        return
+    before = json.loads(path.read_text(encoding="utf-8"))["run"]
+    now = json.loads(json.dumps(run))
+    changes = [
+        f"  {name}: {before[name]} → {now[name]}" for name in before if name in now and before[name] != now[name]
+    ]
+    if changes:
+        listed = "\n".join(changes)
+        raise UsageError(
+            f"this is not the run that {checkpoint} belongs to. Changed:\n{listed}\n"
+            "Go on with what it was begun with, or begin a run of its own in another --output_dir; "
+            "a trained model to start from is named by --model_name_or_path."
+        )

@@ -1,0 +1,27 @@
+"""What a machine's faults mean for a run, and what to change."""
+
+import errno
+
+NOT_WRITABLE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM}
+
+
+def explain_fault(error: Exception) -> str | None:
+    """One sentence on a full disk, a missing permission, too little memory or a dead data loader; None for others."""
+    from accelerate.utils.memory import should_reduce_batch_size
+
+    if isinstance(error, OSError) and error.errno in NOT_WRITABLE:
+        return f"{error.filename or 'a file'} cannot be written: {error.strerror}. Checkpoints saved before are intact."
+    text = str(error)
+    if isinstance(error, MemoryError) or should_reduce_batch_size(error) or "reached zero" in text:
+        first = text.strip().splitlines()[0] if text.strip() else "MemoryError"
+        return (
+            f"out of memory ({first}). Lower --per_device_train_batch_size and raise --gradient_accumulation_steps by "
+            "the same factor, which changes nothing else; or lower --max_seq_length, use --gradient_checkpointing, or "
+            "let --auto_find_batch_size search. If it was an evaluation, lower --per_device_eval_batch_size."
+        )
+    if "DataLoader worker" in text:
+        return (
+            f"{text.strip().splitlines()[0]}. A process that loads data has died, often for want of memory: lower "
+            "--dataloader_num_workers (0 for none), then go on by --resume_from_checkpoint true."
+        )
+    return None

@@ -1,0 +1,72 @@
+"""What a run's weights depend on, in few words, to notice a change before a run goes on."""
+
+import dataclasses
+import hashlib
+from typing import TYPE_CHECKING, Any
+
+from .config import ModelArguments
+from .data import LabelledSplits
+from .verbalizer import Verbalizer
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+    from transformers import PreTrainedModel, TrainingArguments
+
+# Arguments of the model that do not change what is learnt, or are described otherwise.
+NOT_LEARNT = {"model_name_or_path", "model_revision", "trust_remote_code", "zero_shot_baseline", "label_words"}
+TRAINING_ARGUMENTS = (
+    "learning_rate", "num_train_epochs", "max_steps", "warmup_steps", "lr_scheduler_type", "lr_scheduler_kwargs",
+    "optim", "optim_args", "weight_decay", "adam_beta1", "adam_beta2", "adam_epsilon", "max_grad_norm",
+    "label_smoothing_factor", "neftune_noise_alpha", "train_sampling_strategy", "dataloader_drop_last", "seed",
+    "data_seed",
+)  # fmt: skip
+
+
+def describe_run(
+    model_args: ModelArguments,
+    args: "TrainingArguments",
+    data: LabelledSplits,
+    verbalizer: Verbalizer,
+    precision: str,
+    model: "PreTrainedModel",
+) -> dict[str, Any]:
+    """Describe everything that the final weights depend on; names, figures and digests, no paths.
+
+    The number of processes may change as long as the rows of a step stay the same.
+
+    Args:
+        model_args: Prompt, lengths, data type.
+        args: The schedule.
+        data: The rows; their digest is of texts and labels, wherever they lie.
+        verbalizer: The label words.
+        precision: The arithmetic, as chosen for this machine.
+        model: The base model as loaded.
+    """
+    run: dict[str, Any] = {"base model": _digest_weights(model)}
+    run |= {f"{split} rows": _digest_rows(rows) for split, rows in data.splits.items() if split != "test"}
+    run |= {"labels": verbalizer.labels, "label_words": verbalizer.words}
+    run |= {name: value for name, value in dataclasses.asdict(model_args).items() if name not in NOT_LEARNT}
+    run["precision"] = precision
+    run["rows of a step"] = args.train_batch_size * args.gradient_accumulation_steps * args.world_size
+    return run | {name: getattr(args, name) for name in TRAINING_ARGUMENTS}
+
+
+def _digest_rows(rows: "Dataset") -> str:
+    if not hasattr(rows, "__len__"):
+        return "streamed"
+    digest = hashlib.sha256()
+    for text, label in zip(rows["text"][:], rows["label"][:], strict=True):
+        digest.update(f"{label}\t{text}\n".encode())
+    return f"{len(rows)} ({digest.hexdigest()[:12]})"
+
+
+def _digest_weights(model: "PreTrainedModel") -> str:
+    """Of a few values of every parameter: no two models agree in these."""
+    import torch
+
+    digest = hashlib.sha256()
+    for name, parameter in model.named_parameters():
+        digest.update(f"{name} {tuple(parameter.shape)}".encode())
+        if not parameter.is_meta:
+            digest.update(parameter.detach().flatten()[:8].to("cpu", torch.float32).numpy().tobytes())
+    return f"{model.config.model_type} ({digest.hexdigest()[:12]})"

@@ -1,0 +1,121 @@
+"""SIGTERM, SIGINT and SIGUSR1 during training: finish the step, save a checkpoint, and say how to go on."""
+
+import os
+import shlex
+import signal
+import time
+from types import FrameType
+from typing import Any
+
+import torch
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+
+from .errors import Interrupted
+
+SIGNALS = [getattr(signal, name) for name in ("SIGTERM", "SIGINT", "SIGUSR1") if hasattr(signal, name)]
+# One Ctrl-C, or one SIGTERM of a scheduler, may arrive twice: from the terminal or scheduler, and from the launcher.
+SAME_SIGNAL_SECONDS = 1.0
+
+
+class Interruption(TrainerCallback):
+    """Stop all processes after the same step, with a checkpoint.
+
+    Any process may get the signal. A second SIGTERM or SIGINT ends the process at once. An evaluation that is due is
+    finished before, since the choice of the best checkpoint depends on it.
+    """
+
+    def __init__(self) -> None:
+        self.received = 0
+        self.asked_at = float("inf")  # when SIGTERM or SIGINT came first
+        self.agreed = 0
+        self.may_stop = False
+        self.before: dict[signal.Signals, Any] = {}
+
+    def on_train_begin(self, *args: Any, **kwargs: Any) -> None:
+        """Take over the signals; until now, there was nothing to save."""
+        self.before = {signum: signal.signal(signum, self._receive) for signum in SIGNALS}
+
+    def on_train_end(self, *args: Any, **kwargs: Any) -> None:
+        """Give the signals back."""
+        for signum, handler in self.before.items():
+            signal.signal(signum, handler)
+
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        """Agree whether to stop; after an epoch's or the run's last step, what is due comes first."""
+        self.agreed = self._agree(args)
+        self.may_stop = bool(self.agreed) and not control.should_training_stop and not float(state.epoch).is_integer()
+        self._save(args, control)
+
+    def on_epoch_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Stop here if the signal came during the epoch's last step."""
+        self.may_stop = bool(self.agreed)
+        self._save(args, control)
+
+    def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        """Leave training, now that the checkpoint is written."""
+        if self.may_stop:
+            checkpoint = os.path.join(str(args.output_dir), f"checkpoint-{state.global_step}")
+            name = signal.Signals(self.agreed).name
+            raise Interrupted(
+                f"stopped by {name} after step {state.global_step} of {state.max_steps}; {checkpoint} is saved. "
+                f"Go on with:\n\n    {command_to_go_on()}\n",
+                self.agreed,
+            )
+
+    def _save(self, args: TrainingArguments, control: TrainerControl) -> None:
+        if self.may_stop:
+            control.should_save = True
+            args.save_only_model = False  # or nothing could go on from it
+
+    def _receive(self, signum: int, frame: FrameType | None) -> None:
+        now = time.monotonic()
+        if now - self.asked_at > SAME_SIGNAL_SECONDS and signum in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(signum, signal.SIG_DFL)
+            os.kill(os.getpid(), signum)
+        if signum in (signal.SIGTERM, signal.SIGINT):
+            self.asked_at = min(now, self.asked_at)
+        self.received = self.received or signum
+
+    def _agree(self, args: TrainingArguments) -> int:
+        """The signal that any process has received; 0 for none."""
+        if args.world_size == 1:
+            return self.received
+        received = torch.tensor(self.received, device=args.device)
+        torch.distributed.all_reduce(received, torch.distributed.ReduceOp.MAX)
+        return int(received.item())
+
+
+def command_to_go_on() -> str:
+    """The command that was given, with its launcher, without a token, and with `--resume_from_checkpoint true`."""
+    import psutil
+
+    words = list(psutil.Process().cmdline())
+    parent = psutil.Process().parent()
+    launcher = parent.cmdline() if parent is not None else []
+    if any("hf_sentiment_ft.train" in word for word in launcher) and not launcher[0].endswith(("sh", "timeout")):
+        words = launcher
+    for start, word in enumerate(words):
+        if word in ("accelerate.commands.launch", "torch.distributed.run"):
+            words = [{"accelerate.commands.launch": "accelerate launch"}.get(word, "torchrun"), *words[start + 1 :]]
+            break
+        if os.path.basename(word) in ("accelerate", "torchrun"):
+            words = [os.path.basename(word), *words[start + 1 :]]
+            break
+    return " ".join([*_kept(words), "--resume_from_checkpoint true"])
+
+
+def _kept(words: list[str]) -> list[str]:
+    """The words of a command for a shell, less the flags that must not or need not be repeated."""
+    kept, skip_value = [], False
+    for word in words:
+        name = word.split("=")[0]
+        if name in ("--hub_token", "--push_to_hub_token", "--resume_from_checkpoint", "--overwrite_output_dir"):
+            skip_value = "=" not in word
+        elif skip_value and not word.startswith("--"):
+            skip_value = False
+        else:
+            skip_value = False
+            kept.append(word if word == "accelerate launch" else shlex.quote(word))
+    return kept

@@ -1,0 +1,145 @@
+"""A Trainer whose runs can be killed at any moment and go on as if nothing had happened."""
+
+import math
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError
+from transformers import Trainer
+from transformers.trainer_utils import rotate_checkpoints
+
+from .checkpoints import UNFINISHED, finish_checkpoint
+from .errors import RunError, first_line
+from .interruption import Interruption
+from .sampling import EpochSampler, add_blank_row
+
+
+class ResumableTrainer(Trainer):
+    """Trainer with whole checkpoints only, rows in the same order on any number of processes, and a stop by signals."""
+
+    def __init__(self, *, run: dict[str, Any] | None = None, **kwargs: Any) -> None:
+        """Set up the saving.
+
+        Args:
+            run: What `describe_run` says; kept in each checkpoint.
+            **kwargs: Trainer's own arguments.
+        """
+        self.run = run or {}
+        self.epoch_sampler: EpochSampler | None = None
+        self._saving = False
+        kwargs["args"].logging_nan_inf_filter = False  # it would hide a loss that is not a number
+        super().__init__(**kwargs)
+        self.add_callback(Interruption())
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        """Trainer's, on every process; stops a run whose weights have become useless.
+
+        Raises:
+            RunError: If a loss or the gradient's norm is infinite or not a number.
+        """
+        super().log(logs, start_time)
+        for name in ("loss", "grad_norm", "eval_loss"):
+            if not math.isfinite(logs.get(name, 0.0)):
+                raise RunError(
+                    f"{name} is {logs[name]} at step {self.state.global_step}: training has diverged. Nothing was "
+                    "published. Lower --learning_rate, or raise --warmup_steps; with --dtype float16, use float32."
+                )
+
+    def get_train_dataloader(self) -> Any:
+        """Trainer's, with the rows in an order that does not depend on the number of processes."""
+        rows = self.train_dataset
+        if self.args.world_size > 1 and hasattr(rows, "__len__"):
+            rows = add_blank_row(rows)
+        size = self._train_batch_size
+        return self._get_dataloader(rows, "Training", size, sampler_fn=self._get_train_sampler, is_training=True)
+
+    def _get_train_sampler(self, train_dataset: Any = None) -> Any:
+        strategy, args = self.args.train_sampling_strategy, self.args
+        if strategy not in ("random", "group_by_length"):
+            return super()._get_train_sampler(self.train_dataset)
+        in_parallel = self._train_batch_size * args.world_size
+        self.epoch_sampler = EpochSampler(
+            num_rows=len(self.train_dataset),
+            lengths=self.train_dataset["length"][:] if strategy == "group_by_length" else None,
+            global_batch=in_parallel * args.gradient_accumulation_steps,
+            multiple=in_parallel if args.world_size > 1 and not args.dataloader_drop_last else 1,
+            seed=args.seed if args.data_seed is None else args.data_seed,
+        )
+        return self.epoch_sampler
+
+    def _run_epoch(self, *, epoch: int, **kwargs: Any) -> None:
+        # Trainer and Accelerate do not tell the epoch to a sampler behind the batches skipped by a resume.
+        if self.epoch_sampler is not None:
+            self.epoch_sampler.epoch = epoch
+        super()._run_epoch(epoch=epoch, **kwargs)
+
+    def _get_output_dir(self, trial: Any) -> str:
+        return str(self._unfinished) if self._saving else super()._get_output_dir(trial)
+
+    def _save_checkpoint(self, model: Any, trial: Any) -> None:
+        """Write a checkpoint under another name; it gets its own when it is whole, and then older ones may go.
+
+        Raises:
+            RunError: If it cannot be written; the last good one is still there.
+        """
+        state, output_dir = self.state, Path(str(self.args.output_dir))
+        if not self.accelerator.reduce(self._tr_loss.detach().clone()).isfinite():
+            raise RunError(
+                f"the loss is not a finite number at step {state.global_step}: training has diverged. No checkpoint "
+                "was saved of it, and nothing was published. Lower --learning_rate, or raise --warmup_steps."
+            )
+        name = f"checkpoint-{state.global_step}"
+        self._clear_unfinished()
+        self._saving = True
+        with self._writing(name):
+            super()._save_checkpoint(model, trial)
+        self._saving = False
+        if state.best_global_step == state.global_step:
+            state.best_model_checkpoint = str(output_dir / name)
+        self.accelerator.wait_for_everyone()
+        if self.is_world_process_zero():
+            with self._writing(name):
+                state.save_to_json(str(self._unfinished / name / "trainer_state.json"))
+                finish_checkpoint(self._unfinished / name, output_dir / name, self.run, self.args.save_only_model)
+            limit, best = self.args.save_total_limit, state.best_model_checkpoint
+            rotate_checkpoints(str(output_dir), limit, best_model_checkpoint=best, use_mtime=True)
+        self.accelerator.wait_for_everyone()
+
+    def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
+        """Trainer's; the final model is written under another name too, before its files get theirs."""
+        if output_dir is not None:
+            super().save_model(output_dir, _internal_call)
+            return
+        self._clear_unfinished()
+        with self._writing("the model"):
+            super().save_model(str(self._unfinished), _internal_call=True)
+        self.accelerator.wait_for_everyone()
+        if self.is_world_process_zero():
+            for path in self._unfinished.iterdir():
+                path.replace(self._unfinished.parent / path.name)
+            self._unfinished.rmdir()
+        self.accelerator.wait_for_everyone()
+
+    @property
+    def _unfinished(self) -> Path:
+        return Path(str(self.args.output_dir), UNFINISHED)
+
+    def _clear_unfinished(self) -> None:
+        if self.is_world_process_zero():
+            shutil.rmtree(self._unfinished, ignore_errors=True)
+        self.accelerator.wait_for_everyone()
+
+    @contextmanager
+    def _writing(self, what: str) -> Iterator[None]:
+        """Say in one sentence why something cannot be written, and leave nothing half behind."""
+        try:
+            yield
+        except (OSError, RuntimeError, SafetensorError) as error:  # Python's, torch's, and safetensors' own
+            shutil.rmtree(self._unfinished, ignore_errors=True)
+            raise RunError(
+                f"{what} could not be written to {self.args.output_dir}: {first_line(error)}. Checkpoints saved before "
+                "are as they were; make room or set permissions, then go on by --resume_from_checkpoint true."
+            ) from error
