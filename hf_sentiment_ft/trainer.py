@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from torch.nn.functional import cross_entropy
-from transformers import EvalPrediction, Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers import EvalPrediction, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from .metrics import measure
+from .resumable import ResumableTrainer
+from .sampling import IGNORED
 from .scoring import forward_arguments, left_pad, model_inputs, score_label_words
 from .verbalizer import Verbalizer
 
@@ -19,8 +21,6 @@ if TYPE_CHECKING:
     from transformers.trainer_utils import EvalLoopOutput, PredictionOutput
 
 logger = logging.getLogger(__name__)
-
-IGNORED = -100
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ def label_word_loss(
     return total / (num_items_in_batch if num_items_in_batch is not None else (labels != IGNORED).sum())
 
 
-class LabelWordTrainer(Trainer):
+class LabelWordTrainer(ResumableTrainer):
     """Trainer with the loss at the label word's tokens, and predictions of the size rows × labels.
 
     Everything else is Trainer's: schedules, accumulation, callbacks, checkpoints, distributed engines.
@@ -74,7 +74,7 @@ class LabelWordTrainer(Trainer):
             verbalizer: The label words.
             precision: `bf16` trains under autocast. Evaluation never does: it is done in the precision in which the
                 model is saved, since that is what a user's `pipeline` computes in.
-            **kwargs: Trainer's own arguments.
+            **kwargs: ResumableTrainer's and Trainer's own arguments.
         """
         self.verbalizer = verbalizer
         self.precision = precision
