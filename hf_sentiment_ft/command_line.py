@@ -7,6 +7,7 @@ import argparse
 import dataclasses
 import difflib
 import json
+import math
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,31 @@ from .errors import UsageError
 
 if TYPE_CHECKING:
     from transformers import TrainingArguments
+
+# What TrainingArguments takes without a word: flag, least and greatest value that make sense.
+LIMITS: tuple[tuple[str, float, float], ...] = (
+    ("per_device_train_batch_size", 1, math.inf),
+    ("per_device_eval_batch_size", 1, math.inf),
+    ("gradient_accumulation_steps", 1, math.inf),
+    ("eval_accumulation_steps", 1, math.inf),
+    ("learning_rate", 0, 1000),
+    ("warmup_steps", 0, math.inf),
+    ("weight_decay", 0, 1000),
+    ("max_grad_norm", 0, math.inf),
+    ("label_smoothing_factor", 0, 1),
+    ("adam_beta1", 0, 1),
+    ("adam_beta2", 0, 1),
+    ("adam_epsilon", 0, 1),
+    ("save_total_limit", 1, math.inf),
+    ("logging_steps", 0, math.inf),
+    ("eval_steps", 0, math.inf),
+    ("save_steps", 0, math.inf),
+    ("eval_delay", 0, math.inf),
+    ("dataloader_num_workers", 0, math.inf),
+    ("seed", 0, 2**32 - 1),
+    ("data_seed", 0, 2**32 - 1),
+    ("neftune_noise_alpha", 0, math.inf),
+)
 
 
 def yaml_to_flags(path: Path, several: frozenset[str] = frozenset()) -> list[str]:
@@ -103,4 +129,50 @@ def parse_train_arguments(
         )
     except ValueError as error:
         raise UsageError(str(error)) from error
+    check_limits(training_args)
+    take_precision(training_args, model_args)
     return model_args, data_args, hub_args, run_args, training_args
+
+
+def check_limits(args: "TrainingArguments") -> None:
+    """Refuse values that make no sense.
+
+    Raises:
+        UsageError: If there is one; its message names the first.
+    """
+    for name, least, greatest in LIMITS:
+        value = getattr(args, name)
+        if value is not None and not least <= value <= greatest:  # so written, it refuses nan as well
+            expected = f"at least {least}" if greatest == math.inf else f"{least:g} to {greatest:g}"
+            raise UsageError(f"--{name} is {value}; expected {expected}.")
+    if args.max_steps == 0 or args.max_steps < -1:
+        raise UsageError(f"--max_steps is {args.max_steps}; expected at least 1, or -1 to go by --num_train_epochs.")
+    if args.max_steps == -1 and not 0 < args.num_train_epochs < math.inf:
+        raise UsageError(f"--num_train_epochs is {args.num_train_epochs}; expected more than 0.")
+
+
+def take_precision(args: "TrainingArguments", model_args: ModelArguments) -> None:
+    """Take bf16 out of Trainer's hands, wherever it was asked for: there it would reach evaluation too.
+
+    fp16 stays with Trainer, which scales the loss; its evaluation is in fp16 then, too.
+
+    Raises:
+        UsageError: If two flags contradict each other, or the device cannot do what they ask for.
+    """
+    for name in ("bf16_full_eval", "fp16_full_eval"):
+        if getattr(args, name):
+            raise UsageError(
+                f"--{name} is given, which would change the weights themselves, before training and for good; "
+                f"--dtype {'bfloat16' if name.startswith('bf') else 'float16'} says so openly."
+            )
+    asked = args.mixed_precision  # by --bf16, --fp16, or the launch configuration
+    if asked not in ("bf16", "fp16"):
+        return
+    by = f"--{asked}" if getattr(args, asked) else f"mixed_precision {asked} of the launch configuration"
+    if model_args.precision not in ("auto", asked):
+        raise UsageError(f"{by} and --precision {model_args.precision} are both given; keep one.")
+    if asked == "fp16" and args.device.type == "cpu":
+        raise UsageError(f"{by} needs a GPU; expected --precision bf16 or fp32 on a CPU.")
+    model_args.precision = asked
+    if asked == "bf16":
+        args.bf16, args.mixed_precision = False, "no"

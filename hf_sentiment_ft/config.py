@@ -59,7 +59,9 @@ class ModelArguments:
     )
     truncation_side: str = flag("left", "Side on which a long text is cut: left keeps its end, right its beginning.")
     precision: str = flag(
-        "auto", "Arithmetic of training: fp32, bf16 (autocast; weights stay as they are) or auto, by the device."
+        "auto",
+        "Arithmetic of training: fp32, bf16 (autocast; weights stay as they are) or auto, by the device. --bf16 means "
+        "--precision bf16; --fp16 is Trainer's, with loss scaling, and evaluates in fp16 too.",
     )
     attn_implementation: str = flag(
         "auto",

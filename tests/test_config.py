@@ -128,6 +128,25 @@ def test_unknown_flag_suggests_the_nearest():
         (["--dtype", "int8"], "--dtype is 'int8'; expected one of float32, bfloat16, float16"),
         (["--truncation_side", "middle"], "--truncation_side is 'middle'; expected one of left, right"),
         (["--learning_rate", "fast"], "--learning_rate"),
+        (["--learning_rate=-1e-5"], "--learning_rate is -1e-05; expected 0 to 1000"),
+        (["--learning_rate", "nan"], "--learning_rate is nan"),
+        (["--per_device_train_batch_size", "0"], "--per_device_train_batch_size is 0; expected at least 1"),
+        (["--per_device_eval_batch_size", "-8"], "--per_device_eval_batch_size is -8"),
+        (["--gradient_accumulation_steps", "0"], "--gradient_accumulation_steps is 0"),
+        (["--num_train_epochs", "-1"], "--num_train_epochs is -1.0; expected more than 0"),
+        (["--num_train_epochs", "0"], "--num_train_epochs is 0.0"),
+        (["--num_train_epochs", "inf"], "--num_train_epochs is inf"),
+        (["--max_steps", "0"], "--max_steps is 0; expected at least 1"),
+        (["--label_smoothing_factor", "2"], "--label_smoothing_factor is 2.0; expected 0 to 1"),
+        (["--weight_decay", "-0.1"], "--weight_decay is -0.1"),
+        (["--max_grad_norm", "-1"], "--max_grad_norm is -1.0"),
+        (["--adam_beta2", "1.5"], "--adam_beta2 is 1.5"),
+        (["--save_total_limit", "0"], "--save_total_limit is 0"),
+        (["--dataloader_num_workers", "-1"], "--dataloader_num_workers is -1"),
+        (["--seed", "-1"], "--seed is -1"),
+        (["--bf16", "--precision", "fp32"], "--bf16 and --precision fp32 are both given"),
+        (["--fp16", "--use_cpu"], "--fp16 needs a GPU"),
+        (["--bf16_full_eval", "true"], "--bf16_full_eval is given"),
         (["--save_strategy", "no"], "--load_best_model_at_end"),
         (["--eval_strategy", "often"], "--eval_strategy"),
         (["--dataset_name", "x", "--train_file", "a.csv"], "--dataset_name and --train_file are both given"),
@@ -137,6 +156,13 @@ def test_unknown_flag_suggests_the_nearest():
 )
 def test_value_that_does_not_fit_names_its_flag(flags: list[str], message: str):
     assert message in refusal(*flags)
+
+
+def test_mixed_precision_of_the_launch_configuration_is_precision(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", "bf16")
+    parsed = parse("--use_cpu")
+    assert (parsed.model.precision, parsed.training.mixed_precision, parsed.training.bf16) == ("bf16", "no", False)
+    assert "mixed_precision bf16 of the launch configuration and --precision fp32" in refusal("--precision", "fp32")
 
 
 def test_limits_themselves_are_allowed():

@@ -197,6 +197,14 @@ def test_precision_is_that_of_training_alone(precision: str, dtype: torch.dtype,
     assert {weight.dtype for weight in trainer.model.parameters()} == {torch.float32}
 
 
-@pytest.mark.xfail(strict=True, reason="Trainer's --bf16 wraps the model's forward, whatever --precision says")
-def test_trainers_own_bf16_flag_does_not_reach_evaluation(make_trainer):
-    assert dtypes_seen(make_trainer(precision="bf16", bf16=True, use_cpu=True))[False] == {torch.float32}
+@pytest.mark.parametrize("flags", [["--bf16", "true"], ["--precision", "bf16"]])
+def test_trainers_own_bf16_flag_does_not_reach_evaluation(flags: list[str], make_trainer, tmp_path: Path):
+    from hf_sentiment_ft.command_line import parse_train_arguments
+
+    model_args, *_, args = parse_train_arguments(
+        [*flags, "--max_steps", "2", "--use_cpu", "--output_dir", str(tmp_path)]
+    )
+    given = {"bf16": args.bf16, "use_cpu": True, "max_steps": 2}
+    trainer = make_trainer(precision=model_args.precision, **given)
+    trainer.args.mixed_precision = args.mixed_precision
+    assert dtypes_seen(trainer) == {True: {torch.bfloat16}, False: {torch.float32}}
