@@ -32,6 +32,6 @@ def save_benchmark_result(
 def _is_whole_test_split(data: "LabelledSplits") -> bool:
     """Whether the test rows are the data set's own, and all of them."""
     test = data.splits.get("test")
-    if test is None or "test" in data.split_off or not test.info.splits:
+    if test is None or "test" in data.split_off or data.sources.get("test", "test") != "test" or not test.info.splits:
         return False
     return "test" in test.info.splits and test.info.splits["test"].num_examples == len(test)

@@ -85,7 +85,7 @@ def _find_files(split: str, pattern: str) -> tuple[list[Path], str]:
 
 def _suffix(split: str, path: Path) -> str:
     """What says how to read a file: `.csv` of `reviews.CSV.gz`."""
-    import fsspec
+    import fsspec  # type: ignore[import-untyped]
 
     suffixes = [suffix.lower() for suffix in path.suffixes]
     compression = COMPRESSIONS.get(suffixes[-1]) if suffixes else None
@@ -116,7 +116,7 @@ def _load(given_as: str, load: Any, *args: Any, **options: Any) -> Any:
 
     try:
         return load(*args, **options)
-    except (*hub_errors(), DatasetGenerationError) as error:  # type: ignore[misc]
+    except (*hub_errors(), DatasetGenerationError) as error:
         raise UsageError(f"{given_as}, which cannot be loaded: {_reason(error)}") from error
 
 

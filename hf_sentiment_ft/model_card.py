@@ -158,7 +158,7 @@ def card_values(
     reported, split = (test, "test") if test else (validation, "validation")
     words = zip(verbalizer.labels, verbalizer.words, verbalizer.token_ids, strict=True)
     return {
-        "metadata": card_metadata(provenance, reported, split, data.split_off.get(split)),
+        "metadata": card_metadata(provenance, reported, data.sources.get(split, split), data.split_off.get(split)),
         "model_name": model_name,
         "base_model_text": provenance.base_model_text,
         "dataset_text": provenance.dataset_text,

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .data import UNLABELLED_TEST
 from .metrics import label_probabilities
 
 if TYPE_CHECKING:
@@ -51,6 +52,9 @@ def save_results(
     split, prefix = ("test", "test") if "test" in predictions else ("validation", "eval")
     path = Path(trainer.args.output_dir, f"{prefix}_predictions.csv")
     save_predictions(path, trainer, predictions[split], data.splits[split])
+    if UNLABELLED_TEST in predictions:
+        path = Path(trainer.args.output_dir, "test_predictions.csv")
+        save_predictions(path, trainer, predictions[UNLABELLED_TEST], data.splits[UNLABELLED_TEST])
     for split, split_figures in figures.items():
         trainer.save_metrics(split, split_figures)
     return {name: value for split_figures in figures.values() for name, value in split_figures.items()}
@@ -68,7 +72,7 @@ def save_predictions(
 ) -> None:
     """Write one line for each row, in the order of the data set.
 
-    Columns: `text`, `label`, `prediction` (the label whose word has the best score), `generated_text` (what `pipeline`
+    Columns: `text`, `label` (unless there are no labels), `prediction` (the label whose word has the best score), `generated_text` (what `pipeline`
     says), and `probability_LABEL` for each label.
     """
     labels, tokenizer = trainer.verbalizer.labels, trainer.processing_class
@@ -77,14 +81,13 @@ def save_predictions(
     probabilities = label_probabilities(scores)[order]
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
-        writer.writerow(
-            ["text", "label", "prediction", "generated_text", *(f"probability_{label}" for label in labels)]
-        )
-        rows = zip(dataset["text"][:], dataset["label"][:], probabilities, tokens[order].tolist(), strict=True)
-        for text, label, row_probabilities, generated in rows:
+        known = [column for column in ("text", "label") if column in dataset.column_names]
+        writer.writerow([*known, "prediction", "generated_text", *(f"probability_{label}" for label in labels)])
+        for row, row_probabilities, generated in zip(dataset, probabilities, tokens[order].tolist(), strict=True):
             word = tokenizer.decode([token for token in generated if token >= 0], skip_special_tokens=True)
             best = labels[int(row_probabilities.argmax())]
-            writer.writerow([text, labels[label], best, word, *(f"{p:.6f}" for p in row_probabilities)])
+            gold = [labels[row["label"]]] if "label" in known else []
+            writer.writerow([row["text"], *gold, best, word, *(f"{p:.6f}" for p in row_probabilities)])
 
 
 def summary(results: dict[str, Any], output_dir: str | None) -> str:
@@ -102,6 +105,6 @@ def summary(results: dict[str, Any], output_dir: str | None) -> str:
             if key in results
         ]
     else:
-        lines.append(f"validation accuracy {results['eval_accuracy']:.1%} (no test split)")
+        lines.append(f"validation accuracy {results['eval_accuracy']:.1%} (no test split with labels)")
     lines.append(f"model, card, results and predictions: {output_dir}")
     return "\n".join(lines)

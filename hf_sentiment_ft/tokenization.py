@@ -70,7 +70,7 @@ def tokenize(
     """Turn texts into prompts, in batches, cached by `datasets`.
 
     Args:
-        dataset: Columns `text` and `label`.
+        dataset: Columns `text` and, unless it is only to be predicted, `label`.
         tokenizer: It puts the prompt around the text.
         prompt: What stands around the text.
         verbalizer: The label words.
@@ -87,7 +87,8 @@ def tokenize(
     def to_features(rows: dict[str, list[Any]], numbers: list[int]) -> dict[str, list[Any]]:
         features: dict[str, list[Any]] = {"input_ids": [], "labels": [], "length": [], "truncated": []}
         prompts = tokenizer(rows["text"], verbose=False).input_ids
-        for ids, label, number in zip(prompts, rows["label"], numbers, strict=True):
+        labels = rows.get("label") or [0] * len(numbers)  # any will do where there is none: nothing is made of it
+        for ids, label, number in zip(prompts, labels, numbers, strict=True):
             cut = prompt.truncate(ids, max_length - verbalizer.max_tokens, truncation_side)
             word = verbalizer.token_ids[label]
             features["input_ids"].append(cut + word[:-1] if for_training else cut)

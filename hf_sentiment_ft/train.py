@@ -101,6 +101,7 @@ def run(
         run=described,
         verbalizer=verbalizer,
         precision=precision,
+        class_weights=data.class_weights,
         model=model,
         args=args,
         train_dataset=tokenized["train"],

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from torch.nn.functional import cross_entropy
+from torch.nn.functional import cross_entropy, pad
 from transformers import EvalPrediction, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from .metrics import measure
@@ -44,7 +44,11 @@ class LabelWordCollator:
 
 
 def label_word_loss(
-    outputs: Any, labels: "Tensor", num_items_in_batch: "Tensor | int | None" = None, label_smoothing: float = 0.0
+    outputs: Any,
+    labels: "Tensor",
+    num_items_in_batch: "Tensor | int | None" = None,
+    label_smoothing: float = 0.0,
+    weights: "Tensor | None" = None,
 ) -> "Tensor":
     """Cross-entropy of the label word's tokens over the whole vocabulary.
 
@@ -53,11 +57,14 @@ def label_word_loss(
         labels: (batch, label tokens), on the right; -100 where a shorter word leaves room.
         num_items_in_batch: Label tokens of the global batch, all processes and accumulation steps together.
         label_smoothing: Share of the target spread over the vocabulary.
+        weights: What the loss of each row is multiplied by, (batch,). They are 1 on average over train, so the number
+            of tokens stays the divisor, and accumulated steps stay one big batch.
     """
     logits = outputs.logits[:, -labels.size(1) :].float()  # (batch, label tokens, vocabulary)
-    total = cross_entropy(
-        logits.flatten(0, 1), labels.flatten(), ignore_index=IGNORED, reduction="sum", label_smoothing=label_smoothing
-    )
+    losses = cross_entropy(
+        logits.flatten(0, 1), labels.flatten(), ignore_index=IGNORED, reduction="none", label_smoothing=label_smoothing
+    ).view_as(labels)
+    total = (losses if weights is None else losses * weights[:, None]).sum()
     return total / (num_items_in_batch if num_items_in_batch is not None else (labels != IGNORED).sum())
 
 
@@ -67,17 +74,21 @@ class LabelWordTrainer(ResumableTrainer):
     Everything else is Trainer's: schedules, accumulation, callbacks, checkpoints, distributed engines.
     """
 
-    def __init__(self, *, verbalizer: Verbalizer, precision: str, **kwargs: Any) -> None:
+    def __init__(
+        self, *, verbalizer: Verbalizer, precision: str, class_weights: list[float] | None = None, **kwargs: Any
+    ) -> None:
         """Set up the label words.
 
         Args:
             verbalizer: The label words.
             precision: `bf16` trains under autocast. Evaluation never does: it is done in the precision in which the
                 model is saved, since that is what a user's `pipeline` computes in.
+            class_weights: What the training loss of each class is multiplied by; None for 1.
             **kwargs: ResumableTrainer's and Trainer's own arguments.
         """
         self.verbalizer = verbalizer
         self.precision = precision
+        self.class_weights = class_weights
         self.accepted = forward_arguments(kwargs["model"])
         collator = LabelWordCollator(kwargs["processing_class"].pad_token_id, self.accepted)
         kwargs["args"].dataloader_pin_memory &= torch.cuda.is_available()  # it only warns elsewhere
@@ -89,7 +100,17 @@ class LabelWordTrainer(ResumableTrainer):
         self._loss_shifts_labels = False
 
     def _loss(self, outputs: Any, labels: "Tensor", num_items_in_batch: "Tensor | int | None" = None) -> "Tensor":
-        return label_word_loss(outputs, labels, num_items_in_batch, self.args.label_smoothing_factor)
+        weights = self._row_weights(labels)
+        return label_word_loss(outputs, labels, num_items_in_batch, self.args.label_smoothing_factor, weights)
+
+    def _row_weights(self, labels: "Tensor") -> "Tensor | None":
+        """The weight of each row's class, (batch,), which is known by the tokens of its label word."""
+        if self.class_weights is None:
+            return None
+        words = left_pad(self.verbalizer.token_ids, IGNORED).to(labels.device)  # (classes, tokens of the longest)
+        labels = pad(labels, (words.size(1) - labels.size(1), 0), value=IGNORED)
+        weights = torch.tensor(self.class_weights, device=labels.device)
+        return (labels[:, None] == words).all(-1).float() @ weights
 
     def _compute_metrics(self, prediction: EvalPrediction) -> dict[str, float]:
         """The figures that are one number each; loggers and `--metric_for_best_model` know no others."""

@@ -140,4 +140,4 @@ def test_summary_says_how_good_against_what_and_where():
     assert [line.split() for line in lines[1:3]] == [["zero-shot", "62.5%"], ["majority", "class", "25.0%"]]
     assert lines[-1].endswith("./output")
     assert "zero-shot" not in summary(results, "./output")
-    assert summary({"eval_accuracy": 0.5}, "x").startswith("validation accuracy 50.0% (no test split)")
+    assert summary({"eval_accuracy": 0.5}, "x").startswith("validation accuracy 50.0% (no test split with labels)")
