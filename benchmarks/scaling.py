@@ -52,7 +52,9 @@ def run_side(args: argparse.Namespace) -> None:
         times.append(time.perf_counter())
         tokenized = our_tokenization(args.model, table)(table)
         times.append(time.perf_counter())
-        tiny = LlamaForCausalLM(LlamaConfig(vocab_size=8, hidden_size=8, intermediate_size=8, num_hidden_layers=1))
+        tiny = LlamaForCausalLM(
+            LlamaConfig(vocab_size=8, hidden_size=8, intermediate_size=8, num_hidden_layers=1, num_attention_heads=1)
+        )
         trainer = Trainer(
             model=tiny,
             args=TrainingArguments(
