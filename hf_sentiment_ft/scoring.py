@@ -1,6 +1,7 @@
 """Scores of the label words at the decision position: what evaluation and `predict` share."""
 
 import inspect
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -25,13 +26,13 @@ def model_inputs(
 
     Args:
         input_ids: (batch, seq), padded on the left.
-        attention_mask: (batch, seq), 1 at real tokens.
+        attention_mask: 1 at real tokens; (batch, seq), or longer by what a cache holds already.
         logits_to_keep: How many positions at the end need logits; a vocabulary's width each.
         accepted: Names of the arguments that the model's forward takes.
     """
     inputs: dict[str, Any] = {"input_ids": input_ids, "attention_mask": attention_mask}
     if "position_ids" in accepted:  # most models count positions from the padding unless told
-        inputs["position_ids"] = (attention_mask.cumsum(-1) - 1).clamp(min=0)
+        inputs["position_ids"] = (attention_mask.cumsum(-1) - 1).clamp(min=0)[:, -input_ids.size(1) :]
     if "logits_to_keep" in accepted:
         inputs["logits_to_keep"] = logits_to_keep
     return inputs
@@ -64,11 +65,7 @@ def score_label_words(
     scores = torch.zeros(batch, len(verbalizer.labels), device=device)
     generated = torch.full((batch, verbalizer.max_tokens), -1, device=device)
     scored: set[tuple[int, ...]] = set()
-    for path in verbalizer.paths:
-        behind = torch.tensor(path, dtype=input_ids.dtype, device=device).expand(batch, -1)
-        mask = torch.cat([attention_mask, torch.ones_like(behind)], dim=1)
-        inputs = model_inputs(torch.cat([input_ids, behind], dim=1), mask, len(path) + 1, accepted)
-        logits = model(**inputs).logits[:, -len(path) - 1 :].float()
+    for path, logits in _logits_along(model, input_ids, attention_mask, verbalizer.paths, accepted):
         for depth in range(len(path) + 1):
             prefix = tuple(path[:depth])
             if prefix in scored:
@@ -78,6 +75,36 @@ def score_label_words(
             for label, ids in enumerate(verbalizer.token_ids):
                 if tuple(ids[:depth]) == prefix:
                     scores[:, label] += log_probabilities[:, ids[depth]]
-            on_this_path = (generated[:, :depth] == behind[:, :depth]).all(dim=1)
+            on_this_path = (generated[:, :depth] == torch.tensor(path[:depth], device=device)).all(dim=1)
             generated[on_this_path, depth] = log_probabilities.argmax(dim=-1)[on_this_path]
     return scores, generated
+
+
+def _logits_along(
+    model: "nn.Module",
+    input_ids: "Tensor",
+    attention_mask: "Tensor",
+    paths: list[list[int]],
+    accepted: set[str],
+) -> "Iterator[tuple[list[int], Tensor]]":
+    """Yield each path and the logits of the decision position and of its tokens, (batch, path tokens + 1, vocabulary).
+
+    The prompts are read once for all paths where the model has a cache that can be cut back to them.
+    """
+    cache: Any = None
+    if len(paths) > 1 and "past_key_values" in accepted:
+        outputs = model(**model_inputs(input_ids, attention_mask, 1, accepted), use_cache=True)
+        cache, decision = getattr(outputs, "past_key_values", None), outputs.logits[:, -1:]
+    if can_go_back := getattr(cache, "is_croppable", False):
+        cache.activate_past_recording()  # sliding windows keep what they would have dropped
+    for path in paths:
+        behind = torch.tensor(path, dtype=input_ids.dtype, device=input_ids.device).expand(len(input_ids), -1)
+        mask = torch.cat([attention_mask, torch.ones_like(behind)], dim=1)
+        if can_go_back:
+            inputs = model_inputs(behind, mask, len(path), accepted)
+            logits = model(**inputs, past_key_values=cache, use_cache=True).logits[:, -len(path) :]
+            yield path, torch.cat([decision, logits], dim=1).float()
+            cache.crop(-len(path))
+        else:
+            inputs = model_inputs(torch.cat([input_ids, behind], dim=1), mask, len(path) + 1, accepted)
+            yield path, model(**inputs).logits[:, -len(path) - 1 :].float()

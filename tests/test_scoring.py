@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from torch import Tensor
     from transformers import PreTrainedModel
 
-ARCHITECTURES = ("gpt2", "llama", "bloom")
+ARCHITECTURES = ("gpt2", "llama", "bloom", "mistral")
 VOCABULARY, PAD, EOS = 601, 600, 0
 WORDS = {
     "one token": [[5], [6], [7]],
@@ -126,7 +126,15 @@ def test_model_is_asked_for_no_more_logits_than_needed(prompts: list[list[int]])
     score(model, prompts, verbalizer_of(WORDS["one token"]))
     score(model, prompts, verbalizer_of(WORDS["two tokens"]))
     hook.remove()
-    assert seen == [1, 2, 2]
+    assert seen == [1, 1, 1, 1], "the prompt's, then one for each of two beginnings"
+
+
+def test_prompts_are_read_once_for_all_label_words(prompts: list[list[int]]):
+    model, widths = model_of("llama"), []
+    hook = model.model.embed_tokens.register_forward_hook(lambda module, inputs, output: widths.append(output.shape[1]))
+    score(model, prompts, verbalizer_of(WORDS["mixed"]))
+    hook.remove()
+    assert widths == [30, 3, 1]
 
 
 def test_no_gradients_are_kept(prompts: list[list[int]]):

@@ -130,6 +130,8 @@ def tiny_model(architecture: str = "gpt2", vocab_size: int = 601, context: int =
         GPT2LMHeadModel,
         LlamaConfig,
         LlamaForCausalLM,
+        MistralConfig,
+        MistralForCausalLM,
         set_seed,
     )
 
@@ -139,9 +141,12 @@ def tiny_model(architecture: str = "gpt2", vocab_size: int = 601, context: int =
     if architecture == "gpt2":
         sizes = {"n_positions": context, "n_embd": 16, "n_layer": 2, "n_head": 2}
         return GPT2LMHeadModel(GPT2Config(**sizes, **tokens, resid_pdrop=0, embd_pdrop=0, attn_pdrop=0)).eval()
+    sizes = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}
     if architecture == "llama":
-        sizes = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}
         return LlamaForCausalLM(LlamaConfig(**sizes, **tokens, max_position_embeddings=context)).eval()
+    if architecture == "mistral":  # its attention reaches back less far than most texts are long
+        few = {"num_key_value_heads": 1, "sliding_window": 4, "max_position_embeddings": context}
+        return MistralForCausalLM(MistralConfig(**sizes, **few, **tokens)).eval()
     return BloomForCausalLM(BloomConfig(hidden_size=16, n_layer=2, n_head=2, **tokens)).eval()
 
 
