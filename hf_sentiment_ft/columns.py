@@ -73,8 +73,8 @@ def read_texts(dataset: "Dataset", split: str, columns: Columns) -> "Dataset":
 
     for name in columns.text:
         require_column(dataset, split, name, "text_column_name")
-        kinds = ("string", "large_string") if len(columns.text) == 1 else ("string", "large_string", "null")
-        if getattr(dataset.features[name], "dtype", None) not in kinds:
+        holds_strings = getattr(dataset.features[name], "dtype", None) in ("string", "large_string")
+        if not holds_strings and not (len(columns.text) > 1 and _is_empty(dataset, name)):
             raise UsageError(
                 f"the text column {name!r} of the {split} split holds {dataset.features[name]}; "
                 "expected strings. Name the right one with --text_column_name."
@@ -92,6 +92,23 @@ def read_texts(dataset: "Dataset", split: str, columns: Columns) -> "Dataset":
     return texts
 
 
+def _is_empty(dataset: "Dataset", column: str) -> bool:
+    """Whether no row has a value, which a CSV file's column does not say the type of."""
+    values = dataset.select_columns([column]).with_format("arrow")[:][column]
+    return bool(values.is_null(nan_is_null=True).to_numpy().all())
+
+
+def number_texts(splits: "dict[str, Dataset]") -> "dict[str, np.ndarray[Any, Any]]":
+    """Number the texts of all splits, (rows,) each: the same number for the same text."""
+    import pyarrow as pa
+
+    columns = [dataset.with_format("arrow")[:]["text"].cast(pa.large_string()) for dataset in splits.values()]
+    encoded = pa.chunked_array([chunk for column in columns for chunk in column.chunks]).dictionary_encode()
+    numbers = np.concatenate([chunk.indices.to_numpy() for chunk in encoded.chunks])
+    ends = np.cumsum([len(column) for column in columns])
+    return dict(zip(splits, np.split(numbers, ends[:-1]), strict=True))
+
+
 def _join(table: "pa.Table") -> "pa.Table":
     """Join the columns of each row by a line break, those without a text left out."""
     import pyarrow as pa
@@ -99,7 +116,9 @@ def _join(table: "pa.Table") -> "pa.Table":
 
     columns = [pc.cast(column.combine_chunks(), pa.large_string()) for column in table.columns]
     present = [pc.if_else(pc.equal(column, ""), None, column) for column in columns]
-    return pa.table({"text": pc.binary_join_element_wise(*present, "\n", null_handling="skip")})
+    return pa.table(
+        {"text": pc.binary_join_element_wise(*present, pa.scalar("\n", pa.large_string()), null_handling="skip")}
+    )
 
 
 def read_labels(dataset: "Dataset", split: str, columns: Columns) -> "pa.ChunkedArray":

@@ -7,14 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .columns import Columns, find_columns, label_ids, label_names, read_labels, read_texts
+from .columns import Columns, find_columns, label_ids, label_names, number_texts, read_labels, read_texts
 from .config import DataArguments
 from .errors import UsageError
 from .loading import load_raw, name_splits
 from .stratified import sample_per_class, stratified_sample
 
 if TYPE_CHECKING:
-    import pyarrow as pa
     from datasets import Dataset
 
 logger = logging.getLogger(__name__)
@@ -44,6 +43,27 @@ class LabelledSplits:
     class_weights: list[float] | None = None
 
 
+@dataclass(frozen=True)
+class _Split:
+    """A split while it is being cut; `datasets` reads a selection row by row, so labels and texts stand beside it.
+
+    Attributes:
+        dataset: The rows.
+        labels: Class ids, (rows,); all the same where there are none.
+        texts: Numbers, (rows,), the same for the same text, over all splits.
+    """
+
+    dataset: "Dataset"
+    labels: "np.ndarray[Any, Any]"
+    texts: "np.ndarray[Any, Any]"
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def select(self, rows: "np.ndarray[Any, Any]") -> "_Split":
+        return _Split(self.dataset.select(rows), self.labels[rows], self.texts[rows])
+
+
 def load_splits(args: DataArguments, seed: int) -> LabelledSplits:
     """Load, check and sample the data of a run.
 
@@ -64,40 +84,47 @@ def load_splits(args: DataArguments, seed: int) -> LabelledSplits:
     columns = find_columns(named["train"], args)
     texts = {split: read_texts(dataset, split, columns) for split, dataset in named.items()}
     data = LabelledSplits({}, label_names(named["train"], columns))
-    for split, dataset in named.items():
-        _add_split(data, split, dataset, texts[split], columns)
+    splits = _label(data, named, texts, columns)
+    _refuse_labels_without_rows(data, splits, "no row of the train split has")
     given = {"train": args.train_split, "validation": args.validation_split, "test": args.test_split}
     data.sources = {split: spec for split, spec in given.items() if spec}
     data.notes += [f"{split} is the data set's {spec}." for split, spec in data.sources.items() if spec != split]
-    _refuse_labels_without_rows(data, "no row of the train split has")
 
     percentages = {"validation": args.validation_split_percentage, "test": args.test_split_percentage}
     for split, percentage in percentages.items():
-        if split not in data.splits and percentage and not (split == "test" and UNLABELLED_TEST in data.splits):
-            _split_off(data, split, percentage, seed)
+        if split not in splits and percentage and not (split == "test" and UNLABELLED_TEST in splits):
+            _split_off(data, splits, split, percentage, seed)
     if args.drop_duplicates:
-        _drop_duplicates(data)
-    _sample(data, args, seed)
-    _report_duplicates(data)
+        _drop_duplicates(data, splits)
+    _sample(data, splits, args, seed)
+    _report_duplicates(data, splits)
     if args.class_weights == "balanced":
-        _balance(data)
+        _balance(data, splits["train"].labels)
+    data.splits = {split: rows.dataset for split, rows in splits.items()}
     for note in data.notes:
         logger.info(note)
     return data
 
 
-def _add_split(data: LabelledSplits, split: str, dataset: "Dataset", texts: "Dataset", columns: Columns) -> None:
+def _label(
+    data: LabelledSplits, named: "dict[str, Dataset]", texts: "dict[str, Dataset]", columns: Columns
+) -> dict[str, _Split]:
+    """Put the labels beside the texts."""
     from datasets import ClassLabel
 
-    if split == "test" and _is_unlabelled(dataset, columns, data.labels):
-        data.splits[UNLABELLED_TEST] = texts
-        data.notes.append(
-            f"The test split has no labels: its {len(texts)} rows are predicted only, and the figures are those of "
-            "validation."
-        )
-        return
-    ids = label_ids(read_labels(dataset, split, columns), split, columns, data.labels)
-    data.splits[split] = texts.add_column("label", ids, feature=ClassLabel(names=data.labels))
+    splits = {}
+    for split, numbers in number_texts(texts).items():
+        if split == "test" and _is_unlabelled(named[split], columns, data.labels):
+            splits[UNLABELLED_TEST] = _Split(texts[split], np.zeros_like(numbers), numbers)
+            data.notes.append(
+                f"The test split has no labels: its {len(numbers)} rows are predicted only, and the figures are those "
+                "of validation."
+            )
+            continue
+        ids = label_ids(read_labels(named[split], split, columns), split, columns, data.labels)
+        labelled = texts[split].add_column("label", ids, feature=ClassLabel(names=data.labels))
+        splits[split] = _Split(labelled, ids, numbers)
+    return splits
 
 
 def _is_unlabelled(dataset: "Dataset", columns: Columns, names: list[str]) -> bool:
@@ -110,89 +137,69 @@ def _is_unlabelled(dataset: "Dataset", columns: Columns, names: list[str]) -> bo
     return "-1" not in names and pc.all(pc.fill_null(pc.equal(values, "-1"), True)).as_py()
 
 
-def _refuse_labels_without_rows(data: LabelledSplits, reason: str) -> None:
-    present = np.bincount(_labels(data, "train"), minlength=len(data.labels))
+def _refuse_labels_without_rows(data: LabelledSplits, splits: dict[str, _Split], reason: str) -> None:
+    present = np.bincount(splits["train"].labels, minlength=len(data.labels))
     missing = [data.labels[label] for label in np.flatnonzero(present == 0)]
     if missing:
         raise UsageError(f"{reason} the label {', '.join(missing)}; the model cannot learn it.")
 
 
-def _labels(data: LabelledSplits, split: str) -> "np.ndarray[Any, Any]":
-    """Class ids, (rows,); all the same for rows without labels."""
-    dataset = data.splits[split]
-    if "label" not in dataset.column_names:
-        return np.zeros(len(dataset), dtype=int)
-    return np.asarray(dataset.with_format("numpy")["label"][:])
-
-
-def _split_off(data: LabelledSplits, split: str, percentage: int, seed: int) -> None:
-    train = data.splits["train"]
+def _split_off(data: LabelledSplits, splits: dict[str, _Split], split: str, percentage: int, seed: int) -> None:
+    train = splits["train"]
     size = max(len(data.labels), round(len(train) * percentage / 100))
-    chosen = stratified_sample(_labels(data, "train"), size, seed, rare_first=False)
+    chosen = stratified_sample(train.labels, size, seed, rare_first=False)
     rest = np.setdiff1d(np.arange(len(train)), chosen)
     if len(rest) < len(data.labels):
         raise UsageError(f"the train split has {len(train)} rows, too few to take a {split} split from it.")
-    data.splits[split], data.splits["train"] = train.select(chosen), train.select(rest)
+    splits[split], splits["train"] = train.select(chosen), train.select(rest)
     note = f"The data has no {split} split: {size} of {len(train)} train rows were taken, seed {seed}."
     data.notes.append(note)
     data.split_off[split] = note
 
 
-def _sample(data: LabelledSplits, args: DataArguments, seed: int) -> None:
+def _sample(data: LabelledSplits, splits: dict[str, _Split], args: DataArguments, seed: int) -> None:
     limits = {"train": args.max_train_samples, "validation": args.max_eval_samples}
     limits |= {"test": args.max_test_samples, UNLABELLED_TEST: args.max_test_samples}
     for split, limit in limits.items():
-        if limit is not None and split in data.splits and limit < len(data.splits[split]):
-            data.notes.append(
-                f"{limit} of {len(data.splits[split])} {split} rows, drawn over all classes, seed {seed}."
-            )
-            data.splits[split] = data.splits[split].select(stratified_sample(_labels(data, split), limit, seed))
-    _refuse_labels_without_rows(data, f"--max_train_samples is {args.max_train_samples}: no row is left for")
+        if limit is not None and split in splits and limit < len(splits[split]):
+            data.notes.append(f"{limit} of {len(splits[split])} {split} rows, drawn over all classes, seed {seed}.")
+            splits[split] = splits[split].select(stratified_sample(splits[split].labels, limit, seed))
+    _refuse_labels_without_rows(data, splits, f"--max_train_samples is {args.max_train_samples}: no row is left for")
     if args.num_shots_per_class:
-        train, shots = data.splits["train"], args.num_shots_per_class
-        data.splits["train"] = train.select(sample_per_class(_labels(data, "train"), shots, seed))
-        fewer = np.sum(np.bincount(_labels(data, "train")) < shots)
-        note = f"Few-shot: {len(data.splits['train'])} of {len(train)} train rows, {shots} of each class, seed {seed}"
+        train, shots = splits["train"], args.num_shots_per_class
+        splits["train"] = train.select(sample_per_class(train.labels, shots, seed))
+        fewer = np.sum(np.bincount(train.labels) < shots)
+        note = f"Few-shot: {len(splits['train'])} of {len(train)} train rows, {shots} of each class, seed {seed}"
         data.notes.append(f"{note}; {fewer} classes have fewer." if fewer else f"{note}.")
 
 
-def _shared(data: LabelledSplits, split: str, other: str) -> "np.ndarray[Any, Any]":
-    """Which rows of a split have a text that another split has too, (rows,)."""
-    import pyarrow.compute as pc
-
-    return np.asarray(pc.is_in(_texts(data, split), value_set=_texts(data, other)))
-
-
-def _texts(data: LabelledSplits, split: str) -> "pa.ChunkedArray":
-    return data.splits[split].select_columns(["text"]).with_format("arrow")[:]["text"].cast("large_string")
-
-
-def _drop_duplicates(data: LabelledSplits) -> None:
-    train = data.splits["train"]
-    shared = np.any([_shared(data, "train", split) for split in data.splits if split != "train"], axis=0)
+def _drop_duplicates(data: LabelledSplits, splits: dict[str, _Split]) -> None:
+    train = splits["train"]
+    others = np.concatenate([rows.texts for split, rows in splits.items() if split != "train"])
+    shared = np.isin(train.texts, others)
     if shared.any():
-        data.splits["train"] = train.select(np.flatnonzero(~shared))
+        splits["train"] = train.select(np.flatnonzero(~shared))
         data.notes.append(
             f"{shared.sum()} of {len(train)} train rows were dropped, whose text is also in another split."
         )
-        _refuse_labels_without_rows(data, "--drop_duplicates leaves no row with")
+        _refuse_labels_without_rows(data, splits, "--drop_duplicates leaves no row with")
 
 
-def _report_duplicates(data: LabelledSplits) -> None:
-    for split, dataset in data.splits.items():
-        if split != "train" and (count := _shared(data, split, "train").sum()):
+def _report_duplicates(data: LabelledSplits, splits: dict[str, _Split]) -> None:
+    for split, rows in splits.items():
+        if split != "train" and (count := np.isin(rows.texts, splits["train"].texts).sum()):
             data.notes.append(
-                f"{count} of {len(dataset)} {split} rows have a text that is also in train, which makes their figures "
+                f"{count} of {len(rows)} {split} rows have a text that is also in train, which makes their figures "
                 "too good; --drop_duplicates takes such texts out of train."
             )
 
 
-def _balance(data: LabelledSplits) -> None:
+def _balance(data: LabelledSplits, labels: "np.ndarray[Any, Any]") -> None:
     """Weight the classes inversely to their frequency in train."""
     from sklearn.utils.class_weight import compute_class_weight
 
     classes = np.arange(len(data.labels))
-    data.class_weights = compute_class_weight("balanced", classes=classes, y=_labels(data, "train")).tolist()
+    data.class_weights = compute_class_weight("balanced", classes=classes, y=labels).tolist()
     weights = ", ".join(f"{label} {weight:.3g}" for label, weight in zip(data.labels, data.class_weights, strict=True))
     if len(classes) > 20:
         weights = f"{min(data.class_weights):.3g} to {max(data.class_weights):.3g}"
