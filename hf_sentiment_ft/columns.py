@@ -73,19 +73,20 @@ def read_texts(dataset: "Dataset", split: str, columns: Columns) -> "Dataset":
 
     for name in columns.text:
         require_column(dataset, split, name, "text_column_name")
-        holds_strings = getattr(dataset.features[name], "dtype", None) in ("string", "large_string")
-        if not holds_strings and not (len(columns.text) > 1 and _is_empty(dataset, name)):
+    # A CSV file does not say of what type a column without any value is.
+    names = [name for name in columns.text if not _is_empty(dataset, name)] or columns.text[:1]
+    for name in names:
+        if getattr(dataset.features[name], "dtype", None) not in ("string", "large_string"):
             raise UsageError(
                 f"the text column {name!r} of the {split} split holds {dataset.features[name]}; "
                 "expected strings. Name the right one with --text_column_name."
             )
-    texts = dataset.select_columns(columns.text)
-    if len(columns.text) == 1:
-        texts = texts.rename_columns({columns.text[0]: "text"})
+    texts = dataset.select_columns(names)
+    if len(names) == 1:
+        texts = texts.rename_columns({names[0]: "text"})
     else:
-        texts = texts.with_format("arrow").map(
-            _join, batched=True, remove_columns=columns.text, desc="Joining columns"
-        ).with_format(None)  # fmt: skip
+        join = texts.with_format("arrow").map
+        texts = join(_join, batched=True, remove_columns=names, desc="Joining columns").with_format(None)
     column = texts.with_format("arrow")[:]["text"]
     blank = pc.or_(pc.utf8_is_space(column), pc.equal(pc.binary_length(column), 0))
     refuse_rows(pc.fill_null(blank, True), split, f"no text in column {', '.join(map(repr, columns.text))}")
@@ -116,9 +117,10 @@ def _join(table: "pa.Table") -> "pa.Table":
 
     columns = [pc.cast(column.combine_chunks(), pa.large_string()) for column in table.columns]
     present = [pc.if_else(pc.equal(column, ""), None, column) for column in columns]
-    return pa.table(
-        {"text": pc.binary_join_element_wise(*present, pa.scalar("\n", pa.large_string()), null_handling="skip")}
-    )
+    # Arrow leaves out a row that has nothing to join, so each begins with an empty string.
+    empty, line_break = (pa.scalar(text, pa.large_string()) for text in ("", "\n"))
+    joined = pc.binary_join_element_wise(empty, *present, line_break, null_handling="skip")
+    return pa.table({"text": pc.utf8_slice_codeunits(joined, 1)})
 
 
 def read_labels(dataset: "Dataset", split: str, columns: Columns) -> "pa.ChunkedArray":
