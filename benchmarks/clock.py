@@ -53,10 +53,11 @@ def put_clock_on_trainers(warmup_steps: int, rows_per_step: int) -> None:
         def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
             seconds = time.perf_counter() - self.started
             rows = (state.global_step - warmup_steps) * rows_per_step
+            launched = os.environ.get("BENCHMARK_STARTED")
             losses = [entry["loss"] for entry in state.log_history if "loss" in entry]
             finish(
                 samples_per_second=rows / seconds if warmup_steps else None,
-                seconds_to_first_step=self.first_step - float(os.environ.get("BENCHMARK_STARTED", "nan")),
+                seconds_to_first_step=self.first_step - float(launched) if launched else None,
                 losses=losses,
             )
 
