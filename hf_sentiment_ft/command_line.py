@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .config import TRAINING_DEFAULTS, DataArguments, HubArguments, ModelArguments, RunArguments
+from .config import LORA_LEARNING_RATE, TRAINING_DEFAULTS, DataArguments, HubArguments, ModelArguments, RunArguments
 from .errors import UsageError
 
 if TYPE_CHECKING:
@@ -113,7 +113,7 @@ def parse_train_arguments(
 
     types: Any = (ModelArguments, DataArguments, HubArguments, RunArguments, TrainingArguments)
     parser = Parser(types, allow_abbrev=False)
-    parser.set_defaults(**TRAINING_DEFAULTS, use_cpu=not torch.accelerator.is_available())
+    parser.set_defaults(**TRAINING_DEFAULTS, learning_rate=None, use_cpu=not torch.accelerator.is_available())
     if argv and not argv[0].startswith("-"):
         several = frozenset(action.dest for action in parser._actions if action.nargs == "+")
         argv = yaml_to_flags(Path(argv[0]), several) + argv[1:]
@@ -129,6 +129,8 @@ def parse_train_arguments(
         )
     except ValueError as error:
         raise UsageError(str(error)) from error
+    if training_args.learning_rate is None:
+        training_args.learning_rate = LORA_LEARNING_RATE if model_args.use_peft else TrainingArguments.learning_rate
     check_limits(training_args)
     take_precision(training_args, model_args)
     return model_args, data_args, hub_args, run_args, training_args

@@ -27,6 +27,9 @@ TRAINING_DEFAULTS: dict[str, Any] = {
     "ddp_timeout": 3 * 60 * 60,  # how long the other processes wait for the one that prepares large data
 }
 
+# Few weights, begun at zero, learn best at a higher rate than TrainingArguments' 5e-5 for all of them.
+LORA_LEARNING_RATE = 2e-4
+
 
 def flag(default: Any, help: str) -> Any:
     """A dataclass field whose help text `--help` shows."""
@@ -68,12 +71,30 @@ class ModelArguments:
         "Attention: eager, sdpa, flash_attention_2, ... as transformers names them, or auto, by device and texts.",
     )
     zero_shot_baseline: bool = flag(True, "Measure the untouched model on the test split before training.")
+    use_peft: bool = flag(
+        False, "Train a LoRA adapter instead of all weights; the learning rate is then 2e-4 by default."
+    )
+    lora_r: int = flag(16, "Rank of the LoRA matrices.")
+    lora_alpha: int = flag(32, "LoRA's scale: what the adapter adds is multiplied by lora_alpha / lora_r.")
+    lora_dropout: float = flag(0.05, "Dropout before the LoRA matrices.")
+    lora_target_modules: list[str] | None = flag(None, "Names of the layers to adapt. Default: all-linear.")
+    load_in_4bit: bool = flag(False, "With --use_peft: keep the frozen weights in 4 bit (QLoRA; needs bitsandbytes).")
+    publish_adapter: bool = flag(
+        False, "With --use_peft: save and publish the adapter alone; loading it needs peft and the base model."
+    )
 
     def __post_init__(self) -> None:
         _check_choice("dtype", self.dtype, ("float32", "bfloat16", "float16"))
         _check_choice("precision", self.precision, ("auto", "fp32", "bf16"))
         _check_choice("truncation_side", self.truncation_side, ("left", "right"))
         _check_at_least("max_seq_length", self.max_seq_length, 4)
+        _check_at_least("lora_r", self.lora_r, 1)
+        _check_at_least("lora_alpha", self.lora_alpha, 1)
+        if not 0 <= self.lora_dropout < 1:
+            raise UsageError(f"--lora_dropout is {self.lora_dropout}; expected 0 or more, and less than 1.")
+        for name in ("load_in_4bit", "publish_adapter"):
+            if getattr(self, name) and not self.use_peft:
+                raise UsageError(f"--{name} goes with --use_peft, which is missing.")
         # A shell hands over \n as two characters.
         self.prompt_template = self.prompt_template.replace("\\n", "\n").replace("\\t", "\t")
 

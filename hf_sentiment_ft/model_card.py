@@ -79,10 +79,12 @@ def card_metadata(
     return {
         "language": provenance.languages or None,
         "license": provenance.license,
-        "library_name": "transformers",
+        "library_name": "peft" if provenance.is_adapter else "transformers",
         "pipeline_tag": "text-generation",
         "base_model": provenance.base_model_id,
-        "base_model_relation": "finetune" if provenance.base_model_id else None,
+        "base_model_relation": ("adapter" if provenance.is_adapter else "finetune")
+        if provenance.base_model_id
+        else None,
         "datasets": [provenance.dataset_id] if provenance.dataset_id else None,
         "metrics": ["accuracy", "f1"],
         "tags": ["text-classification", "sentiment-analysis", "label-words", CARD_TAG, "generated_from_trainer"],
@@ -161,6 +163,9 @@ def card_values(
         "metadata": card_metadata(provenance, reported, data.sources.get(split, split), data.split_off.get(split)),
         "model_name": model_name,
         "base_model_text": provenance.base_model_text,
+        "is_adapter": provenance.is_adapter,
+        "max_new_tokens": verbalizer.max_tokens,
+        "pad_token": trainer.processing_class.pad_token,
         "dataset_text": provenance.dataset_text,
         "dataset_revision": provenance.dataset_revision,
         "words": verbalizer.words,
@@ -184,7 +189,12 @@ def card_values(
         "max_seq_length": model_args.max_seq_length,
         "best_checkpoint_metric": args.metric_for_best_model if args.load_best_model_at_end else None,
         "hyperparameters": {name: _plain(getattr(args, name)) for name in HYPERPARAMETERS}
-        | {"precision": trainer.precision, "weights": model_args.dtype},
+        | {"precision": trainer.precision, "weights": model_args.dtype}
+        | (
+            {name: getattr(model_args, name) for name in vars(model_args) if name.startswith(("lora_", "load_in"))}
+            if model_args.use_peft
+            else {}
+        ),
         "training_time": duration(results["train_runtime"]),
         "hardware": hardware(),
         "versions": {name: version(name) for name in PACKAGES},

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from .config import ModelArguments
 from .errors import UsageError, first_line
+from .lora import is_adapter, load_adapter
 from .paths import resolve_package_path
 from .verbalizer import Verbalizer
 
@@ -51,8 +52,13 @@ def find_base_model(args: ModelArguments) -> BaseModel:
     return BaseModel(name, options | {"revision": args.model_revision})
 
 
-def load_tokenizer(base: BaseModel) -> "PreTrainedTokenizerBase":
+def load_tokenizer(base: BaseModel, add_pad_token: bool = True) -> "PreTrainedTokenizerBase":
     """Load the base model's tokenizer and give it a `[PAD]` token if it has none.
+
+    Args:
+        base: Where it is.
+        add_pad_token: False where the embeddings cannot grow (an adapter's): a control token then pads, which the
+            attention mask hides.
 
     Raises:
         UsageError: If there is no tokenizer to load.
@@ -65,13 +71,21 @@ def load_tokenizer(base: BaseModel) -> "PreTrainedTokenizerBase":
         raise UsageError(f"no tokenizer could be loaded from {base.path}: {first_line(error)}") from error
     if not tokenizer("a", add_special_tokens=False).input_ids:  # what transformers makes of a folder without its files
         raise UsageError(f"no tokenizer could be loaded from {base.path}: it has no vocabulary.")
+    if tokenizer.pad_token_id is None and not add_pad_token:
+        tokenizer.pad_token = tokenizer.eos_token or tokenizer.bos_token or tokenizer.unk_token
+        if tokenizer.pad_token is None:
+            raise UsageError(f"the tokenizer of {base.path} has no token to pad with; leave out --publish_adapter.")
     if tokenizer.pad_token_id is None:
         tokenizer.add_special_tokens({"pad_token": PAD_TOKEN})
     return tokenizer
 
 
 def load_model(
-    base: BaseModel, dtype: str, tokenizer: "PreTrainedTokenizerBase", attention: str | None = None
+    base: BaseModel,
+    dtype: str,
+    tokenizer: "PreTrainedTokenizerBase",
+    attention: str | None = None,
+    quantized: dict[str, Any] | None = None,
 ) -> "PreTrainedModel":
     """Load the weights and make room for the tokenizer's `[PAD]`.
 
@@ -83,7 +97,9 @@ def load_model(
     from safetensors import SafetensorError
     from transformers import AutoModelForCausalLM
 
-    options = dict(base.options)
+    from .padding import hide_padding
+
+    options = base.options | (quantized or {})
     if "gguf_file" in options:
         from transformers import GgufConfig
 
@@ -94,6 +110,7 @@ def load_model(
         raise UsageError(f"no causal language model could be loaded from {base.path}: {first_line(error)}") from error
     if len(tokenizer) > model.get_input_embeddings().num_embeddings:
         model.resize_token_embeddings(len(tokenizer))
+    hide_padding(model, tokenizer)
     return model
 
 
@@ -112,6 +129,7 @@ def load_config(base: BaseModel) -> "PretrainedConfig":
     remote = "AutoModelForCausalLM" in getattr(config, "auto_map", {})
     # Encoders have a causal head in transformers too, but read the whole text unless they are made decoders.
     encoder = type(config) in AutoModelForMaskedLM._model_mapping and not getattr(config, "is_decoder", False)
+    encoder = encoder or getattr(config, "is_encoder_decoder", False)  # half of one, such as BART's decoder
     if encoder or (type(config) not in AutoModelForCausalLM._model_mapping and not remote):
         raise UsageError(
             f"{base.path} is a {config.model_type} model, which is not a causal language model; "
@@ -170,13 +188,19 @@ def load_label_word_model(path: str, revision: str = "main") -> LabelWordModel:
     """
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
+    from .padding import hide_padding
+
     try:
         tokenizer = AutoTokenizer.from_pretrained(path, revision=revision)
-        model = AutoModelForCausalLM.from_pretrained(path, revision=revision)
+        if is_adapter(path, revision):
+            model = load_adapter(path, revision)
+        else:
+            model = AutoModelForCausalLM.from_pretrained(path, revision=revision)
     except (OSError, ValueError) as error:
         raise UsageError(f"no model could be loaded from {path}: {first_line(error)}") from error
     config = model.config
     if not hasattr(config, "label_words"):
         raise UsageError(f"{path} holds a model without label words; train it with hf_sentiment_ft.train first.")
+    hide_padding(model, tokenizer)
     labels = [config.id2label[index] for index in range(len(config.label_words))]
     return LabelWordModel(model.eval(), tokenizer, Verbalizer(labels, config.label_words, config.label_token_ids))

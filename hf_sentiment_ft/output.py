@@ -16,6 +16,8 @@ PUBLISHED_FILES = (
     "README.md",
     "config.json",
     "generation_config.json",
+    "adapter_config.json",
+    "label_words/config.json",
     "*.safetensors",
     "*.safetensors.index.json",
     "tokenizer.json",

@@ -31,6 +31,7 @@ class Provenance:
     dataset_revision: str | None
     languages: list[str]
     benchmark_task: str | None = None
+    is_adapter: bool = False
 
 
 def find_provenance(model_args: "ModelArguments", base: "BaseModel", data_args: "DataArguments") -> Provenance:
@@ -60,6 +61,7 @@ def find_provenance(model_args: "ModelArguments", base: "BaseModel", data_args: 
         dataset_config=config,
         dataset_revision=revision,
         languages=languages,
+        is_adapter=model_args.publish_adapter,
         benchmark_task=_benchmark_task(dataset_id, revision, config) if dataset_id else None,
     )
 

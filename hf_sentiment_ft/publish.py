@@ -54,7 +54,8 @@ def parse_publish_arguments(argv: list[str]) -> tuple[Path, HubOptions, str]:
     hub_args = HubArguments(args.hub_overwrite, args.hub_create_pr, args.hub_tag, args.hub_timeout)
     options = HubOptions(args.hub_model_id, args.hub_token, args.hub_private_repo, args.hub_revision, hub_args)
     folder: Path = args.output_dir
-    missing = [name for name in ("config.json", CARD_VALUES, "all_results.json") if not (folder / name).is_file()]
+    config = "adapter_config.json" if (folder / "adapter_config.json").is_file() else "config.json"
+    missing = [name for name in (config, CARD_VALUES, "all_results.json") if not (folder / name).is_file()]
     missing += [] if list(folder.glob("*.safetensors")) else ["*.safetensors"]
     if missing:
         raise UsageError(f"{folder} is not the folder of a finished run: it has no {', '.join(missing)}.")

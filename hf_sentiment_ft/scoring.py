@@ -39,7 +39,8 @@ def model_inputs(
 
 
 def forward_arguments(model: "nn.Module") -> set[str]:
-    """Names of the arguments that the model's forward takes."""
+    """Names of the arguments that the model's forward takes; an adapter hands on those of the model under it."""
+    model = getattr(model, "get_base_model", lambda: model)()
     return set(inspect.signature(model.forward).parameters)
 
 

@@ -42,6 +42,7 @@ def run(
     from .distributed import check_engine, first_process_first, on_first_process
     from .fingerprint import describe_run
     from .hub import default_model_name
+    from .lora import add_adapter, check_lora, merge_adapter, quantization, save_adapter_config
     from .model_card import card_values, check_metadata, save_card
     from .modeling import find_base_model, load_config, load_model, load_tokenizer, prepare_for_generation
     from .output import check_output_dir, clear_output_dir, log_to_console
@@ -69,6 +70,7 @@ def run(
     )
     base = find_base_model(model_args)
     config = load_config(base)
+    check_lora(model_args, base.path, args)
     set_seed(args.seed)
 
     # Data, label words, and the tokenizer that puts the prompt around every text.
@@ -76,7 +78,7 @@ def run(
         data = load_splits(data_args, args.seed)
     provenance = find_provenance(model_args, base, data_args)
     on_first_process(args, "checking the card", lambda: check_metadata(provenance, model_name, destination))
-    base_tokenizer = load_tokenizer(base)
+    base_tokenizer = load_tokenizer(base, add_pad_token=not model_args.publish_adapter)
     prompt = build_prompt(base_tokenizer, model_args.prompt_template)
     words = choose_label_words(data.labels, model_args.label_words)
     verbalizer = build_verbalizer(base_tokenizer, prompt, data.labels, words)
@@ -92,7 +94,8 @@ def run(
     # Train, between the evaluation of the untouched model and that of the trained one.
     clear_output_dir(args)
     attention = choose_attention(model_args.attn_implementation, args.device, max(tokenized["train"]["length"]))
-    model = load_model(base, model_args.dtype, tokenizer, attention)
+    quantized = quantization(precision) if model_args.load_in_4bit else None
+    model = load_model(base, model_args.dtype, tokenizer, attention, quantized)
     prepare_for_generation(model, tokenizer, model_args.prompt_template, verbalizer)
     described = describe_run(model_args, args, data, verbalizer, precision, model)
     if checkpoint:
@@ -102,7 +105,7 @@ def run(
         verbalizer=verbalizer,
         precision=precision,
         class_weights=data.class_weights,
-        model=model,
+        model=add_adapter(model, model_args) if model_args.use_peft else model,
         args=args,
         train_dataset=tokenized["train"],
         eval_dataset=tokenized["validation"],
@@ -113,8 +116,13 @@ def run(
     if destination:
         trainer.add_callback(checkpoint_push := CheckpointPush(destination, args.hub_strategy))
     trained = trainer.train(resume_from_checkpoint=checkpoint)
+    if model_args.use_peft and not model_args.publish_adapter:
+        reload = (lambda: load_model(base, model_args.dtype, tokenizer, attention)) if quantized else None
+        model = merge_adapter(trainer, reload)
     prepare_for_generation(model, tokenizer, model_args.prompt_template, verbalizer)  # Trainer changes the config
     trainer.save_model()
+    if model_args.publish_adapter and args.should_save:
+        save_adapter_config(model, Path(str(args.output_dir)))
     predictions = {split: trainer.predict(tokenized[split]) for split in tokenized if split != "train"}
 
     # Results, card, and publication: once, on the first process.

@@ -93,7 +93,7 @@ def look(repo_id: str, revision: str, texts: list[str], timeout: int) -> dict[st
         `hashes` by file name, once all is downloaded; `answers`, or the `error` that came in their place.
     """
     from huggingface_hub import snapshot_download
-    from transformers import pipeline
+    from transformers import GenerationConfig, pipeline
 
     limit_waiting(timeout)
     found: dict[str, Any] = {}
@@ -101,7 +101,11 @@ def look(repo_id: str, revision: str, texts: list[str], timeout: int) -> dict[st
         folder = Path(patiently(lambda: snapshot_download(repo_id, revision=revision), timeout))
         files = (path for path in folder.rglob("*") if path.is_file())
         found["hashes"] = {path.relative_to(folder).as_posix(): sha256(path) for path in files}
-        classify = pipeline("text-generation", model=repo_id, revision=revision)
+        if (folder / "adapter_config.json").is_file():  # a pipeline takes tokenizer and settings from the base model
+            settings = GenerationConfig.from_pretrained(folder)
+            classify = pipeline("text-generation", str(folder), tokenizer=str(folder), generation_config=settings)
+        else:
+            classify = pipeline("text-generation", model=repo_id, revision=revision)
         answers = (classify(text, return_full_text=False, truncation=True) for text in texts)
         found["answers"] = [answer[0]["generated_text"] for answer in answers]
     except hub_errors() as error:

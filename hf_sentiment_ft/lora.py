@@ -1,0 +1,165 @@
+"""LoRA (Hu et al. 2021, https://arxiv.org/abs/2106.09685): train a small adapter, then merge or publish it.
+
+PEFT does the work. What is published is the merged model, which needs no `peft`, unless `--publish_adapter` is given.
+"""
+
+import logging
+import tempfile
+from collections.abc import Callable
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .config import ModelArguments
+from .errors import UsageError
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, Trainer, TrainingArguments
+
+logger = logging.getLogger(__name__)
+
+# Beside the adapter: a config.json in its own folder would make transformers look for the whole model there.
+CONFIG_FOLDER = "label_words"
+# PEFT refuses these of a Mamba; its own kernels read their weights without the adapter.
+NOT_IN_MAMBA = ("out_proj", "conv1d")
+
+
+def check_lora(args: ModelArguments, base_path: str, training_args: "TrainingArguments") -> None:
+    """See that an adapter can be trained, merged or published, before any long work.
+
+    Raises:
+        UsageError: If a package is missing, or what is asked for does not go together.
+    """
+    from transformers.integrations.deepspeed import is_deepspeed_zero3_enabled
+    from transformers.integrations.fsdp import is_fsdp_enabled
+
+    if not args.use_peft:
+        return
+    if find_spec("peft") is None:
+        raise UsageError('--use_peft needs the package peft; install it: pip install "hf_sentiment_ft[peft]".')
+    if args.load_in_4bit and find_spec("bitsandbytes") is None:
+        raise UsageError("--load_in_4bit needs the package bitsandbytes; install it, or leave the flag out.")
+    if args.load_in_4bit and args.model_name_or_path.endswith(".gguf"):
+        raise UsageError("--load_in_4bit is given for a GGUF file; name the model that the file was made from.")
+    if args.publish_adapter and Path(base_path).is_dir():
+        raise UsageError(
+            f"--publish_adapter is given, but the base model, {args.model_name_or_path}, is not on the Hub, where "
+            "whoever loads the adapter would look for it; leave --publish_adapter out to publish the merged model."
+        )
+    if args.publish_adapter and args.model_revision != "main":
+        raise UsageError(
+            "--publish_adapter and --model_revision are both given; whoever loads an adapter gets the base model's "
+            "main branch. Leave --publish_adapter out to publish the merged model."
+        )
+    if not args.publish_adapter and (is_fsdp_enabled() or is_deepspeed_zero3_enabled()):
+        raise UsageError(
+            "--use_peft merges the adapter at the end, which sharded weights do not allow; launch with multi_gpu, or "
+            "give --publish_adapter."
+        )
+    if not args.publish_adapter and training_args.push_to_hub and training_args.hub_strategy != "end":
+        raise UsageError(
+            f"--hub_strategy is {training_args.hub_strategy}, but checkpoints of --use_peft are adapters, which are "
+            "published only with --publish_adapter; use --hub_strategy end."
+        )
+
+
+def quantization(precision: str) -> dict[str, Any]:
+    """Options of `from_pretrained` for 4-bit NormalFloat weights (QLoRA; Dettmers et al. 2023, arXiv:2305.14314)."""
+    from transformers import BitsAndBytesConfig
+
+    compute = "bfloat16" if precision == "bf16" else "float32"
+    return {
+        "quantization_config": BitsAndBytesConfig(
+            load_in_4bit=True,
+            bnb_4bit_quant_type="nf4",
+            bnb_4bit_use_double_quant=True,
+            bnb_4bit_compute_dtype=compute,
+        )
+    }
+
+
+def add_adapter(model: "PreTrainedModel", args: ModelArguments) -> Any:
+    """Freeze the model and put LoRA matrices beside its linear layers.
+
+    Raises:
+        UsageError: If the model has no layers of the names given, or PEFT cannot adapt them.
+    """
+    from peft import LoraConfig, TaskType, get_peft_model, prepare_model_for_kbit_training
+
+    targets: Any = args.lora_target_modules or ["all-linear"]
+    mamba = targets == ["all-linear"] and "mamba" in model.config.model_type
+    config = LoraConfig(
+        task_type=TaskType.CAUSAL_LM,
+        r=args.lora_r,
+        lora_alpha=args.lora_alpha,
+        lora_dropout=args.lora_dropout,
+        target_modules="all-linear" if targets == ["all-linear"] else targets,
+        exclude_modules=list(NOT_IN_MAMBA) if mamba else None,
+        # GPT-2's layers keep their weights the other way round; PEFT warns where it has to find that out itself.
+        fan_in_fan_out=model.config.model_type == "gpt2",
+    )
+    if args.load_in_4bit:
+        model = prepare_model_for_kbit_training(model, use_gradient_checkpointing=False)  # type: ignore[no-untyped-call]
+    try:
+        adapted = get_peft_model(model, config)
+    except ValueError as error:
+        raise UsageError(f"--lora_target_modules is {' '.join(targets)}: {error}") from error
+    trained, total = adapted.get_nb_trainable_parameters()
+    logger.info("LoRA trains %d of %d weights (%.2f %%).", trained, total, 100 * trained / total)
+    return adapted
+
+
+def merge_adapter(trainer: "Trainer", reload: "Callable[[], PreTrainedModel] | None" = None) -> "PreTrainedModel":
+    """Add the adapter to the weights, and have the trainer evaluate and save the result.
+
+    Args:
+        trainer: After training.
+        reload: Loads the base model in the data type to be saved, where it was trained in 4 bit.
+
+    Returns:
+        A model without adapter.
+    """
+    adapted = trainer.model
+    if reload is not None:
+        from peft import PeftModel
+
+        with tempfile.TemporaryDirectory() as folder:
+            adapted.save_pretrained(folder)
+            adapted = PeftModel.from_pretrained(reload().to(trainer.args.device), folder)
+    merged = adapted.merge_and_unload(safe_merge=True)
+    trainer.model = trainer.model_wrapped = merged.eval()
+    return merged
+
+
+def save_adapter_config(model: "PreTrainedModel", folder: Path) -> None:
+    """Save beside an adapter what a whole model keeps in its config: label words, and how to generate them."""
+    model.generation_config.save_pretrained(folder)
+    model.config.save_pretrained(folder / CONFIG_FOLDER)
+
+
+def is_adapter(path: str, revision: str) -> bool:
+    """Whether a folder or Hub repository holds an adapter instead of a whole model."""
+    from transformers.utils import ADAPTER_CONFIG_NAME, cached_file
+
+    return (
+        cached_file(path, ADAPTER_CONFIG_NAME, revision=revision, _raise_exceptions_for_missing_entries=False)
+        is not None
+    )
+
+
+def load_adapter(path: str, revision: str) -> "PreTrainedModel":
+    """Load an adapter's base model from the Hub and merge the adapter into it.
+
+    Raises:
+        UsageError: If `peft` is missing.
+        OSError: If there is nothing to load.
+    """
+    if find_spec("peft") is None:
+        raise UsageError(f'{path} is an adapter; to load it, install peft: pip install "hf_sentiment_ft[peft]".')
+    from peft import AutoPeftModelForCausalLM
+    from transformers import AutoConfig, GenerationConfig
+
+    model = AutoPeftModelForCausalLM.from_pretrained(path, revision=revision, dtype="auto").merge_and_unload()
+    model.config = AutoConfig.from_pretrained(path, revision=revision, subfolder=CONFIG_FOLDER)
+    model.generation_config = GenerationConfig.from_pretrained(path, revision=revision)
+    return model

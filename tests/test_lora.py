@@ -1,0 +1,103 @@
+"""LoRA: merged into what is published, or published as an adapter."""
+
+import importlib.util
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from hf_sentiment_ft.command_line import parse_train_arguments
+from hf_sentiment_ft.config import ModelArguments
+from hf_sentiment_ft.errors import UsageError
+from hf_sentiment_ft.lora import add_adapter, check_lora
+from hf_sentiment_ft.modeling import find_base_model, load_config, load_model, load_tokenizer
+
+from .architectures import ARCHITECTURES, save_tiny
+from .test_architectures import check_answers, table, train  # noqa: F401
+
+
+def parse(*flags: str) -> tuple[Any, ...]:
+    return parse_train_arguments(list(flags))
+
+
+@pytest.mark.parametrize("model_type", ARCHITECTURES)
+def test_merged_model_answers_as_evaluated(model_type: str, table: str, tmp_path: Path):  # noqa: F811
+    base, output = save_tiny(model_type, tmp_path / "base"), tmp_path / "output"
+    saved, rows = train(
+        base, table, output, "--use_peft", "--label_words", " not good, not bad at all", "--lora_dropout", 0
+    )
+    check_answers(saved, rows, output)
+    names = {path.name for path in output.iterdir()}
+    assert "model.safetensors" in names
+    assert not {"adapter_config.json", "adapter_model.safetensors"} & names
+    # Merged: the linear layers have changed, the embeddings have not, and no LoRA matrix is left.
+    before = load_model(find := find_base_model(ModelArguments(str(base))), "float32", load_tokenizer(find))
+    old, new = before.state_dict(), saved.model.state_dict()
+    assert set(old) == set(new)
+    rows_of_base = load_config(find).vocab_size
+    for name, weight in saved.model.named_parameters():
+        if weight is saved.model.get_input_embeddings().weight:
+            torch.testing.assert_close(weight[:rows_of_base], old[name][:rows_of_base])
+    assert any(not torch.equal(old[name], new[name]) for name in new if new[name].shape == old[name].shape)
+
+
+def test_only_the_adapter_is_trained():
+    from .tiny import tiny_model
+
+    adapted = add_adapter(tiny_model("llama"), ModelArguments(use_peft=True, lora_r=4))
+    names = [name for name, weight in adapted.named_parameters() if weight.requires_grad]
+    assert names
+    assert all("lora_" in name for name in names)
+    assert {name.split(".")[-4] for name in names} == {
+        "q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj",
+    }  # fmt: skip
+    assert adapted.peft_config["default"].r == 4
+    some = ModelArguments(use_peft=True, lora_target_modules=["q_proj", "v_proj"])
+    names = [name for name, weight in add_adapter(tiny_model("llama"), some).named_parameters() if weight.requires_grad]
+    assert {name.split(".")[-4] for name in names} == {"q_proj", "v_proj"}
+    with pytest.raises(UsageError, match="--lora_target_modules is nowhere"):
+        add_adapter(tiny_model("llama"), ModelArguments(use_peft=True, lora_target_modules=["nowhere"]))
+
+
+def test_learning_rate_of_lora_is_higher_unless_one_is_given():
+    assert parse()[-1].learning_rate == 5e-5
+    assert parse("--use_peft")[-1].learning_rate == 2e-4
+    assert parse("--use_peft", "--learning_rate", "1e-3")[-1].learning_rate == 1e-3
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        ({"load_in_4bit": True}, "--load_in_4bit goes with --use_peft"),
+        ({"publish_adapter": True}, "--publish_adapter goes with --use_peft"),
+        ({"lora_r": 0}, "--lora_r is 0; expected at least 1"),
+        ({"lora_dropout": 1.0}, "--lora_dropout is 1.0"),
+    ],
+)
+def test_flags_that_do_not_go_together(flags: dict[str, Any], message: str):
+    with pytest.raises(UsageError, match=message):
+        ModelArguments(**flags)
+
+
+@pytest.mark.parametrize(
+    ("flags", "path", "message"),
+    [
+        (["--publish_adapter"], "tests", "is not on the Hub"),
+        (["--publish_adapter", "--model_revision", "v1"], "user/base", "--model_revision are both given"),
+        (["--push_to_hub", "--hub_strategy", "every_save"], "user/base", "--hub_strategy is"),
+    ],
+)
+def test_what_cannot_be_published_is_refused_before_training(flags: list[str], path: str, message: str):
+    model_args, *_, args = parse("--use_peft", *flags)
+    with pytest.raises(UsageError, match=message):
+        check_lora(model_args, path, args)
+
+
+@pytest.mark.parametrize(("name", "flag"), [("peft", "--use_peft"), ("bitsandbytes", "--load_in_4bit")])
+def test_missing_package_is_named(name: str, flag: str, monkeypatch: pytest.MonkeyPatch):
+    model_args, *_, args = parse("--use_peft", *({flag} - {"--use_peft"}))
+    find_spec = importlib.util.find_spec
+    monkeypatch.setattr("hf_sentiment_ft.lora.find_spec", lambda asked: None if asked == name else find_spec("json"))
+    with pytest.raises(UsageError, match=f"{flag} needs the package {name}; install it"):
+        check_lora(model_args, "user/base", args)
