@@ -193,6 +193,11 @@ class RunArguments:
 
     dry_run: bool = flag(False, "Check everything, show the plan, and end without training or writing to the Hub.")
     overwrite_output_dir: bool = flag(False, "Replace the run that --output_dir already holds.")
+    export_text_classification: bool = flag(
+        False,
+        "Also write the model for pipeline('text-classification'), with the same answers, into the subfolder "
+        "text-classification; needs label words of one token.",
+    )
 
 
 def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:

@@ -179,6 +179,7 @@ def card_values(
         "class_rows": [{"label": label, **figures} for label, figures in reported["per_class"].items()],
         "confusion_matrix": reported["confusion_matrix"],
         "reported_split": split,
+        "text_classification": Path(args.output_dir, "text-classification").is_dir(),
         "plots": sorted(path.stem for path in Path(args.output_dir, "plots").glob("*.png")),
         "split_rows": [
             {"split": name, "rows": rows[name], "truncated": sum(tokenized[name]["truncated"][:])} for name in rows

@@ -33,6 +33,12 @@ PUBLISHED_FILES = (
     "plots/confusion_matrix.png",
     "plots/calibration.png",
     ".eval_results/*.yaml",
+    "text-classification/config.json",
+    "text-classification/*.safetensors",
+    "text-classification/*.safetensors.index.json",
+    "text-classification/tokenizer.json",
+    "text-classification/tokenizer_config.json",
+    "text-classification/chat_template.jinja",
 )
 PRIVATE_FILES = ("training_args.bin", "train_results.json", "trainer_state.json", "card.json", "publication.json")
 

@@ -53,6 +53,7 @@ def run(
     from .provenance import find_provenance
     from .publish import announce, publish_run
     from .results import save_results, summary
+    from .text_classification import check_text_classification, export_text_classification
     from .tokenization import tokenize_splits
     from .trainer import LabelWordTrainer, ZeroShotBaseline
     from .verbalizer import build_verbalizer, choose_label_words
@@ -85,6 +86,8 @@ def run(
     tokenizer = put_prompt_into_tokenizer(base_tokenizer, prompt, model_args.truncation_side)
     with first_process_first(args, "tokenizing"):
         tokenized = tokenize_splits(data, tokenizer, prompt, verbalizer, config, model_args, data_args)
+    if run_args.export_text_classification:
+        check_text_classification(config, tokenizer, verbalizer)
     precision = choose_precision(model_args.precision, args.device)
     if run_args.dry_run:
         if args.process_index == 0:
@@ -131,6 +134,8 @@ def run(
         folder = Path(str(args.output_dir))
         save_plots(trainer, results, predictions)
         save_benchmark_result(provenance, data, results, folder)
+        if run_args.export_text_classification:
+            export_text_classification(folder)
         save_card(card_values(trainer, model_name, provenance, results, data, tokenized, model_args), folder)
         print(summary(results, args.output_dir))
         if destination:
