@@ -19,6 +19,7 @@ Answer = TypeVar("Answer")
 
 CARD_TAG = "hf_sentiment_ft"  # marks the repositories that are ours to update
 TRANSIENT_STATUS = (408, 429, 500, 502, 503, 504)
+PATIENCE = 30  # seconds, where a person waits for what is read before training
 
 
 @dataclass(frozen=True)
@@ -68,9 +69,21 @@ def limit_waiting(seconds: int) -> None:
     from huggingface_hub.utils import httpx
     from huggingface_hub.utils._http import default_client_factory
 
+    def limit(request: Any) -> None:
+        # Some calls of the Hub's client switch the limit off, such as `model_info`.
+        limits = request.extensions["timeout"].items()
+        request.extensions["timeout"] = {name: seconds if limit is None else limit for name, limit in limits}
+
+    def refuse_busy(response: Any) -> None:
+        # The Hub makes one repository of a user at a time; until then, `create_repo` asks without end or pause.
+        if response.status_code == 409 and b"another conflicting operation" in response.read():
+            raise ConnectionError("the Hub is busy with another operation of this user")
+
     def client() -> Any:
         limited = default_client_factory()
         limited.timeout = httpx.Timeout(seconds)
+        limited.event_hooks["request"].append(limit)
+        limited.event_hooks["response"].append(refuse_busy)
         return limited
 
     huggingface_hub.set_client_factory(client)
@@ -108,21 +121,22 @@ def explain(error: BaseException) -> str:
 
 def is_transient(error: BaseException) -> bool:
     """Whether waiting may cure an error: by its status, or, without one, because no whole answer came."""
-    from huggingface_hub.errors import LocalEntryNotFoundError, OfflineModeIsEnabled
+    from huggingface_hub import constants
+    from huggingface_hub.errors import LocalEntryNotFoundError
     from huggingface_hub.utils import httpx
 
+    if constants.HF_HUB_OFFLINE:
+        return False
     status, causes = status_code(error), (error, error.__cause__)
     if status is not None:
         return status in TRANSIENT_STATUS
     # LocalEntryNotFoundError: the file is not in the cache, and the Hub could not be asked.
     unanswered = (httpx.TimeoutException, httpx.NetworkError, httpx.RemoteProtocolError, httpx.DecodingError)
     broken = (*unanswered, ConnectionError, JSONDecodeError, LocalEntryNotFoundError)
-    return any(isinstance(cause, broken) for cause in causes) and not any(
-        isinstance(cause, OfflineModeIsEnabled) for cause in causes
-    )
+    return any(isinstance(cause, broken) for cause in causes)
 
 
-def patiently(call: Callable[[], Answer], timeout: float) -> Answer:
+def patiently(call: Callable[[], Answer], timeout: float = PATIENCE) -> Answer:
     """Call until it succeeds, fails in a way that waiting does not cure, or was tried for twice `timeout` seconds.
 
     Twice, so that one request that was never answered leaves time for another. The Hub's client retries uploads of

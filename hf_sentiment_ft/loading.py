@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from .config import DataArguments
 from .errors import UsageError, first_line
-from .hub import hub_errors
+from .hub import hub_errors, patiently
 from .paths import resolve_package_path
 
 if TYPE_CHECKING:
@@ -115,7 +115,7 @@ def _load(given_as: str, load: Any, *args: Any, **options: Any) -> Any:
     from datasets.exceptions import DatasetGenerationError
 
     try:
-        return load(*args, **options)
+        return patiently(lambda: load(*args, **options))
     except (*hub_errors(), DatasetGenerationError) as error:
         raise UsageError(f"{given_as}, which cannot be loaded: {_reason(error)}") from error
 

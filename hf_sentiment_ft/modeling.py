@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from .config import ModelArguments
 from .errors import UsageError, first_line
+from .hub import hub_errors, patiently
 from .lora import is_adapter, load_adapter
 from .paths import resolve_package_path
 from .verbalizer import Verbalizer
@@ -66,8 +67,8 @@ def load_tokenizer(base: BaseModel, add_pad_token: bool = True) -> "PreTrainedTo
     from transformers import AutoTokenizer
 
     try:
-        tokenizer = AutoTokenizer.from_pretrained(base.path, **base.options)
-    except (OSError, ValueError, ImportError) as error:
+        tokenizer = patiently(lambda: AutoTokenizer.from_pretrained(base.path, **base.options))
+    except (*hub_errors(), ImportError) as error:  # type: ignore[misc]
         raise UsageError(f"no tokenizer could be loaded from {base.path}: {first_line(error)}") from error
     if not tokenizer("a", add_special_tokens=False).input_ids:  # what transformers makes of a folder without its files
         raise UsageError(f"no tokenizer could be loaded from {base.path}: it has no vocabulary.")
@@ -105,8 +106,9 @@ def load_model(
 
         options["quantization_config"] = GgufConfig(dequantize=True)
     try:
-        model = AutoModelForCausalLM.from_pretrained(base.path, dtype=dtype, attn_implementation=attention, **options)
-    except (OSError, ValueError, ImportError, SafetensorError) as error:
+        options |= {"dtype": dtype, "attn_implementation": attention}
+        model = patiently(lambda: AutoModelForCausalLM.from_pretrained(base.path, **options))
+    except (*hub_errors(), ImportError, SafetensorError) as error:  # type: ignore[misc]
         raise UsageError(f"no causal language model could be loaded from {base.path}: {first_line(error)}") from error
     if len(tokenizer) > model.get_input_embeddings().num_embeddings:
         model.resize_token_embeddings(len(tokenizer))
@@ -123,8 +125,8 @@ def load_config(base: BaseModel) -> "PretrainedConfig":
     from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForMaskedLM
 
     try:
-        config = AutoConfig.from_pretrained(base.path, **base.options)
-    except (OSError, ValueError) as error:
+        config = patiently(lambda: AutoConfig.from_pretrained(base.path, **base.options))
+    except hub_errors() as error:
         raise UsageError(f"no model could be loaded from {base.path}: {first_line(error)}") from error
     remote = "AutoModelForCausalLM" in getattr(config, "auto_map", {})
     # Encoders have a causal head in transformers too, but read the whole text unless they are made decoders.

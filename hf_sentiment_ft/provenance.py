@@ -6,7 +6,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .hub import explain, hub_errors
+from .errors import UsageError
+from .hub import explain, hub_errors, patiently
 from .paths import resolve_package_path
 
 if TYPE_CHECKING:
@@ -38,7 +39,19 @@ def find_provenance(model_args: "ModelArguments", base: "BaseModel", data_args: 
     """Collect what is known of where model and data come from.
 
     The licence is that of the base model: from a GGUF file's metadata, from a folder's card, or from the Hub's.
+
+    Raises:
+        UsageError: If the Hub does not say it.
     """
+    try:
+        return _find_provenance(model_args, base, data_args)
+    except hub_errors() as error:
+        raise UsageError(
+            f"what the card needs to say of model and data could not be read from the Hub: {explain(error)}"
+        ) from error
+
+
+def _find_provenance(model_args: "ModelArguments", base: "BaseModel", data_args: "DataArguments") -> Provenance:
     base_id, dataset_id = None, None
     if not Path(base.path).is_dir():
         base_id = base.path
@@ -96,7 +109,7 @@ def _card_metadata(repo_id: str | None, folder: Path, repo_type: str) -> dict[st
 
     if repo_id is not None:
         try:
-            readme = Path(hf_hub_download(repo_id, "README.md", repo_type=repo_type))
+            readme = Path(patiently(lambda: hf_hub_download(repo_id, "README.md", repo_type=repo_type)))
         except (EntryNotFoundError, LocalEntryNotFoundError):
             return {}
     else:
@@ -112,7 +125,7 @@ def _dataset_revision(dataset_id: str, revision: str) -> str | None:
     from huggingface_hub.errors import OfflineModeIsEnabled
 
     try:
-        return HfApi().dataset_info(dataset_id, revision=revision).sha
+        return patiently(lambda: HfApi().dataset_info(dataset_id, revision=revision)).sha
     except OfflineModeIsEnabled:
         return None
 
@@ -124,7 +137,7 @@ def _benchmark_task(dataset_id: str, revision: str | None, config: str | None) -
     from huggingface_hub.errors import EntryNotFoundError
 
     try:
-        path = hf_hub_download(dataset_id, "eval.yaml", repo_type="dataset", revision=revision)
+        path = patiently(lambda: hf_hub_download(dataset_id, "eval.yaml", repo_type="dataset", revision=revision))
         tasks = (yaml.safe_load(Path(path).read_text(encoding="utf-8")) or {}).get("tasks") or []
     except EntryNotFoundError:  # not there, or not in the cache of an offline machine
         return None

@@ -41,7 +41,7 @@ def run(
     from .device import choose_attention, choose_precision, keep_freed_memory
     from .distributed import check_engine, first_process_first, on_first_process
     from .fingerprint import describe_run
-    from .hub import default_model_name
+    from .hub import default_model_name, limit_waiting
     from .lora import add_adapter, check_lora, merge_adapter, quantization, save_adapter_config
     from .model_card import card_values, check_metadata, save_card
     from .modeling import find_base_model, load_config, load_model, load_tokenizer, prepare_for_generation
@@ -61,6 +61,7 @@ def run(
     # Checks: what can go wrong by mistake goes wrong here, before any long work.
     log_to_console(args)
     keep_freed_memory()
+    limit_waiting(hub_args.hub_timeout)
     check_engine(args)
     checkpoint = find_checkpoint(args)
     check_output_dir(args, run_args.overwrite_output_dir)

@@ -6,6 +6,7 @@ import pytest
 from huggingface_hub import HfApi, constants
 
 from hf_sentiment_ft.errors import UsageError
+from hf_sentiment_ft.push import _make_branch
 
 from .hub_server import Fault, HubServer
 from .local_hub import REPO, TOKEN, api_fixture, check, hub_fixture, run_publish  # noqa: F401
@@ -95,6 +96,20 @@ def test_a_repository_that_the_hub_itself_refuses(hub: HubServer, api: HfApi):
     put(api)
     hub.inject(Fault("GET", "/auth-check/write", status=403))
     assert f"may not write to {REPO}: HTTP 403" in refusal()
+
+
+def test_a_repository_cannot_be_made_while_the_hub_is_busy(hub: HubServer, monkeypatch: pytest.MonkeyPatch):
+    """The Hub's client itself would ask again for ever, without a pause."""
+    body = b'{"error": "Cannot create repo: another conflicting operation is in progress"}'
+    fault = hub.inject(Fault("POST", "/repos/create", None, status=409, body=body))
+    destination = check(timeout=1)
+    with pytest.raises(ConnectionError, match="busy with another operation of this user"):
+        _make_branch(destination)
+    assert fault.matched <= 3
+    hub.clear_faults()
+    hub.inject(Fault("POST", "/repos/create", 1, status=409, body=body))
+    _make_branch(destination)
+    assert destination.api.repo_exists(REPO)
 
 
 @pytest.mark.parametrize("name", ["alice/a b", "alice/a--b", "alice/-a", "alice/a.git", "a/b/c", "alice/" + "x" * 97])

@@ -72,6 +72,7 @@ def lasting(status: int, where: str, path: str, method: str = "POST", reason: st
     )
 
 
+BUSY = b'{"error": "Cannot create repo: another conflicting operation is in progress"}'
 WEB_PAGES = Fault("POST", "/validate-yaml", kind="invalid_json", times=None)
 CASES = [
     lasting(401, "asking where files go", PREUPLOAD),
@@ -80,6 +81,14 @@ CASES = [
     lasting(403, "sending the weights", PUT, "PUT"),
     lasting(404, "asking where the weights go", BATCH),
     lasting(409, "committing", COMMIT),
+    Case("409, busy, once", "creating the repository", Fault("POST", "/repos/create", status=409, body=BUSY)),
+    Case(
+        "409, busy, lasting",
+        "creating the repository",
+        Fault("POST", "/repos/create", None, status=409, body=BUSY),
+        1,
+        "the Hub is busy with another operation of this user",
+    ),
     lasting(412, "committing", COMMIT, reason="somebody else has committed"),
     lasting(413, "sending the weights", PUT, "PUT"),
     transient(429, "committing", COMMIT, Retry_After="1"),
@@ -101,6 +110,7 @@ CASES = [
     Case("reset after the commit, before its answer", "committing", Fault("POST", COMMIT, kind="drop_reply")),
     Case("stalled, once", "committing", Fault("POST", COMMIT, kind="stall")),
     Case("stalled, once", "sending the weights", Fault("PUT", PUT, kind="stall")),
+    Case("stalled, once", "looking at the repository", Fault("GET", f"/api/models/{REPO}($|/revision)", kind="stall")),
     Case("stalled, lasting", "committing", Fault("POST", COMMIT, kind="stall", times=None), 1, "ReadTimeout"),
     Case("answer cut short, once", "listing the files", Fault("GET", "/tree/", kind="truncate", after=20)),
     Case("answer cut short, once", "committing", Fault("POST", COMMIT, kind="truncate", after=20)),
