@@ -43,8 +43,8 @@ def describe_run(
         model: The base model as loaded.
     """
     run: dict[str, Any] = {"base model": _digest_weights(model)}
-    run |= {f"{split} rows": _digest_rows(rows) for split, rows in data.splits.items() if split != "test"}
-    run |= {"labels": verbalizer.labels, "label_words": verbalizer.words}
+    run |= {f"{split} rows": _digest_rows(rows) for split, rows in data.splits.items() if "test" not in split}
+    run |= {"labels": verbalizer.labels, "label_words": verbalizer.words, "class weights": data.class_weights}
     run |= {name: value for name, value in dataclasses.asdict(model_args).items() if name not in NOT_LEARNT}
     run["precision"] = precision
     run["rows of a step"] = args.train_batch_size * args.gradient_accumulation_steps * args.world_size

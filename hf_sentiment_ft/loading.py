@@ -49,6 +49,8 @@ def load_raw(args: DataArguments) -> "DatasetDict":
     if (folder / "state.json").is_file():  # one table, saved by Dataset.save_to_disk
         return datasets.DatasetDict({"train": _load(given_as, datasets.Dataset.load_from_disk, source)})
     options = _own_cache(folder) if folder.is_dir() else {"revision": args.dataset_revision}
+    if options.get("revision", "main") != "main":
+        given_as += f" at --dataset_revision {args.dataset_revision}"
     builder = _load(given_as, datasets.load_dataset_builder, source, args.dataset_config_name, **options)
     if hasattr(builder.config, "keep_default_na"):
         options |= CSV_OPTIONS
