@@ -133,7 +133,8 @@ def finish(title: str, args: argparse.Namespace, table: list[Figures], goals: li
         **more: `notes` (sentences), and whatever else the file should keep, such as the single runs.
     """
     name = Path(sys.argv[0]).stem
-    flags = {key: value for key, value in vars(args).items() if key != "results"}
+    flags = {key: value for key, value in vars(args).items() if value and key != "results"}
+    flags = {key: " ".join(map(str, value)) if isinstance(value, list) else value for key, value in flags.items()}
     flags |= {key: flags[key].rstrip("/").rpartition("/")[2] for key in ("dataset", "model") if key in flags}
     report = {
         "title": title,

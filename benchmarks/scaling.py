@@ -3,7 +3,7 @@
     python -m benchmarks.scaling --dataset FOLDER --sizes 1000 1000000
 
 Each size in a fresh process with an empty cache. The rows of the data set are repeated, numbered so that none is the
-same as another; the Trainer is ours, as train.py builds it, on a model of a few weights.
+same as another; batches come from Trainer's own dataloader with our collator, on a model of a few weights.
 """
 
 import argparse
