@@ -35,6 +35,7 @@ def run(
     from transformers import set_seed
 
     from .benchmark import save_benchmark_result
+    from .best_checkpoint import BestThatIsThere
     from .checkpoint_push import CheckpointPush
     from .checkpoints import find_checkpoint, refuse_changes
     from .data import load_splits
@@ -117,6 +118,8 @@ def run(
     )
     zero_shot = ZeroShotBaseline(trainer, tokenized.get("test") if model_args.zero_shot_baseline else None)
     trainer.add_callback(zero_shot)
+    if checkpoint:
+        trainer.add_callback(BestThatIsThere(checkpoint))
     if destination:
         trainer.add_callback(checkpoint_push := CheckpointPush(destination, args.hub_strategy))
     trained = trainer.train(resume_from_checkpoint=checkpoint)

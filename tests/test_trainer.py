@@ -50,7 +50,7 @@ def make_trainer(tmp_path: Path):
             verbalizer=verbalizer,
             precision=precision,
             model=tiny_model(),
-            args=TrainingArguments(output_dir=str(tmp_path / "out"), **defaults | given),
+            args=TrainingArguments(**{"output_dir": str(tmp_path / "out")} | defaults | given),
             train_dataset=rows_of(verbalizer, num_rows, training=True),
             eval_dataset=rows_of(verbalizer, num_rows, training=False),
             processing_class=base_tokenizer("gpt2"),

@@ -1,0 +1,71 @@
+"""Going on from a checkpoint without the folder of the best one: what is kept at the end."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from hf_sentiment_ft.best_checkpoint import BestThatIsThere
+
+from .test_trainer import make_trainer  # noqa: F401
+
+# Learns in the first step, and unlearns in the later ones.
+SCORES = {1: 0.9, 2: 0.5, 3: 0.4, 4: 0.3}
+
+
+def scored(make_trainer, folder: Path, max_steps: int):  # noqa: F811
+    """A trainer whose checkpoints have these scores, whatever it learns."""
+    trainer = make_trainer(
+        max_steps=max_steps, save_strategy="steps", save_steps=1, eval_strategy="steps", eval_steps=1,
+        load_best_model_at_end=True, metric_for_best_model="accuracy", output_dir=str(folder),
+    )  # fmt: skip
+    trainer.compute_metrics = lambda prediction: {"accuracy": SCORES[trainer.state.global_step]}
+    return trainer
+
+
+def weights(model) -> dict:
+    return {name: value.clone() for name, value in model.state_dict().items()}
+
+
+def saved_weights(folder: Path) -> dict:
+    from transformers import AutoModelForCausalLM
+
+    return weights(AutoModelForCausalLM.from_pretrained(folder))
+
+
+def same(left: dict, right: dict) -> bool:
+    return all(bool((left[name] == value).all()) for name, value in right.items())
+
+
+@pytest.mark.parametrize(("start", "best"), [(1, 1), (2, 2), (2, 1)])
+def test_the_best_checkpoint_that_is_there_is_kept(start: int, best: int, make_trainer, tmp_path: Path, caplog):  # noqa: F811
+    """Away from the output folder: the best itself, a worse one alone, a worse one with the best beside it."""
+    scored(make_trainer, tmp_path / "first", 2).train()
+    for step in {start, best}:
+        shutil.copytree(tmp_path / "first" / f"checkpoint-{step}", tmp_path / "copy" / f"checkpoint-{step}")
+    state = tmp_path / "copy" / f"checkpoint-{start}" / "trainer_state.json"
+    values = json.loads(state.read_text())
+    assert values["best_global_step"] == 1
+    state.write_text(json.dumps(values | {"best_model_checkpoint": "checkpoint-1"}))  # as it is on the Hub
+    again = scored(make_trainer, tmp_path / "second", 4)
+    again.add_callback(BestThatIsThere(str(state.parent)))
+    again.train(resume_from_checkpoint=str(state.parent))
+    assert again.state.global_step == 4
+    assert same(weights(again.model), saved_weights(tmp_path / "copy" / f"checkpoint-{best}")), "neither 3 nor 4"
+    assert ("of step 1 (eval_accuracy 0.9000), is not there" in caplog.text) is (best == 2)
+
+
+def test_a_checkpoint_without_a_score_of_its_own(tmp_path: Path, caplog):
+    """As one that a signal has asked for between two evaluations."""
+    from transformers import TrainerControl, TrainerState, TrainingArguments
+
+    args = TrainingArguments(
+        output_dir=str(tmp_path), load_best_model_at_end=True, metric_for_best_model="accuracy", eval_strategy="epoch",
+        save_strategy="epoch",
+    )  # fmt: skip
+    history = [{"step": 1, "eval_accuracy": 0.9}, {"step": 5, "loss": 1.0}]
+    state = TrainerState(global_step=5, best_metric=0.9, best_global_step=1, log_history=history)
+    BestThatIsThere(str(tmp_path)).on_train_begin(args, state, TrainerControl())
+    assert (state.best_metric, state.best_global_step, state.best_model_checkpoint) == (None, None, None)
+    assert "is not there; the best is now chosen among those to come" in caplog.text
