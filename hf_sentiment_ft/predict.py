@@ -39,7 +39,9 @@ def parse_predict_arguments(argv: list[str]) -> argparse.Namespace:
     parser.add_argument("--model_revision", default="main", help="branch, tag or commit on the Hub")
     parser.add_argument("--input_file", type=Path, help=".csv, .jsonl, or .txt with a text a line")
     parser.add_argument("--output_file", type=Path, help=".csv or .jsonl; without it, standard output")
-    parser.add_argument("--text_column_name", default="text", help="column with the text (default: text)")
+    parser.add_argument(
+        "--text_column_name", default="text", help="column with the text, or several: title,body (default: text)"
+    )
     parser.add_argument("--batch_size", type=int, default=32, help="texts in one forward pass (default: 32)")
     parser.add_argument("--device", help="such as cpu or cuda (default: the fastest there is)")
     args = parser.parse_args(argv)
@@ -68,12 +70,20 @@ def read_rows(args: argparse.Namespace) -> Iterator[Row]:
         readers: dict[str, Callable[[IO[str]], Iterable[Row]]] = {".csv": csv.DictReader, ".jsonl": _read_json_lines}
         rows = readers.get(kind, _read_lines)(file)
         for number, row in enumerate(rows, start=1):
-            if not isinstance(row.get(args.text_column_name), str):
+            if not isinstance(text_of(row, args.text_column_name), str):
                 raise UsageError(
                     f"row {number} has no text in {args.text_column_name!r}, only {', '.join(map(str, row))}; "
                     "name the column with --text_column_name."
                 )
             yield row
+
+
+def text_of(row: Row, column: str) -> Any:
+    """The text of a row; of several columns, separated by commas, joined by a line break as for training."""
+    names = [name.strip() for name in column.split(",")]
+    if column in row or not all(isinstance(row.get(name, 0), str | None) for name in names):
+        return row.get(column)
+    return "\n".join(row[name] for name in names if row[name])
 
 
 def _read_json_lines(file: IO[str]) -> Iterator[Row]:
@@ -121,7 +131,7 @@ def label_rows(loaded: "LabelWordModel", rows: Iterable[Row], text_column: str, 
     labels, words = loaded.verbalizer.labels, loaded.verbalizer.words
     rows = iter(rows)
     while chunk := list(islice(rows, ROWS_AT_ONCE)):
-        probabilities = predict_probabilities(loaded, [row[text_column] for row in chunk], batch_size)
+        probabilities = predict_probabilities(loaded, [text_of(row, text_column) for row in chunk], batch_size)
         for row, figures in zip(chunk, probabilities.tolist(), strict=True):
             best = figures.index(max(figures))
             named = {f"probability_{label}": round(figure, 6) for label, figure in zip(labels, figures, strict=True)}
@@ -141,7 +151,7 @@ def write_rows(rows: Iterator[Row], file: IO[str], kind: str, labels: list[str],
             writer.writerow(row)
         else:
             figures = ", ".join(f"{label} {row[f'probability_{label}']:.4f}" for label in labels)
-            file.write(f"{row['prediction']}\t{row['label_word']!r}\t{figures}\t{row[text_column]}\n")
+            file.write(f"{row['prediction']}\t{row['label_word']!r}\t{figures}\t{text_of(row, text_column)}\n")
         if file is sys.stdout:
             file.flush()
 

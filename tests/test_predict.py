@@ -54,6 +54,17 @@ def test_json_lines_in_and_out(run_predict, tmp_path: Path):
     assert rows[0]["probability_negative"] + rows[0]["probability_positive"] == pytest.approx(1, abs=1e-5)
 
 
+def test_columns_are_joined_as_for_training(run_predict, tmp_path: Path):
+    rows = [{"title": "dull", "body": "a film"}, {"title": None, "body": "dull"}]
+    (tmp_path / "in.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (tmp_path / "joined.jsonl").write_text('{"text": "dull\\na film"}\n{"text": "dull"}\n')
+    printed = run_predict("--input_file", tmp_path / "in.jsonl", "--text_column_name", "title, body")
+    expected = run_predict("--input_file", tmp_path / "joined.jsonl")
+    figures = [[json.loads(line)["probability_positive"] for line in text.splitlines()] for text in (printed, expected)]
+    assert figures[0] == figures[1]
+    assert json.loads(printed.splitlines()[0])["title"] == "dull", "columns are kept"
+
+
 def test_texts_and_standard_input_give_the_same_lines(run_predict):
     texts = ["a moving, funny film", "what a waste of an evening"]
     printed = run_predict(*texts)
