@@ -54,7 +54,8 @@ class ModelArguments:
     label_words: str | None = flag(
         None,
         "What the model answers: a JSON object from label to word, or the words in the order of the labels, "
-        "separated by commas. Used exactly as given, a leading space included. "
+        "separated by commas. Used exactly as given, a leading space included. A list of words may stand for a word "
+        """('{"pos": [" positive", " great"], ...}'): the first is learnt, all count as answers. """
         "Default: a readable word for known labels (neg: ' negative'), otherwise the label's name.",
     )
     max_seq_length: int = flag(
@@ -69,6 +70,11 @@ class ModelArguments:
     attn_implementation: str = flag(
         "auto",
         "Attention: eager, sdpa, flash_attention_2, ... as transformers names them, or auto, by device and texts.",
+    )
+    constrain_generation: bool = flag(
+        True,
+        "Let the saved generation config allow label words only (transformers' sequence_bias), so that pipeline says "
+        "nothing else. --no_constrain_generation leaves the whole vocabulary.",
     )
     zero_shot_baseline: bool = flag(True, "Measure the untouched model on the test split before training.")
     use_peft: bool = flag(

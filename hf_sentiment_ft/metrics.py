@@ -3,13 +3,14 @@
 The arithmetic is scikit-learn's and SciPy's.
 """
 
+import re
 from typing import Any
 
 import datasets
 import evaluate
 import numpy as np
 from scipy.stats import binomtest
-from sklearn.metrics import confusion_matrix, log_loss, precision_recall_fscore_support
+from sklearn.metrics import confusion_matrix, log_loss, mean_absolute_error, precision_recall_fscore_support
 
 _CITATION = ""
 
@@ -79,6 +80,16 @@ class Calibration(evaluate.Metric):
         }
 
 
+def label_numbers(labels: list[str]) -> list[float] | None:
+    """The numbers that the label names are, with or without the word stars; None if not all are, or there are only two.
+
+    Two classes have no distance but one, so nothing would be said beyond accuracy.
+    """
+    found = [re.fullmatch(r"\s*(-?\d+(?:\.\d+)?)(?:[ _-]*stars?)?\s*", label, re.IGNORECASE) for label in labels]
+    numbers = [float(match[1]) for match in found if match]
+    return numbers if len(numbers) == len(labels) > 2 else None
+
+
 def label_probabilities(scores: "np.ndarray[Any, Any]") -> "np.ndarray[Any, Any]":
     """Normalise log-probabilities of label words, (rows, num_labels), over the labels."""
     shifted = np.exp(scores.astype(np.float64) - scores.max(axis=1, keepdims=True))
@@ -96,23 +107,33 @@ def measure(
     generated: "np.ndarray[Any, Any]",
     references: "np.ndarray[Any, Any]",
     labels: list[str],
+    unconstrained: "np.ndarray[Any, Any] | None" = None,
 ) -> dict[str, Any]:
     """Every figure of one evaluation.
 
     Args:
         scores: Log-probabilities of the label words, (rows, num_labels).
-        generated: Label whose word greedy generation over the whole vocabulary makes, -1 for none, (rows,).
+        generated: Label whose word `pipeline` generates, -1 for none, (rows,).
         references: True class ids, (rows,).
-        labels: Label names.
+        labels: Label names; where they are numbers, the mean absolute error of the predicted number is one more figure.
+        unconstrained: Label whose word greedy generation over the whole vocabulary makes, -1 for none, (rows,), where
+            `pipeline` is constrained to label words.
     """
     probabilities = label_probabilities(scores)
     classes = LabelWordMetrics(labels, keep_in_memory=True).compute(
         predictions=probabilities.argmax(axis=1), references=references
     )
     calibration = Calibration(keep_in_memory=True).compute(predictions=probabilities, references=references)
+    further: dict[str, float] = {}
+    if unconstrained is not None:
+        further["unconstrained_generation_accuracy"] = float(np.mean(unconstrained == references))
+    if numbers := label_numbers(labels):
+        said, true = np.take(numbers, probabilities.argmax(axis=1)), np.take(numbers, references)
+        further["mean_absolute_error"] = float(mean_absolute_error(true, said))
     return {
         **classes,
         "generation_accuracy": float(np.mean(generated == references)),
         "accuracy_interval": accuracy_interval(classes["accuracy"], len(references)),
         **calibration,
+        **further,
     }

@@ -158,7 +158,8 @@ def card_values(
     test = split_figures(results, "test_", rows.get("test", 0))
     validation = split_figures(results, "eval_", rows["validation"])
     reported, split = (test, "test") if test else (validation, "validation")
-    words = zip(verbalizer.labels, verbalizer.words, verbalizer.token_ids, strict=True)
+    synonyms = verbalizer.synonyms or [[]] * len(verbalizer.labels)
+    words = zip(verbalizer.labels, verbalizer.words, map(len, verbalizer.token_ids), synonyms, strict=True)
     return {
         "metadata": card_metadata(provenance, reported, data.sources.get(split, split), data.split_off.get(split)),
         "model_name": model_name,
@@ -169,7 +170,8 @@ def card_values(
         "dataset_text": provenance.dataset_text,
         "dataset_revision": provenance.dataset_revision,
         "words": verbalizer.words,
-        "label_rows": [{"label": label, "word": word, "tokens": len(ids)} for label, word, ids in words],
+        "label_rows": [dict(zip(("label", "word", "tokens", "synonyms"), row, strict=True)) for row in words],
+        "constrained": trainer.constrained,
         "prompt_literal": model_args.prompt_template.removesuffix("{label_word}").replace("\n", "\\n"),
         "max_prompt_tokens": trainer.processing_class.model_max_length,
         "test": test,

@@ -15,6 +15,8 @@ from .verbalizer import Verbalizer
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
+    from .constraint import SequenceBias
+
 logger = logging.getLogger(__name__)
 
 PAD_TOKEN = "[PAD]"
@@ -146,12 +148,17 @@ def context_length(config: "PretrainedConfig") -> int:
 
 
 def prepare_for_generation(
-    model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase", prompt_template: str, verbalizer: Verbalizer
+    model: "PreTrainedModel",
+    tokenizer: "PreTrainedTokenizerBase",
+    prompt_template: str,
+    verbalizer: Verbalizer,
+    sequence_bias: "SequenceBias | None" = None,
 ) -> None:
     """Set what a bare `pipeline("text-generation", model=...)` needs in order to say the label word and stop.
 
     Its texts are at most as long as the model can read; `pipeline(..., truncation=True)` cuts longer ones to that.
     The labels, their words and the prompt template are kept in the model's config, for `predict` and for readers.
+    `sequence_bias` is what `label_words_only` returns, or None for generation over the whole vocabulary.
     """
     from transformers import GenerationConfig
 
@@ -163,10 +170,12 @@ def prepare_for_generation(
     config.label2id = {label: index for index, label in enumerate(verbalizer.labels)}
     config.label_words = verbalizer.words
     config.label_token_ids = verbalizer.token_ids
+    config.label_synonyms, config.label_synonym_ids = verbalizer.synonyms, verbalizer.synonym_ids
     config.prompt_template = prompt_template
     model.generation_config = GenerationConfig(
         max_new_tokens=verbalizer.max_tokens,
         do_sample=False,
+        sequence_bias=sequence_bias,
         pad_token_id=tokenizer.pad_token_id,
         bos_token_id=tokenizer.bos_token_id,
         eos_token_id=tokenizer.eos_token_id,
@@ -205,4 +214,6 @@ def load_label_word_model(path: str, revision: str = "main") -> LabelWordModel:
         raise UsageError(f"{path} holds a model without label words; train it with hf_sentiment_ft.train first.")
     hide_padding(model, tokenizer)
     labels = [config.id2label[index] for index in range(len(config.label_words))]
-    return LabelWordModel(model.eval(), tokenizer, Verbalizer(labels, config.label_words, config.label_token_ids))
+    synonyms = getattr(config, "label_synonyms", []), getattr(config, "label_synonym_ids", [])
+    verbalizer = Verbalizer(labels, config.label_words, config.label_token_ids, *synonyms)
+    return LabelWordModel(model.eval(), tokenizer, verbalizer)

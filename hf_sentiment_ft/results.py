@@ -37,13 +37,15 @@ def save_results(
         data: The rows.
         zero_shot: The untouched model's predictions on the test split.
         predictions: The trained model's, on `validation` and, unless there is none, `test`.
-        train_metrics: What `Trainer.train` returned.
+        train_metrics: What `Trainer.train` returned, empty where nothing was trained.
 
     Returns:
         All figures, as in `all_results.json`: `test_...` and `eval_...` for the trained model, `zero_shot_test_...` and
         `majority_test_accuracy` for the baselines, `train_...`.
     """
-    figures = {"train": train_metrics, "eval": _figures("eval", trainer, predictions["validation"])}
+    figures = {"train": train_metrics} if train_metrics else {}
+    if "validation" in predictions:
+        figures["eval"] = _figures("eval", trainer, predictions["validation"])
     if "test" in predictions:
         majority = majority_accuracy(data.splits["train"], data.splits["test"])
         figures["test"] = _figures("test", trainer, predictions["test"]) | {"majority_test_accuracy": majority}
@@ -76,7 +78,7 @@ def save_predictions(
     says), and `probability_LABEL` for each label.
     """
     labels, tokenizer = trainer.verbalizer.labels, trainer.processing_class
-    scores, tokens = prediction.predictions
+    scores, tokens, _ = prediction.predictions
     order = np.argsort(np.asarray(prediction.label_ids)[:, 1])  # row number: evaluation goes by length
     probabilities = label_probabilities(scores)[order]
     with path.open("w", newline="", encoding="utf-8") as file:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch.nn.functional import log_softmax
 
+from .constraint import BIAS
 from .verbalizer import Verbalizer
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ def forward_arguments(model: "nn.Module") -> set[str]:
 @torch.no_grad()
 def score_label_words(
     model: "nn.Module", input_ids: "Tensor", attention_mask: "Tensor", verbalizer: Verbalizer, accepted: set[str]
-) -> tuple["Tensor", "Tensor"]:
+) -> tuple["Tensor", "Tensor", "Tensor"]:
     """Score every label word as the continuation of each prompt.
 
     Args:
@@ -58,13 +59,16 @@ def score_label_words(
         accepted: What `forward_arguments` says of the model.
 
     Returns:
-        Log-probabilities of the label words over the whole vocabulary, summed over their tokens, (batch, num_labels);
-        and the tokens that greedy generation makes, (batch, max label tokens), as far as they begin some label word
-        and one token on; -1 behind.
+        Log-probabilities of the labels over the whole vocabulary, (batch, num_labels): those of a word's tokens are
+        summed, and the probabilities of a label's words. The tokens that greedy generation makes, (batch, max label
+        tokens), as far as they begin some label word and one token on; -1 behind. And those that it makes when it may
+        only say label words (see `constraint`).
     """
     batch, device = input_ids.size(0), input_ids.device
-    scores = torch.zeros(batch, len(verbalizer.labels), device=device)
-    generated = torch.full((batch, verbalizer.max_tokens), -1, device=device)
+    continuations, spellings = verbalizer.continuations, verbalizer.spellings
+    scores = torch.zeros(batch, len(spellings), device=device)
+    free = torch.full((batch, verbalizer.max_tokens), -1, device=device)
+    constrained = free.clone()
     scored: set[tuple[int, ...]] = set()
     for path, logits in _logits_along(model, input_ids, attention_mask, verbalizer.paths, accepted):
         for depth in range(len(path) + 1):
@@ -73,12 +77,19 @@ def score_label_words(
                 continue
             scored.add(prefix)
             log_probabilities = log_softmax(logits[:, depth], dim=-1)  # (batch, vocabulary)
-            for label, ids in enumerate(verbalizer.token_ids):
-                if tuple(ids[:depth]) == prefix:
-                    scores[:, label] += log_probabilities[:, ids[depth]]
-            on_this_path = (generated[:, :depth] == torch.tensor(path[:depth], device=device)).all(dim=1)
-            generated[on_this_path, depth] = log_probabilities.argmax(dim=-1)[on_this_path]
-    return scores, generated
+            following = continuations[prefix]
+            words, tokens = zip(*((word, token) for token in following for word in following[token]), strict=True)
+            scores[:, words] += log_probabilities[:, tokens]
+            allowed = torch.tensor(sorted(following), device=device)
+            best = allowed[(logits[:, depth, allowed] + BIAS).argmax(dim=-1)]  # rounded as `generate` does
+            for generated, chosen in ((free, log_probabilities.argmax(dim=-1)), (constrained, best)):
+                on_this_path = (generated[:, :depth] == torch.tensor(prefix, device=device)).all(dim=1)
+                generated[on_this_path, depth] = chosen[on_this_path]
+    if verbalizer.synonyms:
+        label_ids = torch.tensor([label for label, _ in spellings], device=device)
+        of_labels = [scores[:, label_ids == label].logsumexp(dim=1) for label in range(len(verbalizer.labels))]
+        scores = torch.stack(of_labels, dim=1)
+    return scores, free, constrained
 
 
 def _logits_along(

@@ -38,6 +38,7 @@ def run(
     from .best_checkpoint import BestThatIsThere
     from .checkpoint_push import CheckpointPush
     from .checkpoints import find_checkpoint, refuse_changes
+    from .constraint import label_words_only
     from .data import load_splits
     from .device import choose_attention, choose_precision, keep_freed_memory
     from .distributed import check_engine, first_process_first, on_first_process
@@ -85,6 +86,7 @@ def run(
     prompt = build_prompt(base_tokenizer, model_args.prompt_template)
     words = choose_label_words(data.labels, model_args.label_words)
     verbalizer = build_verbalizer(base_tokenizer, prompt, data.labels, words)
+    bias = label_words_only(verbalizer, prompt.ending_ids) if model_args.constrain_generation else None
     tokenizer = put_prompt_into_tokenizer(base_tokenizer, prompt, model_args.truncation_side)
     with first_process_first(args, "tokenizing"):
         tokenized = tokenize_splits(data, tokenizer, prompt, verbalizer, config, model_args, data_args)
@@ -101,7 +103,7 @@ def run(
     attention = choose_attention(model_args.attn_implementation, args.device, max(tokenized["train"]["length"]))
     quantized = quantization(precision) if model_args.load_in_4bit else None
     model = load_model(base, model_args.dtype, tokenizer, attention, quantized)
-    prepare_for_generation(model, tokenizer, model_args.prompt_template, verbalizer)
+    prepare_for_generation(model, tokenizer, model_args.prompt_template, verbalizer, bias)
     described = describe_run(model_args, args, data, verbalizer, precision, model)
     if checkpoint:
         on_first_process(args, "comparing with the checkpoint", lambda: refuse_changes(checkpoint, described))
@@ -110,6 +112,7 @@ def run(
         verbalizer=verbalizer,
         precision=precision,
         class_weights=data.class_weights,
+        constrained=model_args.constrain_generation,
         model=add_adapter(model, model_args) if model_args.use_peft else model,
         args=args,
         train_dataset=tokenized["train"],
@@ -126,7 +129,7 @@ def run(
     if model_args.use_peft and not model_args.publish_adapter:
         reload = (lambda: load_model(base, model_args.dtype, tokenizer, attention)) if quantized else None
         model = merge_adapter(trainer, reload)
-    prepare_for_generation(model, tokenizer, model_args.prompt_template, verbalizer)  # Trainer changes the config
+    prepare_for_generation(model, tokenizer, model_args.prompt_template, verbalizer, bias)  # Trainer changes the config
     trainer.save_model()
     if model_args.publish_adapter and args.should_save:
         save_adapter_config(model, Path(str(args.output_dir)))

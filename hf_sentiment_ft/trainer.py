@@ -75,7 +75,13 @@ class LabelWordTrainer(ResumableTrainer):
     """
 
     def __init__(
-        self, *, verbalizer: Verbalizer, precision: str, class_weights: list[float] | None = None, **kwargs: Any
+        self,
+        *,
+        verbalizer: Verbalizer,
+        precision: str,
+        class_weights: list[float] | None = None,
+        constrained: bool = False,
+        **kwargs: Any,
     ) -> None:
         """Set up the label words.
 
@@ -84,11 +90,13 @@ class LabelWordTrainer(ResumableTrainer):
             precision: `bf16` trains under autocast. Evaluation never does: it is done in the precision in which the
                 model is saved, since that is what a user's `pipeline` computes in.
             class_weights: What the training loss of each class is multiplied by; None for 1.
+            constrained: Whether `pipeline` can only say label words (see `constraint`).
             **kwargs: ResumableTrainer's and Trainer's own arguments.
         """
         self.verbalizer = verbalizer
         self.precision = precision
         self.class_weights = class_weights
+        self.constrained = constrained
         self.accepted = forward_arguments(kwargs["model"])
         collator = LabelWordCollator(kwargs["processing_class"].pad_token_id, self.accepted)
         kwargs["args"].dataloader_pin_memory &= torch.cuda.is_available()  # it only warns elsewhere
@@ -118,9 +126,10 @@ class LabelWordTrainer(ResumableTrainer):
 
     def report(self, prediction: "EvalPrediction | PredictionOutput") -> dict[str, Any]:
         """Every figure of an evaluation, per-class ones and the confusion matrix included."""
-        scores, tokens = prediction.predictions
-        generated = np.array([self.verbalizer.label_of(row) for row in tokens.tolist()])
-        return measure(scores, generated, np.asarray(prediction.label_ids)[:, 0], self.verbalizer.labels)
+        scores, *tokens = prediction.predictions
+        said, free = (np.array([self.verbalizer.label_of(row) for row in rows.tolist()]) for rows in tokens)
+        class_ids = np.asarray(prediction.label_ids)[:, 0]
+        return measure(scores, said, class_ids, self.verbalizer.labels, free if self.constrained else None)
 
     def evaluation_loop(self, *args: Any, metric_key_prefix: str = "eval", **kwargs: Any) -> "EvalLoopOutput":
         """Trainer's loop, the loss averaged over label tokens; Trainer's own gives the last batch too much weight."""
@@ -148,18 +157,20 @@ class LabelWordTrainer(ResumableTrainer):
         """Score the label words of one batch.
 
         Returns:
-            The loss; what `score_label_words` returns; class id and row number, (batch, 2).
+            The loss; scores of the labels, tokens that `pipeline` says, and those of generation over the whole
+            vocabulary, as `score_label_words` returns them; class id and row number, (batch, 2).
         """
         inputs = self._prepare_inputs(inputs)
         labels = inputs["labels"]
         with self.compute_loss_context_manager():
-            scores, generated = score_label_words(
+            scores, free, constrained = score_label_words(
                 model, inputs["input_ids"], inputs["attention_mask"], self.verbalizer, self.accepted
             )
         num_tokens = torch.tensor([len(ids) for ids in self.verbalizer.token_ids], device=scores.device)
         gold = labels[:, :1]
         loss = -scores.gather(1, gold).sum() / num_tokens[gold].sum()
-        return (loss, None, None) if prediction_loss_only else (loss, (scores, generated), labels)
+        said = constrained if self.constrained else free
+        return (loss, None, None) if prediction_loss_only else (loss, (scores, said, free), labels)
 
 
 class ZeroShotBaseline(TrainerCallback):

@@ -1,7 +1,8 @@
 """Label ↔ label word ↔ token ids (a verbalizer; Schick and Schütze 2021, https://arxiv.org/abs/2001.07676)."""
 
 import json
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from .errors import UsageError
@@ -19,19 +20,38 @@ class Verbalizer:
 
     Attributes:
         labels: What the data set says, in the order of its class ids.
-        words: What the model says, in the same order, leading space included.
+        words: What the model learns to say, in the same order, leading space included.
         token_ids: The tokens that the model generates for each word. Where words differ in their number of tokens, the
             shorter ones end in the end-of-text token, so that generation stops there.
+        synonyms: Further words of each label, which count for it too; no lists at all where no label has any.
+        synonym_ids: Their tokens.
     """
 
     labels: list[str]
     words: list[str]
     token_ids: list[list[int]]
+    synonyms: list[list[str]] = field(default_factory=list)
+    synonym_ids: list[list[list[int]]] = field(default_factory=list)
+
+    @property
+    def spellings(self) -> list[tuple[int, list[int]]]:
+        """Label id and tokens of every word: those of `words`, then the synonyms."""
+        synonyms = [(label, ids) for label, words in enumerate(self.synonym_ids) for ids in words]
+        return [*enumerate(self.token_ids), *synonyms]
 
     @property
     def max_tokens(self) -> int:
         """Tokens of the longest label word."""
-        return max(map(len, self.token_ids))
+        return max(len(ids) for _, ids in self.spellings)
+
+    @property
+    def continuations(self) -> dict[tuple[int, ...], dict[int, list[int]]]:
+        """For every beginning of a word, the tokens that may come next, and the words (places in `spellings`) of each."""
+        tree: dict[tuple[int, ...], dict[int, list[int]]] = {}
+        for place, (_, ids) in enumerate(self.spellings):
+            for depth, token in enumerate(ids):
+                tree.setdefault(tuple(ids[:depth]), {}).setdefault(token, []).append(place)
+        return tree
 
     @property
     def paths(self) -> list[list[int]]:
@@ -39,12 +59,9 @@ class Verbalizer:
 
         Words of one token need only the empty one.
         """
-        starts = sorted({tuple(ids[:-1]) for ids in self.token_ids}, key=len, reverse=True)
-        kept: list[tuple[int, ...]] = []
-        for start in starts:
-            if not any(longer[: len(start)] == start for longer in kept):
-                kept.append(start)
-        return [list(start) for start in kept]
+        tree = self.continuations
+        ends = [start for start, following in tree.items() if not any((*start, token) in tree for token in following)]
+        return [list(start) for start in sorted(ends, key=len, reverse=True)]
 
     def label_of(self, generated: list[int]) -> int:
         """The id of the label whose word these generated tokens are, -1 if they are none's.
@@ -53,15 +70,16 @@ class Verbalizer:
             generated: Token ids; -1 stands for tokens that were not followed up.
         """
         tokens = [token for token in generated if token >= 0]
-        return self.token_ids.index(tokens) if tokens in self.token_ids else -1
+        return next((label for label, ids in self.spellings if ids == tokens), -1)
 
 
-def choose_label_words(labels: list[str], label_words: str | None) -> list[str]:
-    """Return the word for each label, from `--label_words` or by default.
+def choose_label_words(labels: list[str], label_words: str | None) -> Sequence[str | list[str]]:
+    """Return the word, or the list of words, for each label, from `--label_words` or by default.
 
     Args:
         labels: The data set's label names in the order of their ids.
-        label_words: A JSON object, a JSON list, words separated by commas, or None.
+        label_words: A JSON object or list, in which a list of words may stand for a word; words separated by commas; or
+            None.
 
     Raises:
         UsageError: If words and labels do not match one to one.
@@ -79,50 +97,76 @@ def choose_label_words(labels: list[str], label_words: str | None) -> list[str]:
         given = [given[label] for label in labels]
     if len(given) != len(labels):
         raise UsageError(f"--label_words has {len(given)} words: {given}; {expected}")
-    for label, word in zip(labels, given, strict=True):
-        if not isinstance(word, str) or not word.strip():
-            raise UsageError(f"--label_words has {word!r} for label {label!r}; expected a word.")
+    for label, words in zip(labels, given, strict=True):
+        several = words if isinstance(words, list) and words else [words]
+        if not all(isinstance(word, str) and word.strip() for word in several):
+            raise UsageError(f"--label_words has {words!r} for label {label!r}; expected a word, or a list of words.")
     return given
 
 
 def build_verbalizer(
-    tokenizer: "PreTrainedTokenizerBase", prompt: Prompt, labels: list[str], words: list[str]
+    tokenizer: "PreTrainedTokenizerBase", prompt: Prompt, labels: list[str], words: Sequence[str | list[str]]
 ) -> Verbalizer:
     """Find the tokens of each label word as they follow the prompt's ending.
 
     Word and ending are tokenized jointly, as the model has read them in pretraining (lm-evaluation-harness does so
     too). A word that would merge with the ending's last token is refused: the model could then never be asked for it.
 
+    Args:
+        tokenizer: The base model's tokenizer.
+        prompt: What stands before the word.
+        labels: Label names.
+        words: The word of each label, or its words: the first is learnt, all are scored and count as answers.
+
     Raises:
         UsageError: If a word merges with the ending, or two words have the same tokens.
     """
-
-    def encode(text: str) -> list[int]:
-        return list(tokenizer(text, add_special_tokens=False, split_special_tokens=False).input_ids)
-
-    ending = encode(prompt.ending)
-    token_ids: list[list[int]] = []
-    for word in words:
-        joint = encode(prompt.ending + word)
-        if joint[: len(ending)] != ending or len(joint) == len(ending):
+    of_labels = [[given] if isinstance(given, str) else given for given in words]
+    # The first word of every label, then the others.
+    spoken = [(label, given[0]) for label, given in zip(labels, of_labels, strict=True)]
+    spoken += [(label, word) for label, given in zip(labels, of_labels, strict=True) for word in given[1:]]
+    token_ids = _end_shorter_words(tokenizer, spoken, [_tokens_behind(tokenizer, prompt, word) for _, word in spoken])
+    seen: dict[tuple[int, ...], tuple[str, str]] = {}
+    for (label, word), ids in zip(spoken, map(tuple, token_ids), strict=True):
+        if ids in seen:
+            other_label, other_word = seen[ids]
             raise UsageError(
-                f"the label word {word!r} merges with the end of the prompt, {prompt.ending!r}; "
-                "put the space at the beginning of the label word, not at the end of --prompt_template."
+                f"labels {other_label!r} and {label!r} have label words of the same tokens: "
+                f"{other_word!r} and {word!r}; choose different ones with --label_words."
             )
-        token_ids.append(joint[len(ending) :])
-    if len(set(map(len, token_ids))) > 1:
-        if tokenizer.eos_token_id is None:
-            raise UsageError(
-                "the label words have different numbers of tokens, and this model's tokenizer has no end-of-text token "
-                f"to end the shorter ones: {dict(zip(words, token_ids, strict=True))}; choose words of equal length."
-            )
-        longest = max(map(len, token_ids))
-        token_ids = [ids if len(ids) == longest else [*ids, tokenizer.eos_token_id] for ids in token_ids]
-    for first in range(len(words)):
-        for second in range(first):
-            if token_ids[first] == token_ids[second]:
-                raise UsageError(
-                    f"labels {labels[second]!r} and {labels[first]!r} have label words of the same tokens: "
-                    f"{words[second]!r} and {words[first]!r}; choose different ones with --label_words."
-                )
-    return Verbalizer(labels, words, token_ids)
+        seen[ids] = (label, word)
+    others = iter(token_ids[len(labels) :])
+    synonyms = [given[1:] for given in of_labels]
+    synonym_ids = [[next(others) for _ in given] for given in synonyms]
+    if not any(synonyms):
+        synonyms, synonym_ids = [], []
+    return Verbalizer(labels, [given[0] for given in of_labels], token_ids[: len(labels)], synonyms, synonym_ids)
+
+
+def _tokens_behind(tokenizer: "PreTrainedTokenizerBase", prompt: Prompt, word: str) -> list[int]:
+    ending, joint = (
+        list(tokenizer(text, add_special_tokens=False, split_special_tokens=False).input_ids)
+        for text in (prompt.ending, prompt.ending + word)
+    )
+    if joint[: len(ending)] != ending or len(joint) == len(ending):
+        raise UsageError(
+            f"the label word {word!r} merges with the end of the prompt, {prompt.ending!r}; "
+            "put the space at the beginning of the label word, not at the end of --prompt_template."
+        )
+    return joint[len(ending) :]
+
+
+def _end_shorter_words(
+    tokenizer: "PreTrainedTokenizerBase", spoken: list[tuple[str, str]], token_ids: list[list[int]]
+) -> list[list[int]]:
+    """Put the end-of-text token behind the words that are shorter than the longest."""
+    longest = max(map(len, token_ids))
+    if all(len(ids) == longest for ids in token_ids):
+        return token_ids
+    if tokenizer.eos_token_id is None:
+        raise UsageError(
+            "the label words have different numbers of tokens, and this model's tokenizer has no end-of-text token "
+            f"to end the shorter ones: {dict(zip([word for _, word in spoken], token_ids, strict=True))}; "
+            "choose words of equal length."
+        )
+    return [ids if len(ids) == longest else [*ids, tokenizer.eos_token_id] for ids in token_ids]

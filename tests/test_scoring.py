@@ -1,12 +1,14 @@
 """Scores and generated tokens, against one row at a time without padding, and against `generate`."""
 
 import inspect
+import json
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
 
+from hf_sentiment_ft.constraint import label_words_only
 from hf_sentiment_ft.scoring import forward_arguments, left_pad, model_inputs, score_label_words
 from hf_sentiment_ft.verbalizer import Verbalizer
 
@@ -39,17 +41,17 @@ def prompts() -> list[list[int]]:
     return [torch.randint(1, 600, (length,), generator=generator).tolist() for length in (1, 3, 4, 9, 17, 2, 30, 5)]
 
 
-def score(model: "PreTrainedModel", prompts: list[list[int]], verbalizer: Verbalizer) -> tuple["Tensor", "Tensor"]:
+def score(model: "PreTrainedModel", prompts: list[list[int]], verbalizer: Verbalizer) -> tuple["Tensor", ...]:
     mask = left_pad([[1] * len(row) for row in prompts], 0)
     return score_label_words(model, left_pad(prompts, PAD), mask, verbalizer, forward_arguments(model))
 
 
 @torch.no_grad()
-def generate(model: "PreTrainedModel", prompt: list[int], num_tokens: int) -> list[int]:
+def generate(model: "PreTrainedModel", prompt: list[int], num_tokens: int, **config: Any) -> list[int]:
     """What the saved generation config makes of one prompt: greedy, at most the longest label word."""
     made = model.generate(
         torch.tensor([prompt]), attention_mask=torch.ones(1, len(prompt), dtype=torch.long),
-        max_new_tokens=num_tokens, do_sample=False, pad_token_id=PAD, eos_token_id=EOS,
+        max_new_tokens=num_tokens, do_sample=False, pad_token_id=PAD, eos_token_id=EOS, **config,
     )  # fmt: skip
     return made[0, len(prompt) :].tolist()
 
@@ -58,7 +60,7 @@ def generate(model: "PreTrainedModel", prompt: list[int], num_tokens: int) -> li
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_scores_equal_one_row_at_a_time(architecture: str, words: str, prompts: list[list[int]]):
     model = model_of(architecture)
-    scores, _ = score(model, prompts, verbalizer_of(WORDS[words]))
+    scores = score(model, prompts, verbalizer_of(WORDS[words]))[0]
     expected = reference_scores(model, prompts, WORDS[words])
     torch.testing.assert_close(scores, expected, rtol=1e-4, atol=1e-4)
     assert expected.argmax(1).unique().numel() > 1, "the model's answers differ, so that the comparison says something"
@@ -66,16 +68,16 @@ def test_scores_equal_one_row_at_a_time(architecture: str, words: str, prompts: 
 
 def test_scores_are_the_same_in_any_batch(prompts: list[list[int]]):
     model, verbalizer = model_of("gpt2"), verbalizer_of(WORDS["mixed"])
-    together, generated = score(model, prompts, verbalizer)
+    together, *generated = score(model, prompts, verbalizer)
     for row, prompt in enumerate(prompts):
-        alone, generated_alone = score(model, [prompt], verbalizer)
+        alone, *generated_alone = score(model, [prompt], verbalizer)
         torch.testing.assert_close(alone[0], together[row], rtol=1e-4, atol=1e-4)
-        assert generated_alone[0].tolist() == generated[row].tolist()
+        assert [tokens[0].tolist() for tokens in generated_alone] == [tokens[row].tolist() for tokens in generated]
 
 
 def test_scores_of_one_token_are_log_probabilities(prompts: list[list[int]]):
     everything = verbalizer_of([[token] for token in range(VOCABULARY)])
-    scores, _ = score(model_of("llama"), prompts, everything)
+    scores = score(model_of("llama"), prompts, everything)[0]
     torch.testing.assert_close(scores.exp().sum(1), torch.ones(len(prompts)))
 
 
@@ -111,6 +113,43 @@ def test_generated_tokens_are_those_of_generate(architecture: str, lengths: list
     assert len({verbalizer.label_of(row) for row in generated}) > 1
 
 
+ENDING = [11, 12]
+
+
+@pytest.mark.parametrize("words", WORDS)
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_constrained_tokens_are_those_of_generate_and_always_a_word(
+    architecture: str, words: str, prompts: list[list[int]]
+):
+    """With the saved form of the constraint, also where the text itself has the prompt's end and label words in it."""
+    model, verbalizer = model_of(architecture), verbalizer_of(WORDS[words])
+    bias = json.loads(json.dumps(label_words_only(verbalizer, ENDING)))
+    ended = [[*prompt, *ENDING] for prompt in [*prompts, [12, 5, 6, 12, 5], [3, 11, 12, 5], [11, 12], [5, 6]]]
+    constrained = score(model, ended, verbalizer)[2].tolist()
+    for prompt, row in zip(ended, constrained, strict=True):
+        said = generate(model, prompt, verbalizer.max_tokens, sequence_bias=bias)
+        assert [token for token in row if token >= 0] == said
+        assert verbalizer.label_of(row) >= 0
+    if verbalizer.max_tokens == 1:
+        scores = score(model, ended, verbalizer)[0]
+        assert [verbalizer.label_of(row) for row in constrained] == scores.argmax(1).tolist()
+
+
+def test_synonyms_add_up_to_the_score_of_their_label(prompts: list[list[int]]):
+    apart, labels = verbalizer_of([[5, 6], [8, 9], [5, 7], [5, 3]]), [0, 1, 0, 1]
+    together = Verbalizer(["a", "b"], ["56", "89"], [[5, 6], [8, 9]], [["57"], ["53"]], [[[5, 7]], [[5, 3]]])
+    of_words, *generated = score(model_of("llama"), prompts, apart)
+    scores, *generated_together = score(model_of("llama"), prompts, together)
+    expected = torch.stack([of_words[:, [0, 2]].exp().sum(1), of_words[:, [1, 3]].exp().sum(1)], dim=1)
+    torch.testing.assert_close(scores.exp(), expected)
+    for tokens, same in zip(generated, generated_together, strict=True):
+        assert tokens.tolist() == same.tolist()
+        said = [apart.label_of(row) for row in tokens.tolist()]
+        assert [together.label_of(row) for row in tokens.tolist()] == [
+            labels[word] if word >= 0 else -1 for word in said
+        ]
+
+
 def test_a_word_counts_as_generated_only_when_it_is_whole(prompts: list[list[int]]):
     model = model_of("gpt2")
     said = generate(model, prompts[0], 3)
@@ -138,7 +177,7 @@ def test_prompts_are_read_once_for_all_label_words(prompts: list[list[int]]):
 
 
 def test_no_gradients_are_kept(prompts: list[list[int]]):
-    scores, _ = score(model_of("gpt2"), prompts, verbalizer_of(WORDS["one token"]))
+    scores = score(model_of("gpt2"), prompts, verbalizer_of(WORDS["one token"]))[0]
     assert not scores.requires_grad
 
 

@@ -137,7 +137,7 @@ def test_row_numbers_lead_back_to_the_order_of_the_rows(
     """Evaluation may go by length; every row comes out once, beside its own number."""
     trainer = make_trainer(verbalizer, num_rows=23, per_device_eval_batch_size=4, train_sampling_strategy=strategy)
     prediction = trainer.predict(trainer.eval_dataset)
-    (scores, generated), ids = prediction.predictions, prediction.label_ids
+    (scores, generated, _), ids = prediction.predictions, prediction.label_ids
     assert sorted(ids[:, 1]) == list(range(23))
     order = np.argsort(ids[:, 1])
     assert (order != np.arange(23)).any() == permutes
