@@ -4,6 +4,7 @@ Training and inference cannot drift apart when there is one tokenization and it 
 and after the text become part of the tokenizer's post-processor, so that `tokenizer("great film")` is the whole prompt.
 """
 
+import json
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -101,6 +102,15 @@ def build_prompt(tokenizer: "PreTrainedTokenizerBase", template: str) -> Prompt:
     framed, bare = tokenizer("a").input_ids, tokenizer("a", add_special_tokens=False).input_ids
     own_beginning = framed[: framed.index(bare[0])]
     return Prompt(beginning, ending, own_beginning + encode(beginning), encode(ending))
+
+
+def read_prompt(tokenizer: "PreTrainedTokenizerBase") -> Prompt:
+    """The prompt that `put_prompt_into_tokenizer` has put into a tokenizer, as far as its tokens tell."""
+    post_processor = json.loads(tokenizer.backend_tokenizer.post_processor.__getstate__())
+    beginning, ending = (
+        post_processor["special_tokens"].get(name, {}).get("ids", []) for name in ("[BEGINNING]", "[ENDING]")
+    )
+    return Prompt(tokenizer.decode(beginning), tokenizer.decode(ending), beginning, ending)
 
 
 def put_prompt_into_tokenizer(

@@ -1,0 +1,171 @@
+r"""Evaluate causal language models on label words, trained or not, without training.
+
+    accelerate launch -m hf_sentiment_ft.evaluate --model_name_or_path gpt2 user/name ./output \
+        --dataset_name cornell-movie-review-data/rotten_tomatoes
+
+A model of this package brings its own prompt, labels and label words; for any other, --prompt_template and
+--label_words say them. Several models are compared. Results are in the files that a training run writes.
+"""
+
+import argparse
+import copy
+import dataclasses
+import json
+import re
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from .command_line import parse_train_arguments, print_help, yaml_to_flags
+from .config import DataArguments, HubArguments, ModelArguments, RunArguments
+from .errors import UsageError, errors_exit
+
+if TYPE_CHECKING:
+    from transformers import TrainingArguments
+
+    from .comparison import Evaluation
+    from .label_word_task import LabelWordTask
+
+OUTPUT_DIR = "./evaluation"
+ONLY_TRAINING = ("push_to_hub", "resume_from_checkpoint", "dry_run", "export_text_classification")
+
+
+def main() -> None:
+    """Read the flags, run, and end without a traceback if the user has made a mistake."""
+    with errors_exit():
+        run(*parse_evaluate_arguments(sys.argv[1:]))
+
+
+def run(
+    models: list[ModelArguments],
+    data_args: DataArguments,
+    hub_args: HubArguments,
+    run_args: RunArguments,
+    args: "TrainingArguments",
+) -> None:
+    """Load the data once, have each model answer it, and compare the models."""
+    from .comparison import compare, comparison_table
+    from .distributed import check_engine, first_process_first, on_first_process
+    from .hub import limit_waiting
+    from .label_word_task import load_evaluation_splits, prepare_task
+    from .output import check_output_dir, log_to_console
+
+    log_to_console(args)
+    limit_waiting(hub_args.hub_timeout)
+    check_engine(args)
+    own_args = choose_folders(models, args)
+    for one in own_args:
+        check_output_dir(one, run_args.overwrite_output_dir)
+    with first_process_first(args, "loading the data set"):
+        data = load_evaluation_splits(data_args, args.seed)
+    tasks = [prepare_task(model, data) for model in models]
+    evaluations = [evaluate_model(task, data_args, one) for task, one in zip(tasks, own_args, strict=True)]
+
+    def finish() -> None:
+        comparison = compare(evaluations)
+        print(comparison_table(comparison))
+        if len(evaluations) > 1:
+            text = json.dumps(comparison, indent=2, ensure_ascii=False)
+            Path(str(args.output_dir), "comparison.json").write_text(text + "\n", encoding="utf-8")
+        print(f"results and predictions: {args.output_dir}")
+
+    on_first_process(args, "comparing the models", finish)
+
+
+def parse_evaluate_arguments(
+    argv: list[str],
+) -> tuple[list[ModelArguments], DataArguments, HubArguments, RunArguments, "TrainingArguments"]:
+    """Parse a training run's flags, or its recipe, with several values for --model_name_or_path.
+
+    A --test_file may come alone: all of its rows are evaluated.
+
+    Raises:
+        UsageError: If a flag is unknown, a value does not fit, or a flag has no meaning without training.
+        SystemExit: After printing the help that `--help` asked for.
+    """
+    if {"-h", "--help"} & set(argv):
+        print(__doc__)
+        print_help("evaluate", ModelArguments, DataArguments)
+        sys.exit(0)
+    if argv and not argv[0].startswith("-"):
+        argv = yaml_to_flags(Path(argv[0]), frozenset({"model_name_or_path"})) + argv[1:]
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--model_name_or_path", nargs="*", default=[])
+    parser.add_argument("--output_dir", default=OUTPUT_DIR)
+    parser.add_argument("--train_file")
+    parser.add_argument("--test_file")
+    own, rest = parser.parse_known_args(argv)
+    names: list[str] = own.model_name_or_path
+    if not names:
+        raise UsageError("--model_name_or_path is missing; expected one model or several.")
+    if len(set(map(_folder_name, names))) < len(names):
+        raise UsageError(f"--model_name_or_path names a model twice: {', '.join(names)}.")
+    own.train_file = own.train_file or own.test_file
+    rest += [f"--{name}={value}" for name, value in vars(own).items() if isinstance(value, str)]
+    first, data_args, hub_args, run_args, args = parse_train_arguments([*rest, f"--model_name_or_path={names[0]}"])
+    for name in ONLY_TRAINING:
+        if getattr(args, name, None) or getattr(run_args, name, None):
+            raise UsageError(f"--{name} is given, which is for training; evaluation only measures. Leave it out.")
+    models = [dataclasses.replace(first, model_name_or_path=name) for name in names]
+    return models, data_args, hub_args, run_args, args
+
+
+def choose_folders(models: list[ModelArguments], args: "TrainingArguments") -> "list[TrainingArguments]":
+    """The arguments for each model, with a folder of its own in the output folder if there are several."""
+    if len(models) == 1:
+        return [args]
+    own = [copy.copy(args) for _ in models]
+    for one, model in zip(own, models, strict=True):
+        one.output_dir = str(Path(str(args.output_dir), _folder_name(model.model_name_or_path)))
+    return own
+
+
+def _folder_name(model: str) -> str:
+    return re.sub(r"[^A-Za-z0-9.]+", "-", model).strip("-.")
+
+
+def evaluate_model(task: "LabelWordTask", data_args: DataArguments, args: "TrainingArguments") -> "Evaluation":
+    """Load a model, have it answer the test split or, without one, the validation split, and save the results."""
+    import numpy as np
+
+    from .comparison import Evaluation
+    from .distributed import first_process_first, on_first_process
+    from .modeling import load_model
+    from .output import clear_output_dir
+    from .results import save_results
+    from .tokenization import tokenize_splits
+    from .trainer import LabelWordTrainer
+
+    splits = task.data.splits
+    evaluated = ["test"] if "test" in splits else [split for split in splits if split != "train"]
+    data = dataclasses.replace(task.data, splits={split: splits[split] for split in evaluated})
+    with first_process_first(args, "tokenizing"):
+        tokenized = tokenize_splits(
+            data, task.tokenizer, task.prompt, task.verbalizer, task.config, task.args, data_args
+        )
+    clear_output_dir(args)
+    attention = None if task.args.attn_implementation == "auto" else task.args.attn_implementation
+    model = load_model(task.base, task.args.dtype, task.tokenizer, attention)
+    trainer = LabelWordTrainer(
+        verbalizer=task.verbalizer,
+        precision="fp32",
+        constrained=bool(getattr(model.generation_config, "sequence_bias", None)),
+        model=model,
+        args=args,
+        eval_dataset=tokenized[evaluated[0]],
+        processing_class=task.tokenizer,
+    )
+    predictions = {split: trainer.predict(tokenized[split]) for split in evaluated}
+    results = on_first_process(
+        args, "writing the results", lambda: save_results(trainer, task.data, None, predictions, {})
+    )
+    trainer.accelerator.free_memory()
+    prefix = {"test": "test_", "validation": "eval_"}[evaluated[0]]
+    figures = {name.removeprefix(prefix): value for name, value in (results or {}).items() if name.startswith(prefix)}
+    class_ids, row_numbers = np.asarray(predictions[evaluated[0]].label_ids).T
+    correct = predictions[evaluated[0]].predictions[0].argmax(axis=1) == class_ids
+    return Evaluation(task.args.model_name_or_path, evaluated[0], figures, correct[row_numbers.argsort()])
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,118 @@
+"""What a model is asked in an evaluation without training: prompt, label words, and rows with labels in its order."""
+
+import dataclasses
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from .columns import find_columns, label_ids, label_names, read_labels, read_texts
+from .config import DataArguments, ModelArguments
+from .data import LabelledSplits, load_splits
+from .errors import UsageError
+from .loading import load_raw
+from .modeling import BaseModel, find_base_model, load_config, load_tokenizer
+from .prompt import Prompt, build_prompt, put_prompt_into_tokenizer, read_prompt
+from .stratified import stratified_sample
+from .verbalizer import Verbalizer, build_verbalizer, choose_label_words
+
+if TYPE_CHECKING:
+    from transformers import PretrainedConfig, PreTrainedTokenizerBase
+
+
+@dataclass(frozen=True)
+class LabelWordTask:
+    """A model and what it is asked; the weights are not loaded yet.
+
+    Attributes:
+        args: The flags, with what the model itself says in their place.
+        base: Where the model is.
+        config: Its configuration.
+        tokenizer: With the prompt in it.
+        prompt: What stands around the text.
+        verbalizer: The label words.
+        data: The rows, with class ids in the order of the verbalizer's labels.
+    """
+
+    args: ModelArguments
+    base: BaseModel
+    config: "PretrainedConfig"
+    tokenizer: "PreTrainedTokenizerBase"
+    prompt: Prompt
+    verbalizer: Verbalizer
+    data: LabelledSplits
+
+
+def prepare_task(args: ModelArguments, data: LabelledSplits) -> LabelWordTask:
+    """Find prompt and label words: a model of ours brings its own, for any other the flags say them.
+
+    Raises:
+        UsageError: If the model cannot be loaded, or its labels are not the data set's.
+    """
+    base = find_base_model(args)
+    config, tokenizer = load_config(base), load_tokenizer(base)
+    verbalizer = saved_verbalizer(config)
+    if verbalizer:
+        prompt = read_prompt(tokenizer)
+        data = with_labels(data, verbalizer.labels, args.model_name_or_path)
+        dtype = str(config.dtype or "float32").removeprefix("torch.")  # what `pipeline` computes in
+        args = dataclasses.replace(args, dtype=dtype, truncation_side=tokenizer.truncation_side)
+    else:
+        prompt = build_prompt(tokenizer, args.prompt_template)
+        words = choose_label_words(data.labels, args.label_words)
+        verbalizer = build_verbalizer(tokenizer, prompt, data.labels, words)
+        tokenizer = put_prompt_into_tokenizer(tokenizer, prompt, args.truncation_side)
+    return LabelWordTask(args, base, config, tokenizer, prompt, verbalizer, data)
+
+
+def saved_verbalizer(config: "PretrainedConfig") -> Verbalizer | None:
+    """The label words of a model that this package has trained, None for any other model."""
+    if not hasattr(config, "label_words"):
+        return None
+    labels = [config.id2label[index] for index in range(len(config.label_words))]
+    synonyms = getattr(config, "label_synonyms", []), getattr(config, "label_synonym_ids", [])
+    return Verbalizer(labels, config.label_words, config.label_token_ids, *synonyms)
+
+
+def with_labels(data: LabelledSplits, labels: list[str], model: str) -> LabelledSplits:
+    """The same rows with class ids in the order of a model's labels.
+
+    Raises:
+        UsageError: If a row has a label that the model does not know.
+    """
+    from datasets import ClassLabel
+
+    if not set(data.labels) <= set(labels):
+        raise UsageError(
+            f"the data has the labels {', '.join(data.labels)}, and {model} was trained on {', '.join(labels)}; "
+            "it cannot give the others. Evaluate it on data with its own labels."
+        )
+    if data.labels == labels:
+        return data
+    new_ids = [labels.index(label) for label in data.labels]
+    feature = ClassLabel(names=labels)
+    splits = {
+        split: rows.remove_columns("label").add_column("label", [new_ids[i] for i in rows["label"]], feature=feature)
+        if "label" in rows.column_names
+        else rows
+        for split, rows in data.splits.items()
+    }
+    return dataclasses.replace(data, splits=splits, labels=labels)
+
+
+def load_evaluation_splits(args: DataArguments, seed: int) -> LabelledSplits:
+    """Load the same splits as a training run; where train and test are one file, all of its rows are the test split.
+
+    Raises:
+        UsageError: If the data cannot be loaded or does not hold texts with labels.
+    """
+    if args.train_file is None or args.train_file != args.test_file:
+        return load_splits(args, seed)
+    from datasets import ClassLabel
+
+    table = load_raw(args)["test"]
+    columns = find_columns(table, args)
+    labels = label_names(table, columns)
+    ids = label_ids(read_labels(table, "test", columns), "test", columns, labels)
+    rows = read_texts(table, "test", columns).add_column("label", ids, feature=ClassLabel(names=labels))
+    limit = args.max_test_samples
+    test = rows.select(stratified_sample(ids, limit, seed)) if limit and limit < len(rows) else rows
+    return LabelledSplits({"train": rows, "test": test}, labels)
