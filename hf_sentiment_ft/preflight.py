@@ -109,8 +109,8 @@ def _find_token(options: HubOptions) -> str:
         raise UsageError("the token holds a blank, a line break or a letter that no token has; copy it again.")
     if any(token in word for word in sys.argv):
         logger.warning(
-            "The token stands in the command line: all users of this machine can read it, and accelerate prints it if "
-            "the run fails. HF_TOKEN and `hf auth login` are safer."
+            "The token stands in the command line: all users of this machine can read it, and if the run fails, "
+            "`accelerate launch` without --quiet prints it. HF_TOKEN and `hf auth login` are safer."
         )
     return token
 
@@ -156,7 +156,7 @@ def _look_at_repository(destination: Destination, overwrite: bool) -> Destinatio
         return destination
     if not destination.create_pr:
         _check_write_access(destination)
-    head = main if revision == "main" else find_head(destination, revision) or main
+    head = main if revision == "main" else _find_branch(destination) or main
     destination = replace(destination, parent=head.sha)
     if destination.tag and (on := tags(destination).get(destination.tag)) not in (None, head.sha):
         raise UsageError(f"--hub_tag is {destination.tag!r}, which {repo_id} has on another commit, {on}.")
@@ -168,6 +168,19 @@ def _look_at_repository(destination: Destination, overwrite: bool) -> Destinatio
             "open a pull request with --hub_create_pr, or replace what is there with --hub_overwrite."
         )
     return replace(destination, replace=True)
+
+
+def _find_branch(destination: Destination) -> "ModelInfo | None":
+    """The state of the branch that `--hub_revision` names, None if it is to be made."""
+    repo_id, revision = destination.repo_id, destination.revision
+    head = find_head(destination, revision)
+    if head is None and revision.startswith("refs/"):
+        raise UsageError(f"--hub_revision is {revision!r}, which {repo_id} does not have, and which cannot be made.")
+    if head is not None and (revision == head.sha or revision in tags(destination)):
+        raise UsageError(
+            f"--hub_revision is {revision!r}, a tag or commit of {repo_id}; expected a branch, or a new name."
+        )
+    return head
 
 
 def _check_write_access(destination: Destination) -> None:

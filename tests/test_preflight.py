@@ -98,6 +98,16 @@ def test_a_repository_that_the_hub_itself_refuses(hub: HubServer, api: HfApi):
     assert f"may not write to {REPO}: HTTP 403" in refusal()
 
 
+def test_a_revision_that_is_no_branch(hub: HubServer, api: HfApi):
+    sha = put(api, README_md=OUR_CARD)
+    api.create_tag(REPO, tag="v1")
+    api.create_branch(REPO, branch="dev")
+    for revision in (sha, "v1"):
+        assert "a tag or commit of alice/reviews; expected a branch" in refusal(revision=revision)
+    assert "refs/pr/7', which alice/reviews does not have" in refusal(revision="refs/pr/7")
+    assert check(revision="dev").parent == check(revision="new").parent == sha
+
+
 def test_a_repository_cannot_be_made_while_the_hub_is_busy(hub: HubServer, monkeypatch: pytest.MonkeyPatch):
     """The Hub's client itself would ask again for ever, without a pause."""
     body = b'{"error": "Cannot create repo: another conflicting operation is in progress"}'
