@@ -8,6 +8,7 @@ import numpy as np
 
 from .config import DataArguments
 from .errors import UsageError
+from .text_template import column_names, fill
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -20,10 +21,17 @@ MAX_LABELS = 1000
 
 @dataclass(frozen=True)
 class Columns:
-    """Names of the columns with the text, which are joined by a line break if they are several, and with the label."""
+    """Names of the columns with the text and with the label.
+
+    Attributes:
+        text: Several are put into the template or, without one, joined by a line break.
+        label: The column with the label.
+        template: A text with names of columns in braces.
+    """
 
     text: list[str]
     label: str
+    template: str | None = None
 
 
 def find_columns(train: "Dataset", args: DataArguments) -> Columns:
@@ -33,15 +41,22 @@ def find_columns(train: "Dataset", args: DataArguments) -> Columns:
         UsageError: If there are none, or one of them is both.
     """
     label = _find_column(train, args.label_column_name, LABEL_COLUMNS, "label_column_name", "label")
-    given = args.text_column_name
-    if given and "," in given and given not in train.column_names:
+    given, template = args.text_column_name, args.text_template
+    if template:
+        text = column_names(template)
+        if missing := [name for name in text if name not in train.column_names]:
+            raise UsageError(
+                f"the template names {', '.join(f'{{{name}}}' for name in missing)}; the columns are: "
+                f"{', '.join(train.column_names)}. {{text}} stands for the text in whatever column it is."
+            )
+    elif given and "," in given and given not in train.column_names:
         names = [name.strip() for name in given.split(",")]
         text = [_find_column(train, name, (), "text_column_name", "text") for name in names]
     else:
         text = [_find_column(train, given, TEXT_COLUMNS, "text_column_name", "text")]
     if label in text:
         raise UsageError(f"text and label are both the column {label!r}; name the other with --label_column_name.")
-    return Columns(text, label)
+    return Columns(text, label, template)
 
 
 def _find_column(dataset: "Dataset", given: str | None, usual: Sequence[str], flag_name: str, what: str) -> str:
@@ -82,11 +97,13 @@ def read_texts(dataset: "Dataset", split: str, columns: Columns) -> "Dataset":
                 "expected strings. Name the right one with --text_column_name."
             )
     texts = dataset.select_columns(names)
-    if len(names) == 1:
+    if len(names) == 1 and not columns.template:
         texts = texts.rename_columns({names[0]: "text"})
     else:
         join = texts.with_format("arrow").map
-        texts = join(_join, batched=True, remove_columns=names, desc="Joining columns").with_format(None)
+        given = {"template": columns.template}
+        texts = join(_join, batched=True, fn_kwargs=given, remove_columns=names, desc="Joining columns")
+        texts = texts.with_format(None)
     column = texts.with_format("arrow")[:]["text"]
     blank = pc.or_(pc.utf8_is_space(column), pc.equal(pc.binary_length(column), 0))
     refuse_rows(pc.fill_null(blank, True), split, f"no text in column {', '.join(map(repr, columns.text))}")
@@ -110,12 +127,19 @@ def number_texts(splits: "dict[str, Dataset]") -> "dict[str, np.ndarray[Any, Any
     return dict(zip(splits, np.split(numbers, ends[:-1]), strict=True))
 
 
-def _join(table: "pa.Table") -> "pa.Table":
-    """Join the columns of each row by a line break, those without a text left out."""
+def _join(table: "pa.Table", template: str | None) -> "pa.Table":
+    """Join the columns of each row by a line break, those without a text left out, or put them into a template."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
     columns = [pc.cast(column.combine_chunks(), pa.large_string()) for column in table.columns]
+    if template:
+        rows = table.to_pylist()
+        empty_columns = dict.fromkeys(column_names(template))
+        return pa.table(
+            {"text": [fill(template, empty_columns | row) if any(row.values()) else "" for row in rows]},
+            schema=pa.schema({"text": pa.large_string()}),
+        )
     present = [pc.if_else(pc.equal(column, ""), None, column) for column in columns]
     # Arrow leaves out a row that has nothing to join, so each begins with an empty string.
     empty, line_break = (pa.scalar(text, pa.large_string()) for text in ("", "\n"))

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from .config import LORA_LEARNING_RATE, TRAINING_DEFAULTS, DataArguments, HubArguments, ModelArguments, RunArguments
 from .errors import UsageError
+from .text_template import take_columns
 
 if TYPE_CHECKING:
     from transformers import TrainingArguments
@@ -118,6 +119,7 @@ def parse_train_arguments(
         several = frozenset(action.dest for action in parser._actions if action.nargs == "+")
         argv = yaml_to_flags(Path(argv[0]), several) + argv[1:]
     known = [option for action in parser._actions for option in action.option_strings]
+    argv = join_values(argv, known)
     for word in argv:
         name = word.split("=")[0]
         if name.startswith("--") and name not in known:
@@ -133,7 +135,19 @@ def parse_train_arguments(
         training_args.learning_rate = LORA_LEARNING_RATE if model_args.use_peft else TrainingArguments.learning_rate
     check_limits(training_args)
     take_precision(training_args, model_args)
+    take_columns(model_args, data_args)
     return model_args, data_args, hub_args, run_args, training_args
+
+
+def join_values(argv: list[str], known: list[str]) -> list[str]:
+    """Join flags whose value may begin with a dash to it by `=`; argparse would take the value for a flag."""
+    joined: list[str] = []
+    for word in argv:
+        if joined and joined[-1] in ("--prompt_template", "--label_words") and word.split("=")[0] not in known:
+            joined[-1] += f"={word}"
+        else:
+            joined.append(word)
+    return joined
 
 
 def check_limits(args: "TrainingArguments") -> None:

@@ -48,8 +48,9 @@ class ModelArguments:
     trust_remote_code: bool = flag(False, "Run Python code that the model's repository brings along.")
     prompt_template: str = flag(
         DEFAULT_PROMPT_TEMPLATE,
-        "What the model reads: {text} once, {label_word} at the end; {eos_token} and {bos_token} stand for "
-        "the model's own. \\n is a line break.",
+        "What the model reads: {text} once, or names of columns ('{title}\\n{body}'), and {label_word} at the end; "
+        "{eos_token} and {bos_token} stand for the model's own. \\n is a line break. chat: the model's chat template; "
+        "'chat:Your question. {text}' has words of yours in the user's message.",
     )
     label_words: str | None = flag(
         None,
@@ -132,6 +133,9 @@ class DataArguments:
         None,
         "Column with the text, or several, separated by commas, whose texts are joined by a line break. "
         "Default: found by its name.",
+    )
+    text_template: str | None = flag(
+        None, "How columns make the text ('{title}\\n{body}'); a --prompt_template with their names says the same."
     )
     label_column_name: str | None = flag(None, "Column with the label. Default: found by its name.")
     validation_split_percentage: int = flag(10, "Share of train used where there is no validation split.")

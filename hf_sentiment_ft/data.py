@@ -86,6 +86,8 @@ def load_splits(args: DataArguments, seed: int) -> LabelledSplits:
     data = LabelledSplits({}, label_names(named["train"], columns))
     splits = _label(data, named, texts, columns)
     _refuse_labels_without_rows(data, splits, "no row of the train split has")
+    if columns.template:
+        data.notes.append(f"A text is made of columns: `{columns.template!r}`.")
     given = {"train": args.train_split, "validation": args.validation_split, "test": args.test_split}
     data.sources = {split: spec for split, spec in given.items() if spec}
     data.notes += [f"{split} is the data set's {spec}." for split, spec in data.sources.items() if spec != split]

@@ -4,6 +4,7 @@ import dataclasses
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from .chat import render_chat
 from .columns import find_columns, label_ids, label_names, read_labels, read_texts
 from .config import DataArguments, ModelArguments
 from .data import LabelledSplits, load_splits
@@ -56,6 +57,7 @@ def prepare_task(args: ModelArguments, data: LabelledSplits) -> LabelWordTask:
         dtype = str(config.dtype or "float32").removeprefix("torch.")  # what `pipeline` computes in
         args = dataclasses.replace(args, dtype=dtype, truncation_side=tokenizer.truncation_side)
     else:
+        args = dataclasses.replace(args, prompt_template=render_chat(tokenizer, args.prompt_template))
         prompt = build_prompt(tokenizer, args.prompt_template)
         words = choose_label_words(data.labels, args.label_words)
         verbalizer = build_verbalizer(tokenizer, prompt, data.labels, words)

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from .errors import UsageError, errors_exit
+from .text_template import FIELD, fill, split_at_text
 
 if TYPE_CHECKING:
     import numpy as np
@@ -40,7 +41,8 @@ def parse_predict_arguments(argv: list[str]) -> argparse.Namespace:
     parser.add_argument("--input_file", type=Path, help=".csv, .jsonl, or .txt with a text a line")
     parser.add_argument("--output_file", type=Path, help=".csv or .jsonl; without it, standard output")
     parser.add_argument(
-        "--text_column_name", default="text", help="column with the text, or several: title,body (default: text)"
+        "--text_column_name",
+        help="column with the text, or several: title,body (default: text, or the columns that the prompt names)",
     )
     parser.add_argument("--batch_size", type=int, default=32, help="texts in one forward pass (default: 32)")
     parser.add_argument("--device", help="such as cpu or cuda (default: the fastest there is)")
@@ -79,7 +81,14 @@ def read_rows(args: argparse.Namespace) -> Iterator[Row]:
 
 
 def text_of(row: Row, column: str) -> Any:
-    """The text of a row; of several columns, separated by commas, joined by a line break as for training."""
+    """The text of a row; of several columns, joined by a line break or put into a template, as for training.
+
+    Args:
+        row: What the input has.
+        column: A column, several separated by commas, or a template with their names; a row without them has a `text`.
+    """
+    if names := FIELD.findall(column):
+        return fill(column, row) if set(names) <= set(row) else row.get("text")
     names = [name.strip() for name in column.split(",")]
     if column in row or not all(isinstance(row.get(name, 0), str | None) for name in names):
         return row.get(column)
@@ -168,6 +177,9 @@ def main() -> None:
         loaded = load_label_word_model(args.model, args.model_revision)
         device = args.device or ("cuda" if torch.cuda.is_available() else "cpu")
         loaded.model.to(device)
+        args.text_column_name = args.text_column_name or split_at_text(loaded.model.config.prompt_template)[1]
+        if args.text_column_name == "{text}":
+            args.text_column_name = "text"
         rows = label_rows(loaded, read_rows(args), args.text_column_name, args.batch_size)
         kind = (args.output_file or args.input_file or Path("-.txt")).suffix
         with (

@@ -10,11 +10,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from .errors import UsageError
+from .text_template import split_at_text
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
-TEXT, LABEL_WORD = "{text}", "{label_word}"
+LABEL_WORD = "{label_word}"
 
 
 @dataclass(frozen=True)
@@ -58,14 +59,15 @@ def split_template(template: str) -> tuple[str, str]:
     """Split a prompt template into the words before and after the text.
 
     Raises:
-        UsageError: If the template does not have `{text}` once and `{label_word}` at its end.
+        UsageError: If the template does not have `{text}` once, or columns, and `{label_word}` at its end.
     """
-    if template.count(TEXT) != 1 or template.count(LABEL_WORD) != 1 or not template.endswith(LABEL_WORD):
+    beginning, text, ending = split_at_text(template)
+    if not text or "{text}" in ending or template.count(LABEL_WORD) != 1 or not ending.endswith(LABEL_WORD):
         raise UsageError(
-            f"--prompt_template is {template!r}; expected {TEXT} once and {LABEL_WORD} at the end, "
-            "such as '{text}\\nSentiment:{label_word}'."
+            f"--prompt_template is {template!r}; expected {{text}} once and {LABEL_WORD} at the end, "
+            "such as '{text}\\nSentiment:{label_word}', or names of columns in place of {text}."
         )
-    beginning, ending = template.removesuffix(LABEL_WORD).split(TEXT)
+    ending = ending.removesuffix(LABEL_WORD)
     if not ending:
         raise UsageError(
             f"--prompt_template is {template!r}; something must stand between the text and the label word, "
@@ -100,8 +102,10 @@ def build_prompt(tokenizer: "PreTrainedTokenizerBase", template: str) -> Prompt:
     # What the tokenizer itself puts before a text, such as <s>; what it puts behind would come between the text and
     # the ending and is left out.
     framed, bare = tokenizer("a").input_ids, tokenizer("a", add_special_tokens=False).input_ids
-    own_beginning = framed[: framed.index(bare[0])]
-    return Prompt(beginning, ending, own_beginning + encode(beginning), encode(ending))
+    own_beginning, beginning_ids = framed[: framed.index(bare[0])], encode(beginning)
+    if beginning_ids[: len(own_beginning)] != own_beginning:  # a chat template brings it along
+        beginning_ids = own_beginning + beginning_ids
+    return Prompt(beginning, ending, beginning_ids, encode(ending))
 
 
 def read_prompt(tokenizer: "PreTrainedTokenizerBase") -> Prompt:

@@ -36,6 +36,7 @@ def run(
 
     from .benchmark import save_benchmark_result
     from .best_checkpoint import BestThatIsThere
+    from .chat import render_chat
     from .checkpoint_push import CheckpointPush
     from .checkpoints import find_checkpoint, refuse_changes
     from .constraint import label_words_only
@@ -83,6 +84,7 @@ def run(
     provenance = find_provenance(model_args, base, data_args)
     on_first_process(args, "checking the card", lambda: check_metadata(provenance, model_name, destination))
     base_tokenizer = load_tokenizer(base, add_pad_token=not model_args.publish_adapter)
+    model_args.prompt_template = render_chat(base_tokenizer, model_args.prompt_template)
     prompt = build_prompt(base_tokenizer, model_args.prompt_template)
     words = choose_label_words(data.labels, model_args.label_words)
     verbalizer = build_verbalizer(base_tokenizer, prompt, data.labels, words)

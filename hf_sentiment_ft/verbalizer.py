@@ -46,7 +46,7 @@ class Verbalizer:
 
     @property
     def continuations(self) -> dict[tuple[int, ...], dict[int, list[int]]]:
-        """For every beginning of a word, the tokens that may come next, and the words (places in `spellings`) of each."""
+        """For every beginning of a word, the tokens that may come next, each with its words (places in `spellings`)."""
         tree: dict[tuple[int, ...], dict[int, list[int]]] = {}
         for place, (_, ids) in enumerate(self.spellings):
             for depth, token in enumerate(ids):

@@ -1,0 +1,61 @@
+"""Texts made of several columns, as a template with their names in braces says."""
+
+import re
+from typing import Any
+
+from .config import DataArguments, ModelArguments
+from .errors import UsageError
+
+FIELD = re.compile(r"\{([^{}]+)\}")
+NO_COLUMNS = ("text", "label_word", "eos_token", "bos_token")
+
+
+def split_at_text(template: str) -> tuple[str, str, str]:
+    r"""Split a prompt template into what stands before the text, the text, and what stands behind.
+
+    The text is `{text}` or, without one, all from the first column's name to the last one's. So the middle of
+    `Title: {title}\nBody: {body}\nQueue:{label_word}` is `{title}\nBody: {body}`; it is empty where there is no text.
+    """
+    fields = [field for field in FIELD.finditer(template) if field[1] not in NO_COLUMNS]
+    if "{text}" in template or not fields:
+        beginning, text, ending = template.partition("{text}")
+        return beginning, text, ending
+    first, last = fields[0].start(), fields[-1].end()
+    return template[:first], template[first:last], template[last:]
+
+
+def fill(template: str, row: dict[str, Any]) -> str:
+    """Put a row's columns into a template; one without a value leaves its place empty."""
+    return FIELD.sub(lambda field: row[field[1]] or "", template)
+
+
+def column_names(template: str) -> list[str]:
+    """The columns that a template names, each once."""
+    return list(dict.fromkeys(FIELD.findall(template)))
+
+
+def take_columns(model_args: ModelArguments, data_args: DataArguments) -> None:
+    """Let the columns that `--prompt_template` names make the texts.
+
+    Raises:
+        UsageError: If other flags say how texts are made, too, or a control token is to stand between columns.
+    """
+    text = split_at_text(model_args.prompt_template)[1]
+    if FIELD.search(text) and text != "{text}":
+        if data_args.text_template:
+            raise UsageError("--prompt_template and --text_template both name columns; keep one and use {text}.")
+        data_args.text_template = text
+    if not data_args.text_template:
+        return
+    data_args.text_template = data_args.text_template.replace("\\n", "\n").replace("\\t", "\t")
+    names = column_names(data_args.text_template)
+    if data_args.text_column_name:
+        raise UsageError(
+            f"--text_column_name is given, and a template names the columns {', '.join(names)}; keep one, or put "
+            "{text} into --prompt_template."
+        )
+    if not names or set(NO_COLUMNS) & set(names):
+        raise UsageError(
+            f"the texts are to be {data_args.text_template!r}; expected names of columns in braces, without "
+            f"{', '.join(f'{{{name}}}' for name in NO_COLUMNS)} between them."
+        )

@@ -1,0 +1,71 @@
+"""Texts made of the columns that a template names, from the table to the prompt, and in `predict`."""
+
+import re
+
+import pytest
+
+from hf_sentiment_ft.columns import find_columns, read_texts
+from hf_sentiment_ft.command_line import parse_train_arguments
+from hf_sentiment_ft.errors import UsageError
+from hf_sentiment_ft.predict import text_of
+from hf_sentiment_ft.text_template import split_at_text
+
+PROMPT = r"Title: {title}\nBody: {body}\nQueue:{label_word}"
+ROWS = {"title": ["Lost card", None, None, "a {body} b"], "body": ["Help!", "No light", "", "x"], "queue": list("abab")}
+TEXTS = ["Lost card\nBody: Help!", "\nBody: No light", "", "a {body} b\nBody: x"]
+
+
+def data_args(*flags: str):
+    return parse_train_arguments([*flags, "--label_column_name", "queue", "--use_cpu"])[1]
+
+
+@pytest.mark.parametrize(
+    ("template", "parts"),
+    [
+        ("A {text} b:{label_word}", ("A ", "{text}", " b:{label_word}")),
+        ("{x} {text} {y}:{label_word}", ("{x} ", "{text}", " {y}:{label_word}")),
+        ("{bos_token}{t}, {b}{eos_token}{label_word}", ("{bos_token}", "{t}, {b}", "{eos_token}{label_word}")),
+        ("Queue:{label_word}", ("Queue:{label_word}", "", "")),
+    ],
+)
+def test_the_text_is_the_middle(template: str, parts: tuple[str, str, str]):
+    assert split_at_text(template) == parts
+
+
+def test_columns_make_the_texts():
+    from datasets import Dataset
+
+    table = Dataset.from_dict({name: values[:2] + values[3:] for name, values in ROWS.items()})
+    for flags in (["--prompt_template", PROMPT], ["--text_template", r"{title}\nBody: {body}"]):
+        texts = read_texts(table, "train", find_columns(table, data_args(*flags)))
+        assert texts["text"][:] == TEXTS[:2] + TEXTS[3:]
+    with pytest.raises(UsageError, match="rows 2 "):  # a row without any of them has no text
+        read_texts(Dataset.from_dict(ROWS), "train", find_columns(table, data_args("--prompt_template", PROMPT)))
+
+
+def test_predict_makes_the_same_texts():
+    text = split_at_text(PROMPT.replace("\\n", "\n"))[1]
+    rows = [dict(zip(ROWS, row, strict=True)) for row in zip(*ROWS.values(), strict=True)]
+    assert [text_of(row, text) for row in rows[:2] + rows[3:]] == TEXTS[:2] + TEXTS[3:]
+    assert text_of({"text": "already {title} made"}, text) == "already {title} made"
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--text_column_name", "body"], "a template names the columns title, body; keep one, or put {text} into"),
+        (["--text_template", "{body}"], "--prompt_template and --text_template both name columns; keep one"),
+        (["--prompt_template", "{title}{eos_token}{body}:{label_word}"], "expected names of columns in braces"),
+    ],
+)
+def test_contradictions(flags: list[str], message: str):
+    with pytest.raises(UsageError, match=re.escape(message)):
+        data_args("--prompt_template", PROMPT, *flags)
+
+
+def test_a_column_that_is_not_there():
+    from datasets import Dataset
+
+    message = "the template names {txt}; the columns are: text, queue. {text} stands for"
+    with pytest.raises(UsageError, match=re.escape(message)):
+        find_columns(Dataset.from_dict({"text": [], "queue": []}), data_args("--prompt_template", "{txt}:{label_word}"))
