@@ -50,8 +50,12 @@ def published_files(folder: Path) -> list[Path]:
 
 def log_to_console(args: "TrainingArguments") -> None:
     """Show the notes of this package on the first process, warnings on the others."""
+    import datasets
+
     logging.basicConfig(format="%(message)s")
     logging.getLogger("hf_sentiment_ft").setLevel(logging.INFO if args.process_index == 0 else logging.ERROR)
+    if args.disable_tqdm:  # the flag of Trainer's bars is that of all bars
+        datasets.disable_progress_bars()
 
 
 def check_output_dir(args: "TrainingArguments", overwrite: bool) -> None:

@@ -146,9 +146,9 @@ def test_labels_written_differently_in_train_and_test(values: tuple[Any, Any], o
 
 
 def test_labels_that_are_numbers_are_in_the_order_of_their_values(tmp_path: Path):
-    rows = [json.dumps({"text": f"t{i}", "label": str(i % 11 - 1)}) + "\n" for i in range(66)]
+    rows = [json.dumps({"text": f"t{i}", "label": str(i % 12 - 1)}) + "\n" for i in range(66)]
     (tmp_path / "train.jsonl").write_text("".join(rows))
-    assert load(train_file=f"{tmp_path}/train.jsonl").labels == [str(number) for number in range(-1, 10)]
+    assert load(train_file=f"{tmp_path}/train.jsonl").labels == [str(number) for number in range(-1, 11)]
 
 
 def test_a_thousand_labels(tmp_path: Path):

@@ -43,7 +43,16 @@ def finished(tiny_gpt2: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         folder / "test.tsv",
     ]
     flags += ["--text_column_name", "title,body", "--class_weights", "balanced", "--num_shots_per_class", 4]
-    flags += ["--drop_duplicates", "--max_seq_length", 100, "--max_steps", 3, "--save_only_model"]
+    flags += [
+        "--drop_duplicates",
+        "--max_seq_length",
+        100,
+        "--max_steps",
+        3,
+        "--save_only_model",
+        "--disable_tqdm",
+        "true",
+    ]
     done = launch(*flags, cwd=folder)
     assert done.returncode == 0, done.stderr
     (folder / "printed.txt").write_text(done.stdout + done.stderr, encoding="utf-8")
@@ -61,6 +70,7 @@ def test_test_split_without_labels_is_predicted_and_validation_reported(finished
     assert not [name for name in results if name.startswith(("test_", "unlabelled", "zero_shot"))]
     printed = (finished / "printed.txt").read_text(encoding="utf-8")
     assert "(no test split with labels)" in printed
+    assert "examples/s" not in printed, "no bars of datasets either"
 
 
 def test_card_says_what_was_done_to_the_rows(finished: Path):
