@@ -77,6 +77,12 @@ class ModelArguments:
         "Let the saved generation config allow label words only (transformers' sequence_bias), so that pipeline says "
         "nothing else. --no_constrain_generation leaves the whole vocabulary.",
     )
+    calibration: str | None = flag(
+        None,
+        "For few examples or none: take off the scores what the model prefers whatever the text is, as measured on "
+        "texts that say nothing (contextual; Zhao et al. 2021) or as the mean over the validation texts (validation). "
+        "It is kept with the model.",
+    )
     zero_shot_baseline: bool = flag(True, "Measure the untouched model on the test split before training.")
     use_peft: bool = flag(
         False, "Train a LoRA adapter instead of all weights; the learning rate is then 2e-4 by default."
@@ -95,6 +101,8 @@ class ModelArguments:
         _check_choice("precision", self.precision, ("auto", "fp32", "bf16"))
         _check_choice("truncation_side", self.truncation_side, ("left", "right"))
         _check_at_least("max_seq_length", self.max_seq_length, 4)
+        if self.calibration is not None:
+            _check_choice("calibration", self.calibration, ("contextual", "validation"))
         _check_at_least("lora_r", self.lora_r, 1)
         _check_at_least("lora_alpha", self.lora_alpha, 1)
         if not 0 <= self.lora_dropout < 1:

@@ -4,12 +4,12 @@
 sequence here is the end of the prompt and a beginning of a label word, so that nothing in the text can set it off.
 """
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from .errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    import numpy as np
 
     from .verbalizer import Verbalizer
 
@@ -20,7 +20,7 @@ SequenceBias = list[list[list[int] | float]]
 
 
 def label_words_only(
-    verbalizer: "Verbalizer", ending_ids: list[int], log_prior: "Sequence[float] | None" = None
+    verbalizer: "Verbalizer", ending_ids: list[int], log_prior: "np.ndarray[Any, Any] | None" = None
 ) -> SequenceBias:
     """Make the `sequence_bias` under which greedy generation behind the prompt says a label word.
 

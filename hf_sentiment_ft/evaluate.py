@@ -128,6 +128,7 @@ def evaluate_model(task: "LabelWordTask", data_args: DataArguments, args: "Train
     """Load a model, have it answer the test split or, without one, the validation split, and save the results."""
     import numpy as np
 
+    from .calibration import calibrate, label_log_prior, prior_rows
     from .comparison import Evaluation
     from .distributed import first_process_first, on_first_process
     from .modeling import load_model
@@ -138,7 +139,8 @@ def evaluate_model(task: "LabelWordTask", data_args: DataArguments, args: "Train
 
     splits = task.data.splits
     evaluated = ["test"] if "test" in splits else [split for split in splits if split != "train"]
-    data = dataclasses.replace(task.data, splits={split: splits[split] for split in evaluated})
+    needed = [*evaluated, "validation"] if task.args.calibration == "validation" else evaluated
+    data = dataclasses.replace(task.data, splits={split: splits[split] for split in splits if split in needed})
     with first_process_first(args, "tokenizing"):
         tokenized = tokenize_splits(
             data, task.tokenizer, task.prompt, task.verbalizer, task.config, task.args, data_args
@@ -155,7 +157,10 @@ def evaluate_model(task: "LabelWordTask", data_args: DataArguments, args: "Train
         eval_dataset=tokenized[evaluated[0]],
         processing_class=task.tokenizer,
     )
-    predictions = {split: trainer.predict(tokenized[split]) for split in evaluated}
+    prior = getattr(task.config, "label_log_prior", None)  # what the model brings along, and otherwise its own
+    if prior is None:
+        prior = label_log_prior(trainer, prior_rows(task.args.calibration, tokenized, task.tokenizer))
+    predictions = {split: calibrate(trainer, trainer.predict(tokenized[split]), prior) for split in evaluated}
     results = on_first_process(
         args, "writing the results", lambda: save_results(trainer, task.data, None, predictions, {})
     )

@@ -13,7 +13,10 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, TrainingArguments
 
 # Arguments of the model that do not change what is learnt, or are described otherwise.
-NOT_LEARNT = {"model_name_or_path", "model_revision", "trust_remote_code", "zero_shot_baseline", "label_words"}
+NOT_LEARNT = {
+    "model_name_or_path", "model_revision", "trust_remote_code", "zero_shot_baseline", "label_words",
+    "constrain_generation", "calibration",
+}  # fmt: skip
 TRAINING_ARGUMENTS = (
     "learning_rate", "num_train_epochs", "max_steps", "warmup_steps", "lr_scheduler_type", "lr_scheduler_kwargs",
     "optim", "optim_args", "weight_decay", "adam_beta1", "adam_beta2", "adam_epsilon", "max_grad_norm",

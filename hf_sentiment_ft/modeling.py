@@ -13,6 +13,7 @@ from .paths import resolve_package_path
 from .verbalizer import Verbalizer
 
 if TYPE_CHECKING:
+    import numpy as np
     from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
     from .constraint import SequenceBias
@@ -153,12 +154,14 @@ def prepare_for_generation(
     prompt_template: str,
     verbalizer: Verbalizer,
     sequence_bias: "SequenceBias | None" = None,
+    log_prior: "np.ndarray[Any, Any] | None" = None,
 ) -> None:
     """Set what a bare `pipeline("text-generation", model=...)` needs in order to say the label word and stop.
 
     Its texts are at most as long as the model can read; `pipeline(..., truncation=True)` cuts longer ones to that.
     The labels, their words and the prompt template are kept in the model's config, for `predict` and for readers.
-    `sequence_bias` is what `label_words_only` returns, or None for generation over the whole vocabulary.
+    `sequence_bias` is what `label_words_only` returns, or None for generation over the whole vocabulary; `log_prior`
+    what `label_log_prior` does.
     """
     from transformers import GenerationConfig
 
@@ -171,6 +174,7 @@ def prepare_for_generation(
     config.label_words = verbalizer.words
     config.label_token_ids = verbalizer.token_ids
     config.label_synonyms, config.label_synonym_ids = verbalizer.synonyms, verbalizer.synonym_ids
+    config.label_log_prior = None if log_prior is None else log_prior.tolist()
     config.prompt_template = prompt_template
     model.generation_config = GenerationConfig(
         max_new_tokens=verbalizer.max_tokens,
@@ -184,11 +188,12 @@ def prepare_for_generation(
 
 @dataclass(frozen=True)
 class LabelWordModel:
-    """A trained model as it was saved, ready to answer."""
+    """A trained model as it was saved, ready to answer; `log_prior` is what calibration takes off the scores."""
 
     model: "PreTrainedModel"
     tokenizer: "PreTrainedTokenizerBase"
     verbalizer: Verbalizer
+    log_prior: list[float] | None = None
 
 
 def load_label_word_model(path: str, revision: str = "main") -> LabelWordModel:
@@ -216,4 +221,4 @@ def load_label_word_model(path: str, revision: str = "main") -> LabelWordModel:
     labels = [config.id2label[index] for index in range(len(config.label_words))]
     synonyms = getattr(config, "label_synonyms", []), getattr(config, "label_synonym_ids", [])
     verbalizer = Verbalizer(labels, config.label_words, config.label_token_ids, *synonyms)
-    return LabelWordModel(model.eval(), tokenizer, verbalizer)
+    return LabelWordModel(model.eval(), tokenizer, verbalizer, getattr(config, "label_log_prior", None))

@@ -132,7 +132,7 @@ def predict_probabilities(loaded: "LabelWordModel", texts: list[str], batch_size
         mask = left_pad([[1] * len(prompts[row]) for row in rows], 0).to(model.device)
         with torch.inference_mode():
             scores[rows] = score_label_words(model, input_ids, mask, loaded.verbalizer, accepted)[0].cpu().numpy()
-    return label_probabilities(scores)
+    return label_probabilities(scores if loaded.log_prior is None else scores - loaded.log_prior)
 
 
 def label_rows(loaded: "LabelWordModel", rows: Iterable[Row], text_column: str, batch_size: int) -> Iterator[Row]:

@@ -16,6 +16,13 @@ if TYPE_CHECKING:
     from .data import LabelledSplits
     from .trainer import LabelWordTrainer
 
+BASELINES = {
+    "without calibration": "test_uncalibrated_accuracy",
+    "zero-shot": "zero_shot_test_accuracy",
+    "zero-shot, calibrated": "zero_shot_test_calibrated_accuracy",
+    "majority class": "majority_test_accuracy",
+}
+
 
 def majority_accuracy(train: "Dataset", test: "Dataset") -> float:
     """Accuracy on test of always answering the most frequent label of train."""
@@ -29,6 +36,7 @@ def save_results(
     zero_shot: "PredictionOutput | None",
     predictions: "dict[str, PredictionOutput]",
     train_metrics: dict[str, Any],
+    calibrated_zero_shot: "PredictionOutput | None" = None,
 ) -> dict[str, Any]:
     """Write the figures of a run, and its predictions on the test split or, without one, on the validation split.
 
@@ -38,6 +46,7 @@ def save_results(
         zero_shot: The untouched model's predictions on the test split.
         predictions: The trained model's, on `validation` and, unless there is none, `test`.
         train_metrics: What `Trainer.train` returned, empty where nothing was trained.
+        calibrated_zero_shot: The untouched model's predictions after calibration.
 
     Returns:
         All figures, as in `all_results.json`: `test_...` and `eval_...` for the trained model, `zero_shot_test_...` and
@@ -51,6 +60,9 @@ def save_results(
         figures["test"] = _figures("test", trainer, predictions["test"]) | {"majority_test_accuracy": majority}
         if zero_shot is not None:
             figures["test"] |= _figures("zero_shot_test", trainer, zero_shot)
+        if calibrated_zero_shot is not None:
+            report = trainer.report(calibrated_zero_shot)
+            figures["test"] |= {f"zero_shot_test_calibrated_{name}": value for name, value in report.items()}
     split, prefix = ("test", "test") if "test" in predictions else ("validation", "eval")
     path = Path(trainer.args.output_dir, f"{prefix}_predictions.csv")
     save_predictions(path, trainer, predictions[split], data.splits[split])
@@ -74,8 +86,8 @@ def save_predictions(
 ) -> None:
     """Write one line for each row, in the order of the data set.
 
-    Columns: `text`, `label` (unless there are no labels), `prediction` (the label whose word has the best score), `generated_text` (what `pipeline`
-    says), and `probability_LABEL` for each label.
+    Columns: `text`, `label` (unless there are no labels), `prediction` (the label with the best score),
+    `generated_text` (what `pipeline` says), and `probability_LABEL` for each label.
     """
     labels, tokenizer = trainer.verbalizer.labels, trainer.processing_class
     scores, tokens, _ = prediction.predictions
@@ -101,11 +113,7 @@ def summary(results: dict[str, Any], output_dir: str | None) -> str:
             f"test accuracy {results['test_accuracy']:.1%} (95 % interval {low:.1%} to {high:.1%}), "
             f"as pipeline generates {results['test_generation_accuracy']:.1%}"
         )
-        lines += [
-            f"  {name} {results[key]:.1%}"
-            for name, key in (("zero-shot", "zero_shot_test_accuracy"), ("majority class", "majority_test_accuracy"))
-            if key in results
-        ]
+        lines += [f"  {name} {results[key]:.1%}" for name, key in BASELINES.items() if key in results]
     else:
         lines.append(f"validation accuracy {results['eval_accuracy']:.1%} (no test split with labels)")
     lines.append(f"model, card, results and predictions: {output_dir}")

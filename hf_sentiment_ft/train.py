@@ -36,6 +36,7 @@ def run(
 
     from .benchmark import save_benchmark_result
     from .best_checkpoint import BestThatIsThere
+    from .calibration import calibrate, label_log_prior, prior_rows
     from .chat import render_chat
     from .checkpoint_push import CheckpointPush
     from .checkpoints import find_checkpoint, refuse_changes
@@ -121,7 +122,10 @@ def run(
         eval_dataset=tokenized["validation"],
         processing_class=tokenizer,
     )
-    zero_shot = ZeroShotBaseline(trainer, tokenized.get("test") if model_args.zero_shot_baseline else None)
+    content_free = prior_rows(model_args.calibration, tokenized, tokenizer)
+    zero_shot = ZeroShotBaseline(
+        trainer, tokenized.get("test") if model_args.zero_shot_baseline else None, content_free
+    )
     trainer.add_callback(zero_shot)
     if checkpoint:
         trainer.add_callback(BestThatIsThere(checkpoint))
@@ -131,15 +135,19 @@ def run(
     if model_args.use_peft and not model_args.publish_adapter:
         reload = (lambda: load_model(base, model_args.dtype, tokenizer, attention)) if quantized else None
         model = merge_adapter(trainer, reload)
-    prepare_for_generation(model, tokenizer, model_args.prompt_template, verbalizer, bias)  # Trainer changes the config
+    prior = label_log_prior(trainer, content_free)
+    bias = bias and label_words_only(verbalizer, prompt.ending_ids, prior)
+    # Again, since Trainer changes the config.
+    prepare_for_generation(model, tokenizer, model_args.prompt_template, verbalizer, bias, prior)
     trainer.save_model()
     if model_args.publish_adapter and args.should_save:
         save_adapter_config(model, Path(str(args.output_dir)))
     predictions = {split: trainer.predict(tokenized[split]) for split in tokenized if split != "train"}
+    predictions = {split: calibrate(trainer, made, prior) for split, made in predictions.items()}
 
     # Results, card, and publication: once, on the first process.
     def finish() -> None:
-        results = save_results(trainer, data, zero_shot.prediction, predictions, trained.metrics)
+        results = save_results(trainer, data, zero_shot.prediction, predictions, trained.metrics, zero_shot.calibrated)
         folder = Path(str(args.output_dir))
         save_plots(trainer, results, predictions)
         save_benchmark_result(provenance, data, results, folder)

@@ -9,6 +9,7 @@ import torch
 from torch.nn.functional import cross_entropy, pad
 from transformers import EvalPrediction, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
+from .calibration import calibrate, label_log_prior
 from .metrics import measure
 from .resumable import ResumableTrainer
 from .sampling import IGNORED
@@ -181,14 +182,24 @@ class ZeroShotBaseline(TrainerCallback):
 
     Attributes:
         prediction: None until they are made.
+        calibrated: The same, calibrated, if it was asked for.
     """
 
-    def __init__(self, trainer: LabelWordTrainer, dataset: "Dataset | None") -> None:
+    def __init__(
+        self, trainer: LabelWordTrainer, dataset: "Dataset | None", prior_rows: "Dataset | None" = None
+    ) -> None:
         """Predict now if that is possible; None for no data set, and so no prediction."""
-        self.trainer, self.dataset = trainer, dataset
+        self.trainer, self.dataset, self.prior_rows = trainer, dataset, prior_rows
         self.prediction: PredictionOutput | None = None
+        self.calibrated: PredictionOutput | None = None
         if dataset is not None and not (trainer.is_fsdp_enabled or trainer.is_deepspeed_enabled):
-            self.prediction = trainer.predict(dataset)
+            self._predict(dataset)
+
+    def _predict(self, dataset: "Dataset") -> None:
+        self.prediction = self.trainer.predict(dataset)
+        if self.prior_rows is not None:
+            log_prior = label_log_prior(self.trainer, self.prior_rows)
+            self.calibrated = calibrate(self.trainer, self.prediction, log_prior)
 
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
@@ -199,4 +210,4 @@ class ZeroShotBaseline(TrainerCallback):
         if state.global_step:
             logger.warning("The untouched model is not measured: a sharded run that is resumed no longer has it.")
         else:
-            self.prediction = self.trainer.predict(self.dataset)
+            self._predict(self.dataset)
