@@ -205,22 +205,6 @@ def test_label_that_train_lacks_is_named(table, tmp_path: Path):
     assert "no row of the train split has the label neutral; the model cannot learn it" in refusal(dataset_name=saved)
 
 
-@pytest.mark.parametrize(
-    ("given", "message"),
-    [
-        ({"train_file": "none.csv"}, "--train_file is none.csv, which is not a file"),
-        (
-            {"train_file": __file__},
-            "expected a file of one of the kinds .csv, .tsv, .json, .jsonl, .ndjson, .parquet, also",
-        ),
-        ({"dataset_name": "user/nothing"}, "--dataset_name is user/nothing, which cannot be loaded"),
-        ({"dataset_name": "package:no_such_package/x"}, "the Python package 'no_such_package' is not installed"),
-    ],
-)
-def test_data_that_is_not_there(given: dict[str, str], message: str):
-    assert message in refusal(**given)
-
-
 def test_too_many_labels_are_refused(table):
     message = refusal(train_file=table([(f"t{i}", f"l{i}") for i in range(1001)]))
     assert "the label column 'label' has 1001 different values; expected at most 1000" in message

@@ -97,3 +97,24 @@ def test_edited_files_are_read_anew(tmp_path: Path):
     assert all(text.startswith("old") for text in load(dataset_name=str(tmp_path)).splits["train"]["text"])
     write_csv(tmp_path / "train.csv", [(f"new {i}", i % 2) for i in range(50)])
     assert all(text.startswith("new") for text in load(dataset_name=str(tmp_path)).splits["train"]["text"])
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"train_file": "none.csv"}, "--train_file is none.csv, which is not a file"),
+        (
+            {"train_file": __file__},
+            "expected a file of one of the kinds .csv, .tsv, .json, .jsonl, .ndjson, .parquet, also",
+        ),
+        ({"dataset_name": "user/nothing"}, "--dataset_name is user/nothing, which cannot be loaded"),
+        ({"dataset_name": "package:no_such_package/x"}, "the Python package 'no_such_package' is not installed"),
+    ],
+)
+def test_data_that_is_not_there(given: dict[str, str], message: str, monkeypatch: pytest.MonkeyPatch):
+    import datasets
+    from huggingface_hub import constants
+
+    for settings in (datasets.config, constants):  # no network to wait for
+        monkeypatch.setattr(settings, "HF_HUB_OFFLINE", True)
+    assert message in refusal(**given)
