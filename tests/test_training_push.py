@@ -168,6 +168,22 @@ def test_training_that_cannot_publish(
     assert len(commits(api)) == 2
 
 
+def test_without_a_test_split(hub: HubServer, api: HfApi, tiny_gpt2: Path, tmp_path: Path):
+    """The verification has its sample from the validation split; what is reported is that split's."""
+    flags = ["--model_name_or_path", tiny_gpt2, "--train_file", REVIEWS / "train.csv", "--test_split_percentage", 0]
+    done = launch(*flags, *QUICK, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert files_of(api) == {name.replace("test_", "eval_") for name in PUSHED}
+    output = tmp_path / "output"
+    assert (record(output)["status"], record(output)["sample"]) == ("verified", 16)
+    header = "text,label,prediction,generated_text,probability_negative,probability_positive"
+    lines = (output / "eval_predictions.csv").read_text(encoding="utf-8").splitlines()
+    assert (lines[0], len(lines)) == (header, 17)
+    card = (output / "README.md").read_text(encoding="utf-8")
+    assert "There is no test split" in card
+    assert "![Confusion matrix of the validation split" in card
+
+
 def test_a_dry_run_leaves_an_earlier_run_alone(finished: Path, tiny_gpt2: Path):
     """Only training itself clears away the run that it is to overwrite, and nothing else with it."""
     (finished / "checkpoint-18").mkdir()
