@@ -45,6 +45,24 @@ def test_class_that_a_split_lacks_is_still_listed():
     assert np.isfinite(found["log_loss"])
 
 
+@pytest.mark.parametrize(
+    ("labels", "error"),
+    [
+        (["1", "2", "3"], (1 + 1) / 4),
+        (["1 star", "2 stars", "5 stars"], (1 + 3) / 4),
+        (["-1.5", "0", "10"], (1.5 + 10) / 4),
+        (["bad", "2", "3"], None),
+    ],
+)
+def test_mean_absolute_error_where_labels_are_numbers(labels: list[str], error: float | None):
+    true, said = np.array([0, 1, 1, 2]), np.array([1, 1, 2, 2])
+    assert figures(said, true, labels=labels).get("mean_absolute_error") == error
+
+
+def test_two_numbers_have_no_distance_but_one():
+    assert "mean_absolute_error" not in figures(np.array([0, 1]), np.array([1, 1]), labels=["0", "1"])
+
+
 def test_generation_accuracy_counts_other_words_as_wrong():
     generated = [0, -1, -1, 1, 2, -1, 0, 2]
     found = figures(generated=generated)

@@ -1,9 +1,11 @@
 """Label words: which they are, and the tokens that the model says for them."""
 
 import json
+from typing import Any
 
 import pytest
 
+from hf_sentiment_ft.constraint import label_words_only
 from hf_sentiment_ft.errors import UsageError
 from hf_sentiment_ft.prompt import build_prompt
 from hf_sentiment_ft.verbalizer import Verbalizer, build_verbalizer, choose_label_words
@@ -13,7 +15,7 @@ from .tiny import KINDS, TEMPLATE, base_tokenizer
 LABELS = ["neg", "pos"]
 
 
-def build(words: list[str], kind: str = "gpt2", template: str = TEMPLATE) -> Verbalizer:
+def build(words: list[Any], kind: str = "gpt2", template: str = TEMPLATE) -> Verbalizer:
     labels = [f"label {i}" for i in range(len(words))]
     tokenizer = base_tokenizer(kind)
     return build_verbalizer(tokenizer, build_prompt(tokenizer, template), labels, words)
@@ -24,7 +26,7 @@ def made_of(*token_ids: list[int]) -> Verbalizer:
     return Verbalizer(names, names, list(token_ids))
 
 
-def refusal(words: list[str], **given: str) -> str:
+def refusal(words: list[Any], **given: str) -> str:
     with pytest.raises(UsageError) as error:
         build(words, **given)
     return str(error.value)
@@ -45,6 +47,8 @@ def test_default_words_are_readable():
         ("bad,good", ["bad", "good"]),
         (" bad, good", [" bad", " good"]),
         ('  {"neg": "très mauvais", "pos": "[ok]"}', ["très mauvais", "[ok]"]),
+        ('{"pos": [" good", "great"], "neg": " bad"}', [" bad", [" good", "great"]]),
+        ('[["a", "b"], ["c"]]', [["a", "b"], ["c"]]),
     ],
 )
 def test_words_are_used_exactly_as_given(given: str, words: list[str]):
@@ -66,7 +70,9 @@ def test_words_are_used_exactly_as_given(given: str, words: list[str]):
         ('{"neg": "bad"', "which is not valid JSON"),
         ("bad, ", "--label_words has ' ' for label 'pos'; expected a word"),
         ("[1, 2]", "--label_words has 1 for label 'neg'; expected a word"),
-        ('{"neg": null, "pos": "good"}', "--label_words has None for label 'neg'; expected a word"),
+        ('{"neg": null, "pos": "good"}', "--label_words has None for label 'neg'; expected a word, or a list of words"),
+        ('{"neg": [], "pos": "good"}', "--label_words has [] for label 'neg'; expected a word"),
+        ('{"neg": ["a", 3], "pos": "good"}', "--label_words has ['a', 3] for label 'neg'; expected a word"),
     ],
 )
 def test_words_that_do_not_match_the_labels(given: str, message: str):
@@ -123,6 +129,57 @@ def test_words_of_the_same_tokens_are_refused_by_name():
     assert "labels 'label 0' and 'label 2' have label words of the same tokens: ' good' and ' good'" in message
     assert "--label_words" in message
     assert "same tokens" in refusal(["é", "ü"], kind="unigram"), "both are unknown to it"
+
+
+@pytest.mark.parametrize("others", [([" good", " fine"], [" bad", " fine"]), ([" good"], [" bad", " good"])])
+def test_labels_that_share_one_of_several_words_are_refused(others: tuple[list[str], list[str]]):
+    shared = others[1][1]
+    assert f"labels 'label 0' and 'label 1' have label words of the same tokens: {shared!r} and {shared!r}" in (
+        refusal(list(others))
+    )
+
+
+SCRIPTS = ["sehr gut", " Müll", "很好", "差", " ممتاز", " سيئ", "🎬👍", "1", "10", " 1 star", " 2 stars", "плохо"]
+
+
+@pytest.mark.parametrize("kind", ["gpt2", "llama_adds_bos"])  # both fall back to bytes
+def test_words_of_any_script_and_several_of_a_label(kind: str):
+    """Whichever word the model says, it counts for its label; only the first one is learnt."""
+    tokenizer = base_tokenizer(kind)
+    verbalizer = build([SCRIPTS[:3], SCRIPTS[3], SCRIPTS[4:]], kind)
+    assert verbalizer.words == [SCRIPTS[0], SCRIPTS[3], SCRIPTS[4]]
+    assert verbalizer.synonyms == [SCRIPTS[1:3], [], SCRIPTS[5:]]
+    if kind == "gpt2":  # the other one, made in memory, cannot decode its bytes
+        said = [(tokenizer.decode(ids, skip_special_tokens=True), label) for label, ids in verbalizer.spellings]
+        assert sorted(said) == sorted(zip(SCRIPTS, [0, 0, 0, 1] + [2] * 8, strict=True))
+    for label, ids in verbalizer.spellings:
+        assert verbalizer.label_of(ids + [-1] * (verbalizer.max_tokens - len(ids))) == label
+    assert Verbalizer(**json.loads(json.dumps(vars(verbalizer)))) == verbalizer
+
+
+def test_a_thousand_labels_with_shared_beginnings():
+    verbalizer = build([f" team {number}" for number in range(1000)])
+    assert len({tuple(ids) for ids in verbalizer.token_ids}) == 1000
+    assert verbalizer.label_of(verbalizer.token_ids[-1]) == 999
+    assert len(verbalizer.paths) <= 1000
+    assert len(label_words_only(verbalizer, [5])) < 3000
+
+
+@pytest.mark.parametrize(
+    ("words", "ending", "end"),
+    [([[5, 6]], [1, 2], [2]), ([[5, 2, 6]], [1, 2], [1, 2]), ([[2, 6]], [1, 2], [1, 2]), ([[5, 2]], [1, 2], [2])],
+)
+def test_constraint_begins_with_an_end_of_the_prompt_that_no_word_repeats(
+    words: list[list[int]], ending: list[int], end: list[int]
+):
+    bias = label_words_only(made_of(*words, [7, 8, 9][: len(words[0])]), ending)
+    assert all(sequence[: len(end)] == end for sequence, _ in bias)
+    assert {tuple(sequence[len(end) :]) for sequence, _ in bias} >= {(words[0][0],), tuple(words[0])}
+
+
+def test_word_that_repeats_the_whole_end_of_the_prompt_cannot_be_constrained():
+    with pytest.raises(UsageError, match="pass --no_constrain_generation"):
+        label_words_only(made_of([5, 2, 6], [7, 8, 9]), [2])
 
 
 @pytest.mark.parametrize("template", ["{text}\nSentiment: {label_word}", "{text} neg{label_word}"])
