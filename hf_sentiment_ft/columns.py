@@ -244,4 +244,5 @@ def refuse_rows(refused: Any, split: str, what: str) -> None:
     rows = np.flatnonzero(refused)
     if len(rows):
         shown = ", ".join(map(str, rows[:10])) + (", ..." if len(rows) > 10 else "")
-        raise UsageError(f"{len(rows)} rows of the {split} split have {what}: rows {shown} (counted from 0).")
+        number, have = ("row", "has") if len(rows) == 1 else ("rows", "have")
+        raise UsageError(f"{len(rows)} {number} of the {split} split {have} {what}: {number} {shown} (counted from 0).")

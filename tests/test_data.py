@@ -161,14 +161,14 @@ def test_wrong_columns_are_told_with_those_there_are(header, named: dict[str, st
 
 
 BAD_ROWS = [
-    ([("a", "x"), ("", "y"), ("b", "x")], "1 rows of the train split have no text in column 'text': rows 1 "),
+    ([("a", "x"), ("", "y"), ("b", "x")], "1 row of the train split has no text in column 'text': row 1 "),
     (
         [(" \t", "x"), ("ok", "y"), ("\u00a0", "y")],
         "2 rows of the train split have no text in column 'text': rows 0, 2 ",
     ),
     ([(None, "x")] * 12 + [("a", "y")], "12 rows of the train split have no text in column 'text': rows 0, 1, 2, 3, 4"),
-    ([("a", "x"), ("b", None), ("c", "y")], "1 rows of the train split have no label in column 'label': rows 1 "),
-    ([("a", None), ("b", 1), ("c", 0)], "1 rows of the train split have no label in column 'label': rows 0 "),
+    ([("a", "x"), ("b", None), ("c", "y")], "1 row of the train split has no label in column 'label': row 1 "),
+    ([("a", None), ("b", 1), ("c", 0)], "1 row of the train split has no label in column 'label': row 0 "),
     ([("a", "x"), ("b", "x")], "the train split has one label, 'x'; expected at least two"),
     ([("a", 0.5), ("b", 1.5)], "the label column 'label' holds float64; expected class names, integers or strings"),
     ([("a", ["x", "y"]), ("b", ["x"])], "the label column 'label' holds List(Value('string')); expected"),
@@ -184,7 +184,7 @@ def test_rows_that_cannot_be_learnt_from_are_named(rows: list[tuple[Any, Any]], 
 
 
 def test_missing_integer_label_in_a_csv_file_is_named(table):
-    assert "no label in column 'label': rows 1 " in refusal(train_file=table([("a", 1), ("b", None), ("c", 0)]))
+    assert "no label in column 'label': row 1 " in refusal(train_file=table([("a", 1), ("b", None), ("c", 0)]))
 
 
 def test_words_that_look_like_missing_values_are_words(table):
@@ -195,12 +195,12 @@ def test_words_that_look_like_missing_values_are_words(table):
 def test_unlabelled_row_of_a_class_label_column_is_named(tmp_path: Path):
     rows = [("a", 0), ("b", 1)] * 10
     saved = save(tmp_path / "saved", class_label("neg", "pos"), train=rows, test=[("a", 0), ("b", -1)])
-    assert "1 rows of the test split have no label in column 'label': rows 1 " in refusal(dataset_name=saved)
+    assert "1 row of the test split has no label in column 'label': row 1 " in refusal(dataset_name=saved)
 
 
 def test_label_that_train_lacks_is_named(table, tmp_path: Path):
     files = {"train_file": table(ROWS), "test_file": table([("a", "bad"), ("b", "superb")], "test.csv")}
-    assert "1 rows of the test split have a label that train does not have ('superb'): rows 1 " in refusal(**files)
+    assert "1 row of the test split has a label that train does not have ('superb'): row 1 " in refusal(**files)
     saved = save(tmp_path / "saved", class_label("neg", "neutral", "pos"), train=[("a", 0), ("b", 2)] * 10)
     assert "no row of the train split has the label neutral; the model cannot learn it" in refusal(dataset_name=saved)
 

@@ -110,7 +110,7 @@ def test_home_and_several_files_by_a_pattern(tmp_path: Path, monkeypatch: pytest
         ({"a.jsonl": '{"text": "\\ud83d", "label": 1}\n'}, "The surrogate pair in string is invalid"),
         (
             {"a.jsonl": '{"text": "a", "label": ""}\n'},
-            "1 rows of the train split have no label in column 'label': rows 0",
+            "1 row of the train split has no label in column 'label': row 0",
         ),
     ],
 )
