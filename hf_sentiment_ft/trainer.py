@@ -10,6 +10,7 @@ from torch.nn.functional import cross_entropy, pad
 from transformers import EvalPrediction, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from .calibration import calibrate, label_log_prior
+from .errors import RunError
 from .metrics import measure
 from .resumable import ResumableTrainer
 from .sampling import IGNORED
@@ -128,6 +129,11 @@ class LabelWordTrainer(ResumableTrainer):
     def report(self, prediction: "EvalPrediction | PredictionOutput") -> dict[str, Any]:
         """Every figure of an evaluation, per-class ones and the confusion matrix included."""
         scores, *tokens = prediction.predictions
+        if np.isnan(scores).any():
+            raise RunError(
+                "the model's scores are not numbers: training has diverged. Nothing was published. Lower "
+                "--learning_rate, or raise --warmup_steps; with --dtype float16, use float32."
+            )
         said, free = (np.array([self.verbalizer.label_of(row) for row in rows.tolist()]) for rows in tokens)
         class_ids = np.asarray(prediction.label_ids)[:, 0]
         return measure(scores, said, class_ids, self.verbalizer.labels, free if self.constrained else None)

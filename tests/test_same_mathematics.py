@@ -1,0 +1,88 @@
+"""One process or several, with or without accumulation: the same rows in each step, curve and weights."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from hf_sentiment_ft.sampling import EpochSampler
+
+from .conftest import ROOT
+
+# 43 rows: five global batches of 8 and three rows, so that in the end one of two processes has none
+SCRIPT = """
+import json, sys
+import torch
+from transformers import TrainingArguments
+from hf_sentiment_ft.trainer import LabelWordTrainer
+from tests.test_trainer import MIXED, rows_of
+from tests.tiny import base_tokenizer, tiny_model
+
+folder, batch, accumulation, sampling, sizes = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), sys.argv[4], sys.argv[5]
+args = TrainingArguments(
+    output_dir=folder, use_cpu=True, per_device_train_batch_size=batch, gradient_accumulation_steps=accumulation,
+    num_train_epochs=2, learning_rate=0.1, optim="sgd", logging_steps=1, save_strategy="no", report_to="none",
+    disable_tqdm=True, train_sampling_strategy=sampling, per_device_eval_batch_size=4,
+)
+trainer = LabelWordTrainer(
+    verbalizer=MIXED, precision="fp32", model=tiny_model(), args=args, processing_class=base_tokenizer("gpt2"),
+    train_dataset=rows_of(MIXED, 43, training=True), eval_dataset=rows_of(MIXED, 9, training=False),
+)
+trainer.train()
+counted = {}
+for size in json.loads(sizes):
+    prediction = trainer.predict(rows_of(MIXED, size, training=False))
+    counted[size] = [sorted(prediction.label_ids[:, 1].tolist()), prediction.metrics["test_loss"]]
+if trainer.is_world_process_zero():
+    losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
+    torch.save([losses, trainer.accelerator.unwrap_model(trainer.model).state_dict(), counted], folder + "/seen.pt")
+"""
+
+
+def train(folder: Path, processes: int, batch: int, accumulation: int, sampling: str) -> list:
+    folder.mkdir()
+    (folder / "script.py").write_text(SCRIPT)
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", str(processes), "--standalone"]
+    command = command if processes > 1 else [sys.executable]
+    flags = [str(folder), str(batch), str(accumulation), sampling, json.dumps([1, 2, 5, 8, 11, 23])]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    run = [*command, str(folder / "script.py"), *flags]
+    finished = subprocess.run(run, env=environment, capture_output=True, text=True)
+    assert finished.returncode == 0, finished.stderr
+    return torch.load(folder / "seen.pt")
+
+
+@pytest.mark.parametrize("sampling", ["group_by_length", "random"])
+def test_processes_and_accumulation_change_nothing(sampling: str, tmp_path: Path):
+    losses, weights, counted = train(tmp_path / "one", 1, 8, 1, sampling)
+    assert len(losses) == 12
+    for size, (rows, _) in counted.items():
+        assert rows == list(range(size))
+    for name, processes, batch, accumulation in [("accumulation", 1, 4, 2), ("two", 2, 4, 1)]:
+        others = train(tmp_path / name, processes, batch, accumulation, sampling)
+        assert others[0] == pytest.approx(losses, rel=1e-4), name
+        for key, value in others[1].items():
+            torch.testing.assert_close(value, weights[key], rtol=1e-4, atol=1e-5)
+        for size, (rows, loss) in others[2].items():
+            assert rows == list(range(size)), "every row once"
+            assert loss == pytest.approx(counted[size][1], rel=1e-3)
+
+
+@pytest.mark.parametrize("lengths", [None, list(range(43))])
+def test_order_depends_on_seed_and_epoch_alone(lengths: list[int] | None):
+    def order(epoch: int, multiple: int = 1) -> list[int]:
+        sampler = EpochSampler(43, lengths, global_batch=8, multiple=multiple, seed=1)
+        sampler.epoch = epoch
+        return list(sampler)
+
+    torch.manual_seed(0)
+    first = order(1)
+    torch.manual_seed(1)
+    assert order(1) == first
+    assert order(0) != first
+    assert sorted(first) == list(range(43))
+    assert order(1, multiple=8) == first + [43] * 5, "the blank row fills up, no row counts twice"
