@@ -3,6 +3,7 @@
 PEFT does the work. What is published is the merged model, which needs no `peft`, unless `--publish_adapter` is given.
 """
 
+import json
 import logging
 import tempfile
 from collections.abc import Callable
@@ -39,6 +40,10 @@ def check_lora(args: ModelArguments, base_path: str, training_args: "TrainingArg
         raise UsageError('--use_peft needs the package peft; install it: pip install "hf_sentiment_ft[peft]".')
     if args.load_in_4bit and find_spec("bitsandbytes") is None:
         raise UsageError("--load_in_4bit needs the package bitsandbytes; install it, or leave the flag out.")
+    if args.load_in_4bit and training_args.device.type == "cpu":
+        raise UsageError(
+            "--load_in_4bit needs a GPU: bitsandbytes computes no gradients through 4-bit weights on a CPU."
+        )
     if args.load_in_4bit and args.model_name_or_path.endswith(".gguf"):
         raise UsageError("--load_in_4bit is given for a GGUF file; name the model that the file was made from.")
     if args.publish_adapter and Path(base_path).is_dir():
@@ -137,18 +142,20 @@ def save_adapter_config(model: "PreTrainedModel", folder: Path) -> None:
     model.config.save_pretrained(folder / CONFIG_FOLDER)
 
 
-def is_adapter(path: str, revision: str) -> bool:
-    """Whether a folder or Hub repository holds an adapter instead of a whole model."""
+def base_of_adapter(path: str, revision: str) -> str | None:
+    """The base model of an adapter in a folder or Hub repository; None where there is a whole model instead.
+
+    Raises:
+        OSError: If it cannot be looked up.
+    """
     from transformers.utils import ADAPTER_CONFIG_NAME, cached_file
 
-    return (
-        cached_file(path, ADAPTER_CONFIG_NAME, revision=revision, _raise_exceptions_for_missing_entries=False)
-        is not None
-    )
+    file = cached_file(path, ADAPTER_CONFIG_NAME, revision=revision, _raise_exceptions_for_missing_entries=False)
+    return None if file is None else str(json.loads(Path(file).read_text(encoding="utf-8"))["base_model_name_or_path"])
 
 
-def load_adapter(path: str, revision: str) -> "PreTrainedModel":
-    """Load an adapter's base model from the Hub and merge the adapter into it.
+def load_adapter(path: str, revision: str, base: str) -> "PreTrainedModel":
+    """Load an adapter onto its base model.
 
     Raises:
         UsageError: If `peft` is missing.
@@ -156,10 +163,10 @@ def load_adapter(path: str, revision: str) -> "PreTrainedModel":
     """
     if find_spec("peft") is None:
         raise UsageError(f'{path} is an adapter; to load it, install peft: pip install "hf_sentiment_ft[peft]".')
-    from peft import AutoPeftModelForCausalLM
-    from transformers import AutoConfig, GenerationConfig
+    from transformers import AutoConfig, AutoModelForCausalLM, GenerationConfig
 
-    model = AutoPeftModelForCausalLM.from_pretrained(path, revision=revision, dtype="auto").merge_and_unload()
+    model = AutoModelForCausalLM.from_pretrained(base)
+    model.load_adapter(path, adapter_kwargs={"revision": revision})
     model.config = AutoConfig.from_pretrained(path, revision=revision, subfolder=CONFIG_FOLDER)
     model.generation_config = GenerationConfig.from_pretrained(path, revision=revision)
     return model

@@ -165,7 +165,6 @@ def card_values(
         "model_name": model_name,
         "base_model_text": provenance.base_model_text,
         "is_adapter": provenance.is_adapter,
-        "max_new_tokens": verbalizer.max_tokens,
         "pad_token": trainer.processing_class.pad_token,
         "dataset_text": provenance.dataset_text,
         "dataset_revision": provenance.dataset_revision,

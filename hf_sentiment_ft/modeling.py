@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from .config import ModelArguments
 from .errors import UsageError, first_line
 from .hub import hub_errors, patiently
-from .lora import is_adapter, load_adapter
+from .lora import base_of_adapter, load_adapter
 from .paths import resolve_package_path
 from .verbalizer import Verbalizer
 
@@ -208,8 +208,8 @@ def load_label_word_model(path: str, revision: str = "main") -> LabelWordModel:
 
     try:
         tokenizer = AutoTokenizer.from_pretrained(path, revision=revision)
-        if is_adapter(path, revision):
-            model = load_adapter(path, revision)
+        if adapted := base_of_adapter(path, revision):
+            model = load_adapter(path, revision, adapted)
         else:
             model = AutoModelForCausalLM.from_pretrained(path, revision=revision)
     except (OSError, ValueError) as error:

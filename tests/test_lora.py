@@ -1,19 +1,23 @@
 """LoRA: merged into what is published, or published as an adapter."""
 
 import importlib.util
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from huggingface_hub import HfApi, ModelCard
 
 from hf_sentiment_ft.command_line import parse_train_arguments
 from hf_sentiment_ft.config import ModelArguments
 from hf_sentiment_ft.errors import UsageError
 from hf_sentiment_ft.lora import add_adapter, check_lora
-from hf_sentiment_ft.modeling import find_base_model, load_config, load_model, load_tokenizer
+from hf_sentiment_ft.modeling import find_base_model, load_config, load_label_word_model, load_model, load_tokenizer
+from hf_sentiment_ft.predict import predict_probabilities
 
 from .architectures import ARCHITECTURES, save_tiny
+from .local_hub import REPO, api_fixture, files_of, hub_fixture, quick_look_fixture, record  # noqa: F401
 from .test_architectures import check_answers, table, train  # noqa: F401
 
 
@@ -100,4 +104,46 @@ def test_missing_package_is_named(name: str, flag: str, monkeypatch: pytest.Monk
     find_spec = importlib.util.find_spec
     monkeypatch.setattr("hf_sentiment_ft.lora.find_spec", lambda asked: None if asked == name else find_spec("json"))
     with pytest.raises(UsageError, match=f"{flag} needs the package {name}; install it"):
+        check_lora(model_args, "user/base", args)
+
+
+def test_published_adapter_is_loaded_from_the_hub(
+    api: HfApi,
+    quick_look: None,
+    table: str,  # noqa: F811
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+):
+    """By the lines of its card, and by `predict`; the base model has no pad token."""
+    api.create_repo("alice/base")
+    api.upload_folder(repo_id="alice/base", folder_path=save_tiny("llama", tmp_path / "base"))
+    output, flags = tmp_path / "output", ["--use_peft", "--publish_adapter", "--push_to_hub", "--hub_model_id", REPO]
+    saved, rows = train("alice/base", table, output, *flags, "--hub_timeout", 5)
+    assert record(output)["status"] == "verified"
+    files = files_of(api)
+    assert files >= {"adapter_config.json", "adapter_model.safetensors", "label_words/config.json", "tokenizer.json"}
+    assert not {"config.json", "model.safetensors"} & files
+    assert saved.tokenizer.pad_token == saved.tokenizer.eos_token
+    assert json.loads((output / "adapter_config.json").read_text())["base_model_name_or_path"] == "alice/base"
+    assert str(tmp_path) not in "".join((output / name).read_text() for name in files if name.endswith(".json"))
+    card = ModelCard.load(output / "README.md")
+    assert (card.data.base_model, card.data.base_model_relation) == ("alice/base", "adapter")
+    assert card.data.library_name == "peft"
+    lines = card.text.split("```python\n")[1].split("```")[0].split("print(")[0]
+    names: dict[str, Any] = {}
+    exec(lines, names)
+    said = [names["classify"](row["text"], return_full_text=False)[0]["generated_text"].strip() for row in rows]
+    assert said == [row["generated_text"].strip() for row in rows]
+    assert len(set(said)) == 2
+    revision = api.model_info(REPO).sha
+    for loaded in (saved, load_label_word_model(REPO, str(revision))):
+        probabilities = predict_probabilities(loaded, [row["text"] for row in rows], batch_size=4)
+        labels = [loaded.verbalizer.labels[best] for best in probabilities.argmax(1)]
+        assert labels == [row["prediction"] for row in rows]
+
+
+def test_4_bit_weights_need_a_gpu(monkeypatch: pytest.MonkeyPatch):
+    model_args, *_, args = parse("--use_peft", "--load_in_4bit", "--use_cpu")
+    monkeypatch.setattr("hf_sentiment_ft.lora.find_spec", lambda name: True)
+    with pytest.raises(UsageError, match="--load_in_4bit needs a GPU"):
         check_lora(model_args, "user/base", args)
