@@ -142,16 +142,16 @@ def evaluate_model(task: "LabelWordTask", data_args: DataArguments, args: "Train
     needed = [*evaluated, "validation"] if task.args.calibration == "validation" else evaluated
     data = dataclasses.replace(task.data, splits={split: splits[split] for split in splits if split in needed})
     with first_process_first(args, "tokenizing"):
-        tokenized = tokenize_splits(
-            data, task.tokenizer, task.prompt, task.verbalizer, task.config, task.args, data_args
-        )
+        tokenized = tokenize_splits(dataclasses.replace(task, data=data), data_args.preprocessing_num_workers)
     clear_output_dir(args)
     attention = None if task.args.attn_implementation == "auto" else task.args.attn_implementation
     model = load_model(task.base, task.args.dtype, task.tokenizer, attention)
+    ours = hasattr(task.config, "label_words")  # others are measured as they would be published
+    constrained = bool(model.generation_config.sequence_bias) if ours else task.args.constrain_generation
     trainer = LabelWordTrainer(
         verbalizer=task.verbalizer,
         precision="fp32",
-        constrained=bool(getattr(model.generation_config, "sequence_bias", None)),
+        constrained=constrained,
         model=model,
         args=args,
         eval_dataset=tokenized[evaluated[0]],

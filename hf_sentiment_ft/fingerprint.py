@@ -4,9 +4,7 @@ import dataclasses
 import hashlib
 from typing import TYPE_CHECKING, Any
 
-from .config import ModelArguments
-from .data import LabelledSplits
-from .verbalizer import Verbalizer
+from .label_word_task import LabelWordTask
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -26,29 +24,23 @@ TRAINING_ARGUMENTS = (
 
 
 def describe_run(
-    model_args: ModelArguments,
-    args: "TrainingArguments",
-    data: LabelledSplits,
-    verbalizer: Verbalizer,
-    precision: str,
-    model: "PreTrainedModel",
+    task: LabelWordTask, args: "TrainingArguments", precision: str, model: "PreTrainedModel"
 ) -> dict[str, Any]:
     """Describe everything that the final weights depend on; names, figures and digests, no paths.
 
     The number of processes may change as long as the rows of a step stay the same.
 
     Args:
-        model_args: Prompt, lengths, data type.
+        task: Prompt, label words, and the rows; their digest is of texts and labels, wherever they lie.
         args: The schedule.
-        data: The rows; their digest is of texts and labels, wherever they lie.
-        verbalizer: The label words.
         precision: The arithmetic, as chosen for this machine.
         model: The base model as loaded.
     """
+    data, verbalizer = task.data, task.verbalizer
     run: dict[str, Any] = {"base model": _digest_weights(model)}
     run |= {f"{split} rows": _digest_rows(rows) for split, rows in data.splits.items() if "test" not in split}
     run |= {"labels": verbalizer.labels, "label_words": verbalizer.words, "class weights": data.class_weights}
-    run |= {name: value for name, value in dataclasses.asdict(model_args).items() if name not in NOT_LEARNT}
+    run |= {name: value for name, value in dataclasses.asdict(task.args).items() if name not in NOT_LEARNT}
     run["precision"] = precision
     run["rows of a step"] = args.train_batch_size * args.gradient_accumulation_steps * args.world_size
     return run | {name: getattr(args, name) for name in TRAINING_ARGUMENTS}

@@ -1,22 +1,24 @@
-"""What a model is asked in an evaluation without training: prompt, label words, and rows with labels in its order."""
+"""What a model is asked: prompt, label words, and rows with labels in their order."""
 
 import dataclasses
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from .chat import render_chat
 from .columns import find_columns, label_ids, label_names, read_labels, read_texts
 from .config import DataArguments, ModelArguments
+from .constraint import label_words_only
 from .data import LabelledSplits, load_splits
 from .errors import UsageError
 from .loading import load_raw
-from .modeling import BaseModel, find_base_model, load_config, load_tokenizer
+from .modeling import BaseModel, find_base_model, load_config, load_tokenizer, prepare_for_generation
 from .prompt import Prompt, build_prompt, put_prompt_into_tokenizer, read_prompt
 from .stratified import stratified_sample
 from .verbalizer import Verbalizer, build_verbalizer, choose_label_words
 
 if TYPE_CHECKING:
-    from transformers import PretrainedConfig, PreTrainedTokenizerBase
+    import numpy as np
+    from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 
 @dataclass(frozen=True)
@@ -41,9 +43,38 @@ class LabelWordTask:
     verbalizer: Verbalizer
     data: LabelledSplits
 
+    def make_ready(self, model: "PreTrainedModel", log_prior: "np.ndarray[Any, Any] | None" = None) -> None:
+        """Set what a bare `pipeline` needs in order to say the label word, with what calibration takes off scores."""
+        bias = None
+        if self.args.constrain_generation:
+            bias = label_words_only(self.verbalizer, self.prompt.ending_ids, log_prior)
+        prepare_for_generation(model, self.tokenizer, self.args.prompt_template, self.verbalizer, bias, log_prior)
+
+
+def build_task(
+    args: ModelArguments,
+    base: BaseModel,
+    config: "PretrainedConfig",
+    tokenizer: "PreTrainedTokenizerBase",
+    data: LabelledSplits,
+) -> LabelWordTask:
+    """Make prompt and label words as the flags say them, for the model's own tokenizer.
+
+    Raises:
+        UsageError: If they do not go together.
+    """
+    args = dataclasses.replace(args, prompt_template=render_chat(tokenizer, args.prompt_template))
+    prompt = build_prompt(tokenizer, args.prompt_template)
+    words = choose_label_words(data.labels, args.label_words)
+    verbalizer = build_verbalizer(tokenizer, prompt, data.labels, words)
+    if args.constrain_generation:
+        label_words_only(verbalizer, prompt.ending_ids)  # refused now, if ever
+    wrapped = put_prompt_into_tokenizer(tokenizer, prompt, args.truncation_side)
+    return LabelWordTask(args, base, config, wrapped, prompt, verbalizer, data)
+
 
 def prepare_task(args: ModelArguments, data: LabelledSplits) -> LabelWordTask:
-    """Find prompt and label words: a model of ours brings its own, for any other the flags say them.
+    """Make the task of an evaluation: a model of ours brings its own prompt and words, for others the flags say them.
 
     Raises:
         UsageError: If the model cannot be loaded, or its labels are not the data set's.
@@ -51,18 +82,12 @@ def prepare_task(args: ModelArguments, data: LabelledSplits) -> LabelWordTask:
     base = find_base_model(args)
     config, tokenizer = load_config(base), load_tokenizer(base)
     verbalizer = saved_verbalizer(config)
-    if verbalizer:
-        prompt = read_prompt(tokenizer)
-        data = with_labels(data, verbalizer.labels, args.model_name_or_path)
-        dtype = str(config.dtype or "float32").removeprefix("torch.")  # what `pipeline` computes in
-        args = dataclasses.replace(args, dtype=dtype, truncation_side=tokenizer.truncation_side)
-    else:
-        args = dataclasses.replace(args, prompt_template=render_chat(tokenizer, args.prompt_template))
-        prompt = build_prompt(tokenizer, args.prompt_template)
-        words = choose_label_words(data.labels, args.label_words)
-        verbalizer = build_verbalizer(tokenizer, prompt, data.labels, words)
-        tokenizer = put_prompt_into_tokenizer(tokenizer, prompt, args.truncation_side)
-    return LabelWordTask(args, base, config, tokenizer, prompt, verbalizer, data)
+    if verbalizer is None:
+        return build_task(args, base, config, tokenizer, data)
+    data = with_labels(data, verbalizer.labels, args.model_name_or_path)
+    dtype = str(config.dtype or "float32").removeprefix("torch.")  # what `pipeline` computes in
+    args = dataclasses.replace(args, dtype=dtype, truncation_side=tokenizer.truncation_side)
+    return LabelWordTask(args, base, config, tokenizer, read_prompt(tokenizer), verbalizer, data)
 
 
 def saved_verbalizer(config: "PretrainedConfig") -> Verbalizer | None:

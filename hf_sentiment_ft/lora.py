@@ -84,11 +84,13 @@ def quantization(precision: str) -> dict[str, Any]:
 
 
 def add_adapter(model: "PreTrainedModel", args: ModelArguments) -> Any:
-    """Freeze the model and put LoRA matrices beside its linear layers.
+    """Freeze the model and put LoRA matrices beside its linear layers, if `--use_peft` is given.
 
     Raises:
         UsageError: If the model has no layers of the names given, or PEFT cannot adapt them.
     """
+    if not args.use_peft:
+        return model
     from peft import LoraConfig, TaskType, get_peft_model, prepare_model_for_kbit_training
 
     targets: Any = args.lora_target_modules or ["all-linear"]

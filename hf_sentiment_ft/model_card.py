@@ -16,8 +16,7 @@ if TYPE_CHECKING:
     from datasets import Dataset
     from huggingface_hub import ModelCard, ModelCardData
 
-    from .config import ModelArguments
-    from .data import LabelledSplits
+    from .label_word_task import LabelWordTask
     from .trainer import LabelWordTrainer
 
 HYPERPARAMETERS = (
@@ -138,9 +137,8 @@ def card_values(
     model_name: str,
     provenance: Provenance,
     results: dict[str, Any],
-    data: "LabelledSplits",
+    task: "LabelWordTask",
     tokenized: "dict[str, Dataset]",
-    model_args: "ModelArguments",
 ) -> dict[str, Any]:
     """Collect what the card of a finished run says, as plain values that `card.json` can keep.
 
@@ -149,11 +147,10 @@ def card_values(
         model_name: Title, such as `gpt2-rotten-tomatoes`.
         provenance: Where model and data come from.
         results: All figures, keyed as in `all_results.json`; every number in the card is one of these.
-        data: The rows.
+        task: Prompt, label words and rows.
         tokenized: The rows as the model has read them.
-        model_args: Prompt, label words and precision.
     """
-    args, verbalizer = trainer.args, trainer.verbalizer
+    args, data, model_args, verbalizer = trainer.args, task.data, task.args, task.verbalizer
     rows = {split: len(dataset) for split, dataset in data.splits.items()}
     test = split_figures(results, "test_", rows.get("test", 0))
     validation = split_figures(results, "eval_", rows["validation"])

@@ -9,11 +9,10 @@ from .output import PUBLISHED_FILES
 
 if TYPE_CHECKING:
     from datasets import Dataset
-    from transformers import PretrainedConfig, PreTrainedTokenizerBase, TrainingArguments
+    from transformers import PretrainedConfig, TrainingArguments
 
-    from .data import LabelledSplits
     from .hub import Destination
-    from .verbalizer import Verbalizer
+    from .label_word_task import LabelWordTask
 
 
 def num_parameters(config: "PretrainedConfig") -> int:
@@ -41,11 +40,8 @@ def flops_per_second(precision: str) -> float:
 
 def describe_plan(
     args: "TrainingArguments",
-    data: "LabelledSplits",
+    task: "LabelWordTask",
     tokenized: "dict[str, Dataset]",
-    tokenizer: "PreTrainedTokenizerBase",
-    verbalizer: "Verbalizer",
-    config: "PretrainedConfig",
     precision: str,
     destination: "Destination | None",
 ) -> str:
@@ -54,6 +50,7 @@ def describe_plan(
     Time is 6 × parameters × tokens (forward and backward; Kaplan et al. 2020, https://arxiv.org/abs/2001.08361) at half
     the measured speed of a matrix product; memory is weights, gradients and the two moments of AdamW in fp32.
     """
+    data, verbalizer = task.data, task.verbalizer
     lines = ["data"]
     lines += [f"  {split}: {len(dataset)} rows" for split, dataset in data.splits.items()]
     lines += [f"  {note}" for note in data.notes]
@@ -62,12 +59,12 @@ def describe_plan(
         lines.append(f"  {label}: {word!r}, tokens {ids}")
     lines.append("prompts as the model reads them, and the word that it learns")
     for row in range(min(3, len(tokenized["train"]))):
-        prompt = tokenizer.decode(tokenizer(data.splits["train"][row]["text"]).input_ids)
+        prompt = task.tokenizer.decode(task.tokenizer(data.splits["train"][row]["text"]).input_ids)
         lines.append(f"  {prompt!r} → {verbalizer.words[data.splits['train'][row]['label']]!r}")
     lengths = tokenized["train"]["length"][:]
     batch = args.train_batch_size * args.gradient_accumulation_steps * args.world_size
     steps = args.max_steps if args.max_steps > 0 else math.ceil(args.num_train_epochs * math.ceil(len(lengths) / batch))
-    parameters = num_parameters(config)
+    parameters = num_parameters(task.config)
     tokens = steps * batch * sum(lengths) / len(lengths)
     seconds = 6 * parameters * tokens / args.world_size / (flops_per_second(precision) / 2)
     lines.append("training")

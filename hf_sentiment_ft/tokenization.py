@@ -3,52 +3,51 @@
 import logging
 from typing import TYPE_CHECKING, Any
 
-from .config import DataArguments, ModelArguments
-from .data import LabelledSplits
 from .errors import UsageError
+from .label_word_task import LabelWordTask
 from .modeling import context_length
 from .prompt import Prompt
 from .verbalizer import Verbalizer
 
 if TYPE_CHECKING:
     from datasets import Dataset
-    from transformers import PretrainedConfig, PreTrainedTokenizerBase
+    from transformers import PreTrainedTokenizerBase
 
 logger = logging.getLogger(__name__)
 
 
-def tokenize_splits(
-    data: LabelledSplits,
-    tokenizer: "PreTrainedTokenizerBase",
-    prompt: Prompt,
-    verbalizer: Verbalizer,
-    config: "PretrainedConfig",
-    args: ModelArguments,
-    data_args: DataArguments,
-) -> "dict[str, Dataset]":
+def tokenize_splits(task: LabelWordTask, num_proc: int | None = None) -> "dict[str, Dataset]":
     """Tokenize every split as it will be read.
 
     Train is cut to `--max_seq_length`. Validation and test are cut only where the model can read no more, since
     `pipeline` does not cut either, and what is measured must be what a user will get.
+
+    Args:
+        task: The rows and what is asked of them.
+        num_proc: Processes; None for one.
+
+    Raises:
+        UsageError: If prompt and label word leave no room for a text.
     """
-    readable = context_length(config)
+    args, prompt, verbalizer = task.args, task.prompt, task.verbalizer
+    readable = context_length(task.config)
     if min(args.max_seq_length, readable) < prompt.num_tokens + verbalizer.max_tokens + 1:
         raise UsageError(
             f"--max_seq_length is {args.max_seq_length} and the model reads {readable} tokens, but the prompt has "
             f"{prompt.num_tokens} and the longest label word {verbalizer.max_tokens}; no text would be left."
         )
     tokenized = {}
-    for split, dataset in data.splits.items():
+    for split, dataset in task.data.splits.items():
         limit = min(args.max_seq_length, readable) if split == "train" else readable
         tokenized[split] = tokenize(
             dataset,
-            tokenizer,
+            task.tokenizer,
             prompt,
             verbalizer,
             max_length=limit,
             truncation_side=args.truncation_side,
             for_training=split == "train",
-            num_proc=data_args.preprocessing_num_workers,
+            num_proc=num_proc,
         )
         truncated = sum(tokenized[split]["truncated"][:])
         if truncated:

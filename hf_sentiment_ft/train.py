@@ -37,30 +37,28 @@ def run(
     from .benchmark import save_benchmark_result
     from .best_checkpoint import BestThatIsThere
     from .calibration import calibrate, label_log_prior, prior_rows
-    from .chat import render_chat
     from .checkpoint_push import CheckpointPush
     from .checkpoints import find_checkpoint, refuse_changes
-    from .constraint import label_words_only
     from .data import load_splits
-    from .device import choose_attention, choose_precision, keep_freed_memory
+    from .device import choose_precision, keep_freed_memory
     from .distributed import check_engine, first_process_first, on_first_process
     from .fingerprint import describe_run
     from .hub import default_model_name, limit_waiting
-    from .lora import add_adapter, check_lora, merge_adapter, quantization, save_adapter_config
+    from .label_word_task import build_task
+    from .lora import add_adapter, check_lora
     from .model_card import card_values, check_metadata, save_card
-    from .modeling import find_base_model, load_config, load_model, load_tokenizer, prepare_for_generation
+    from .modeling import find_base_model, load_config, load_tokenizer
     from .output import check_output_dir, clear_output_dir, log_to_console
     from .plan import describe_plan
     from .plots import save_plots
     from .preflight import preflight, take_hub_options
-    from .prompt import build_prompt, put_prompt_into_tokenizer
     from .provenance import find_provenance
     from .publish import announce, publish_run
     from .results import save_results, summary
     from .text_classification import check_text_classification, export_text_classification
     from .tokenization import tokenize_splits
     from .trainer import LabelWordTrainer, ZeroShotBaseline
-    from .verbalizer import build_verbalizer, choose_label_words
+    from .training_model import load_training_model, merge_trained, save_trained
 
     # Checks: what can go wrong by mistake goes wrong here, before any long work.
     log_to_console(args)
@@ -84,45 +82,37 @@ def run(
         data = load_splits(data_args, args.seed)
     provenance = find_provenance(model_args, base, data_args)
     on_first_process(args, "checking the card", lambda: check_metadata(provenance, model_name, destination))
-    base_tokenizer = load_tokenizer(base, add_pad_token=not model_args.publish_adapter)
-    model_args.prompt_template = render_chat(base_tokenizer, model_args.prompt_template)
-    prompt = build_prompt(base_tokenizer, model_args.prompt_template)
-    words = choose_label_words(data.labels, model_args.label_words)
-    verbalizer = build_verbalizer(base_tokenizer, prompt, data.labels, words)
-    bias = label_words_only(verbalizer, prompt.ending_ids) if model_args.constrain_generation else None
-    tokenizer = put_prompt_into_tokenizer(base_tokenizer, prompt, model_args.truncation_side)
+    tokenizer = load_tokenizer(base, add_pad_token=not model_args.publish_adapter)
+    task = build_task(model_args, base, config, tokenizer, data)
     with first_process_first(args, "tokenizing"):
-        tokenized = tokenize_splits(data, tokenizer, prompt, verbalizer, config, model_args, data_args)
+        tokenized = tokenize_splits(task, data_args.preprocessing_num_workers)
     if run_args.export_text_classification:
-        check_text_classification(config, tokenizer, verbalizer)
+        check_text_classification(config, task.tokenizer, task.verbalizer)
     precision = choose_precision(model_args.precision, args.device)
     if run_args.dry_run:
         if args.process_index == 0:
-            print(describe_plan(args, data, tokenized, tokenizer, verbalizer, config, precision, destination))
+            print(describe_plan(args, task, tokenized, precision, destination))
         return
 
     # Train, between the evaluation of the untouched model and that of the trained one.
     clear_output_dir(args)
-    attention = choose_attention(model_args.attn_implementation, args.device, max(tokenized["train"]["length"]))
-    quantized = quantization(precision) if model_args.load_in_4bit else None
-    model = load_model(base, model_args.dtype, tokenizer, attention, quantized)
-    prepare_for_generation(model, tokenizer, model_args.prompt_template, verbalizer, bias)
-    described = describe_run(model_args, args, data, verbalizer, precision, model)
+    model = load_training_model(task, args.device, precision, max(tokenized["train"]["length"]))
+    described = describe_run(task, args, precision, model)
     if checkpoint:
         on_first_process(args, "comparing with the checkpoint", lambda: refuse_changes(checkpoint, described))
     trainer = LabelWordTrainer(
         run=described,
-        verbalizer=verbalizer,
+        verbalizer=task.verbalizer,
         precision=precision,
         class_weights=data.class_weights,
         constrained=model_args.constrain_generation,
-        model=add_adapter(model, model_args) if model_args.use_peft else model,
+        model=add_adapter(model, model_args),
         args=args,
         train_dataset=tokenized["train"],
         eval_dataset=tokenized["validation"],
-        processing_class=tokenizer,
+        processing_class=task.tokenizer,
     )
-    content_free = prior_rows(model_args.calibration, tokenized, tokenizer)
+    content_free = prior_rows(model_args.calibration, tokenized, task.tokenizer)
     zero_shot = ZeroShotBaseline(
         trainer, tokenized.get("test") if model_args.zero_shot_baseline else None, content_free
     )
@@ -132,18 +122,11 @@ def run(
     if destination:
         trainer.add_callback(checkpoint_push := CheckpointPush(destination, args.hub_strategy))
     trained = trainer.train(resume_from_checkpoint=checkpoint)
-    if model_args.use_peft and not model_args.publish_adapter:
-        reload = (lambda: load_model(base, model_args.dtype, tokenizer, attention)) if quantized else None
-        model = merge_adapter(trainer, reload)
-    prior = label_log_prior(trainer, content_free)
-    bias = bias and label_words_only(verbalizer, prompt.ending_ids, prior)
-    # Again, since Trainer changes the config.
-    prepare_for_generation(model, tokenizer, model_args.prompt_template, verbalizer, bias, prior)
-    trainer.save_model()
-    if model_args.publish_adapter and args.should_save:
-        save_adapter_config(model, Path(str(args.output_dir)))
+    model = merge_trained(trainer, task, model)
+    log_prior = label_log_prior(trainer, content_free)
+    save_trained(trainer, task, model, log_prior)
     predictions = {split: trainer.predict(tokenized[split]) for split in tokenized if split != "train"}
-    predictions = {split: calibrate(trainer, made, prior) for split, made in predictions.items()}
+    predictions = {split: calibrate(trainer, made, log_prior) for split, made in predictions.items()}
 
     # Results, card, and publication: once, on the first process.
     def finish() -> None:
@@ -153,7 +136,7 @@ def run(
         save_benchmark_result(provenance, data, results, folder)
         if run_args.export_text_classification:
             export_text_classification(folder)
-        save_card(card_values(trainer, model_name, provenance, results, data, tokenized, model_args), folder)
+        save_card(card_values(trainer, model_name, provenance, results, task, tokenized), folder)
         print(summary(results, args.output_dir))
         if destination:
             announce(publish_run(folder, checkpoint_push.destination))

@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from hf_sentiment_ft.config import DataArguments, ModelArguments
+from hf_sentiment_ft.config import ModelArguments
 from hf_sentiment_ft.data import LabelledSplits
 from hf_sentiment_ft.errors import UsageError
+from hf_sentiment_ft.label_word_task import LabelWordTask
+from hf_sentiment_ft.modeling import BaseModel
 from hf_sentiment_ft.prompt import Prompt, build_prompt, put_prompt_into_tokenizer
 from hf_sentiment_ft.tokenization import tokenize_splits
 from hf_sentiment_ft.verbalizer import Verbalizer, build_verbalizer
@@ -52,8 +54,10 @@ def tokenize(
 ) -> "dict[str, Dataset]":
     from transformers import GPT2Config
 
-    arguments = DataArguments(dataset_name="x", preprocessing_num_workers=num_proc)
-    return tokenize_splits(data, *setup(words), GPT2Config(n_positions=context), ModelArguments(**given), arguments)
+    tokenizer, prompt, verbalizer = setup(words)
+    config = GPT2Config(n_positions=context)
+    task = LabelWordTask(ModelArguments(**given), BaseModel("", {}), config, tokenizer, prompt, verbalizer, data)
+    return tokenize_splits(task, num_proc)
 
 
 def smallest_length(words: str) -> int:
@@ -142,22 +146,16 @@ TOKENIZE_FILE = """
 import json, sys
 from hf_sentiment_ft.config import DataArguments, ModelArguments
 from hf_sentiment_ft.data import load_splits
+from hf_sentiment_ft.label_word_task import build_task
 from hf_sentiment_ft.modeling import find_base_model, load_config, load_tokenizer
-from hf_sentiment_ft.prompt import build_prompt, put_prompt_into_tokenizer
 from hf_sentiment_ft.tokenization import tokenize_splits
-from hf_sentiment_ft.verbalizer import build_verbalizer
 
 model, table, *templates = sys.argv[1:]
 found = []
 for template in templates:
-    args = ModelArguments(model_name_or_path=model, prompt_template=template)
-    data_args = DataArguments(train_file=table)
-    data, base = load_splits(data_args, 0), find_base_model(args)
-    tokenizer = load_tokenizer(base)
-    prompt = build_prompt(tokenizer, template)
-    verbalizer = build_verbalizer(tokenizer, prompt, data.labels, [" negative", " positive"])
-    tokenizer = put_prompt_into_tokenizer(tokenizer, prompt)
-    tokenized = tokenize_splits(data, tokenizer, prompt, verbalizer, load_config(base), args, data_args)
+    args = ModelArguments(model_name_or_path=model, prompt_template=template, label_words=" negative, positive")
+    data, base = load_splits(DataArguments(train_file=table), 0), find_base_model(args)
+    tokenized = tokenize_splits(build_task(args, base, load_config(base), load_tokenizer(base), data))
     found.append({split: [file["filename"] for file in rows.cache_files] for split, rows in tokenized.items()})
 print(json.dumps(found))
 """

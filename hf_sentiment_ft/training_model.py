@@ -1,0 +1,54 @@
+"""The model as training wants it, and as it is saved."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .device import choose_attention
+from .label_word_task import LabelWordTask
+from .lora import merge_adapter, quantization, save_adapter_config
+from .modeling import load_model
+
+if TYPE_CHECKING:
+    import numpy as np
+    import torch
+    from transformers import PreTrainedModel
+
+    from .trainer import LabelWordTrainer
+
+
+def load_training_model(task: LabelWordTask, device: "torch.device", precision: str, longest: int) -> "PreTrainedModel":
+    """Load the base model, with attention and quantization for training, ready to generate label words.
+
+    Args:
+        task: Where the model is, and what it is asked.
+        device: Where it trains.
+        precision: `fp32` or `bf16`.
+        longest: Tokens of the longest training prompt.
+    """
+    attention = choose_attention(task.args.attn_implementation, device, longest)
+    quantized = quantization(precision) if task.args.load_in_4bit else None
+    model = load_model(task.base, task.args.dtype, task.tokenizer, attention, quantized)
+    task.make_ready(model)
+    return model
+
+
+def merge_trained(trainer: "LabelWordTrainer", task: LabelWordTask, model: "PreTrainedModel") -> "PreTrainedModel":
+    """Put a LoRA adapter into the weights, unless it is to be published as one; other models stay as they are."""
+    args = task.args
+    if not args.use_peft or args.publish_adapter:
+        return model
+    quantized = args.load_in_4bit  # 4-bit weights are no place for it; those of the base model are read again
+    return merge_adapter(trainer, (lambda: load_model(task.base, args.dtype, task.tokenizer)) if quantized else None)
+
+
+def save_trained(
+    trainer: "LabelWordTrainer",
+    task: LabelWordTask,
+    model: "PreTrainedModel",
+    log_prior: "np.ndarray[Any, Any] | None",
+) -> None:
+    """Save the model and its tokenizer in the output folder, ready for `pipeline`."""
+    task.make_ready(model, log_prior)  # again, since Trainer changes the config
+    trainer.save_model()
+    if task.args.publish_adapter and trainer.args.should_save:
+        save_adapter_config(model, Path(str(trainer.args.output_dir)))
