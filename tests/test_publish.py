@@ -98,7 +98,7 @@ def test_a_second_run_updates_results_and_keeps_a_persons_words(
     assert ModelCard(card(api)).data.eval_results[0].metric_value == 0.9876
     assert "edited above" not in card(api)
     assert card(api).partition(MARKED_LINE)[2] == "\n\n" + words
-    assert files_of(api) == PUSHED | {"aunt.png", "plots/aunt.png"}, "what the earlier run alone had is gone, what others added is not"
+    assert files_of(api) == PUSHED | {"aunt.png", "plots/aunt.png"}, "what others added is kept"
     assert len(commits(api)) == 6
 
 
