@@ -39,7 +39,7 @@ def test_columns_make_the_texts():
     for flags in (["--prompt_template", PROMPT], ["--text_template", r"{title}\nBody: {body}"]):
         texts = read_texts(table, "train", find_columns(table, data_args(*flags)))
         assert texts["text"][:] == TEXTS[:2] + TEXTS[3:]
-    with pytest.raises(UsageError, match="rows 2 "):  # a row without any of them has no text
+    with pytest.raises(UsageError, match="row 2 "):  # a row without any of them has no text
         read_texts(Dataset.from_dict(ROWS), "train", find_columns(table, data_args("--prompt_template", PROMPT)))
 
 
