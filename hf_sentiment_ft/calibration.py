@@ -11,7 +11,7 @@ import numpy as np
 
 from .constraint import calibrates_generation
 from .errors import UsageError
-from .metrics import label_probabilities
+from .scoring import label_probabilities
 
 if TYPE_CHECKING:
     from datasets import Dataset

@@ -12,6 +12,8 @@ import numpy as np
 from scipy.stats import binomtest
 from sklearn.metrics import confusion_matrix, log_loss, mean_absolute_error, precision_recall_fscore_support
 
+from .scoring import label_probabilities
+
 _CITATION = ""
 
 
@@ -88,12 +90,6 @@ def label_numbers(labels: list[str]) -> list[float] | None:
     found = [re.fullmatch(r"\s*(-?\d+(?:\.\d+)?)(?:[ _-]*stars?)?\s*", label, re.IGNORECASE) for label in labels]
     numbers = [float(match[1]) for match in found if match]
     return numbers if len(numbers) == len(labels) > 2 else None
-
-
-def label_probabilities(scores: "np.ndarray[Any, Any]") -> "np.ndarray[Any, Any]":
-    """Normalise log-probabilities of label words, (rows, num_labels), over the labels."""
-    shifted = np.exp(scores.astype(np.float64) - scores.max(axis=1, keepdims=True))
-    return np.asarray(shifted / shifted.sum(axis=1, keepdims=True))
 
 
 def accuracy_interval(accuracy: float, num_rows: int) -> list[float]:

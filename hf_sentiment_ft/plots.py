@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .metrics import Calibration, label_probabilities
+from .scoring import label_probabilities
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -113,6 +113,8 @@ def calibration_plot(probabilities: "np.ndarray[Any, Any]", class_ids: "np.ndarr
         split: Name of the split, for the title.
     """
     from sklearn.calibration import calibration_curve
+
+    from .metrics import Calibration
 
     correct = probabilities.argmax(axis=1) == class_ids
     confidence = np.minimum(probabilities.max(axis=1), 1.0)

@@ -118,8 +118,7 @@ def predict_probabilities(loaded: "LabelWordModel", texts: list[str], batch_size
     import numpy as np
     import torch
 
-    from .metrics import label_probabilities
-    from .scoring import forward_arguments, left_pad, score_label_words
+    from .scoring import forward_arguments, label_probabilities, left_pad, score_label_words
 
     model, tokenizer = loaded.model, loaded.tokenizer
     prompts = tokenizer(texts, truncation=True).input_ids

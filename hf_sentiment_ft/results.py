@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .data import UNLABELLED_TEST
-from .metrics import label_probabilities
+from .scoring import label_probabilities
 
 if TYPE_CHECKING:
     from datasets import Dataset

@@ -4,6 +4,7 @@ import inspect
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from torch.nn.functional import log_softmax
 
@@ -43,6 +44,12 @@ def forward_arguments(model: "nn.Module") -> set[str]:
     """Names of the arguments that the model's forward takes; an adapter hands on those of the model under it."""
     model = getattr(model, "get_base_model", lambda: model)()
     return set(inspect.signature(model.forward).parameters)
+
+
+def label_probabilities(scores: "np.ndarray[Any, Any]") -> "np.ndarray[Any, Any]":
+    """Normalise log-probabilities of label words, (rows, num_labels), over the labels."""
+    shifted = np.exp(scores.astype(np.float64) - scores.max(axis=1, keepdims=True))
+    return np.asarray(shifted / shifted.sum(axis=1, keepdims=True))
 
 
 @torch.no_grad()

@@ -11,7 +11,6 @@ from transformers import EvalPrediction, TrainerCallback, TrainerControl, Traine
 
 from .calibration import calibrate, label_log_prior
 from .errors import RunError
-from .metrics import measure
 from .resumable import ResumableTrainer
 from .sampling import IGNORED
 from .scoring import forward_arguments, left_pad, model_inputs, score_label_words
@@ -128,6 +127,8 @@ class LabelWordTrainer(ResumableTrainer):
 
     def report(self, prediction: "EvalPrediction | PredictionOutput") -> dict[str, Any]:
         """Every figure of an evaluation, per-class ones and the confusion matrix included."""
+        from .metrics import measure  # it imports evaluate, which takes seconds
+
         scores, *tokens = prediction.predictions
         if np.isnan(scores).any():
             raise RunError(

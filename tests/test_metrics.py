@@ -73,7 +73,8 @@ def test_generation_accuracy_counts_other_words_as_wrong():
 def test_agrees_with_scikit_learn_on_random_scores():
     from sklearn import metrics
 
-    from hf_sentiment_ft.metrics import label_probabilities, measure
+    from hf_sentiment_ft.metrics import measure
+    from hf_sentiment_ft.scoring import label_probabilities
 
     generator = np.random.default_rng(0)
     scores = generator.normal(size=(300, 4)).astype(np.float32) * 3 - 5
@@ -89,7 +90,7 @@ def test_agrees_with_scikit_learn_on_random_scores():
 
 
 def test_probabilities_are_normalised_over_the_labels():
-    from hf_sentiment_ft.metrics import label_probabilities
+    from hf_sentiment_ft.scoring import label_probabilities
 
     scores = np.log(np.array([[0.02, 0.06], [1e-30, 1e-30]]))
     np.testing.assert_allclose(label_probabilities(scores), [[0.25, 0.75], [0.5, 0.5]])

@@ -78,7 +78,7 @@ def test_predictions_have_a_line_for_each_row_in_the_data_sets_order(finished: d
 
 
 def test_probabilities_and_predictions_belong_to_their_row(finished: dict[str, Any], table):
-    from hf_sentiment_ft.metrics import label_probabilities
+    from hf_sentiment_ft.scoring import label_probabilities
 
     written = np.array([[float(row["probability_bad one"]), float(row["probability_good"])] for row in table])
     np.testing.assert_allclose(written, label_probabilities(finished["scores"]), atol=1e-4)
