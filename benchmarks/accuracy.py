@@ -17,7 +17,7 @@ from typing import Any
 
 from .material import model_folder
 from .measure import ROOT, machine, run_side, side, versions
-from .report import table
+from .tables import table
 
 RUNS = Path(__file__).parent / "accuracy"
 RECIPES = {

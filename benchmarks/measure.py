@@ -14,6 +14,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from .tables import render
+
 RESULTS = Path(__file__).parent / "results"
 ROOT = Path(__file__).parent.parent
 PACKAGES = ("torch", "transformers", "accelerate", "datasets", "tokenizers", "peft", "trl")
@@ -147,6 +149,4 @@ def finish(title: str, args: argparse.Namespace, table: list[Figures], goals: li
     }
     args.results.mkdir(parents=True, exist_ok=True)
     (args.results / f"{name}.json").write_text(json.dumps(report, indent=2, ensure_ascii=False) + "\n")
-    from .report import render
-
     print(render(report))

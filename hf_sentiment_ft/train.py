@@ -57,8 +57,9 @@ def run(
     from .results import save_results, summary
     from .text_classification import check_text_classification, export_text_classification
     from .tokenization import tokenize_splits
-    from .trainer import LabelWordTrainer, ZeroShotBaseline
+    from .trainer import LabelWordTrainer
     from .training_model import load_training_model, merge_trained, save_trained
+    from .zero_shot import ZeroShotBaseline
 
     # Checks: what can go wrong by mistake goes wrong here, before any long work.
     log_to_console(args)

@@ -1,15 +1,13 @@
 """A Trainer that learns and scores the label word at the decision position only."""
 
-import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch.nn.functional import cross_entropy, pad
-from transformers import EvalPrediction, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers import EvalPrediction
 
-from .calibration import calibrate, label_log_prior
 from .errors import RunError
 from .resumable import ResumableTrainer
 from .sampling import IGNORED
@@ -17,11 +15,8 @@ from .scoring import forward_arguments, left_pad, model_inputs, score_label_word
 from .verbalizer import Verbalizer
 
 if TYPE_CHECKING:
-    from datasets import Dataset
     from torch import Tensor, nn
     from transformers.trainer_utils import EvalLoopOutput, PredictionOutput
-
-logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -179,42 +174,3 @@ class LabelWordTrainer(ResumableTrainer):
         loss = -scores.gather(1, gold).sum() / num_tokens[gold].sum()
         said = constrained if self.constrained else free
         return (loss, None, None) if prediction_loss_only else (loss, (scores, said, free), labels)
-
-
-class ZeroShotBaseline(TrainerCallback):
-    """The untouched model's predictions, made before training.
-
-    FSDP2 and DeepSpeed shard a model only together with its optimizer, which is when training begins; going on from a
-    checkpoint, it is no longer untouched then, and is not measured.
-
-    Attributes:
-        prediction: None until they are made.
-        calibrated: The same, calibrated, if it was asked for.
-    """
-
-    def __init__(
-        self, trainer: LabelWordTrainer, dataset: "Dataset | None", prior_rows: "Dataset | None" = None
-    ) -> None:
-        """Predict now if that is possible; None for no data set, and so no prediction."""
-        self.trainer, self.dataset, self.prior_rows = trainer, dataset, prior_rows
-        self.prediction: PredictionOutput | None = None
-        self.calibrated: PredictionOutput | None = None
-        if dataset is not None and not (trainer.is_fsdp_enabled or trainer.is_deepspeed_enabled):
-            self._predict(dataset)
-
-    def _predict(self, dataset: "Dataset") -> None:
-        self.prediction = self.trainer.predict(dataset)
-        if self.prior_rows is not None:
-            log_prior = label_log_prior(self.trainer, self.prior_rows)
-            self.calibrated = calibrate(self.trainer, self.prediction, log_prior)
-
-    def on_train_begin(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
-        """Predict now if it was not possible before."""
-        if self.dataset is None or self.prediction:
-            return
-        if state.global_step:
-            logger.warning("The untouched model is not measured: a sharded run that is resumed no longer has it.")
-        else:
-            self._predict(self.dataset)

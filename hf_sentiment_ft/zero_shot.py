@@ -1,0 +1,55 @@
+"""The untouched model's answers, which those of the trained one are compared with."""
+
+import logging
+from typing import TYPE_CHECKING, Any
+
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+
+from .calibration import calibrate, label_log_prior
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+    from transformers.trainer_utils import PredictionOutput
+
+    from .trainer import LabelWordTrainer
+
+logger = logging.getLogger(__name__)
+
+
+class ZeroShotBaseline(TrainerCallback):
+    """The untouched model's predictions, made before training.
+
+    FSDP2 and DeepSpeed shard a model only together with its optimizer, which is when training begins; going on from a
+    checkpoint, it is no longer untouched then, and is not measured.
+
+    Attributes:
+        prediction: None until they are made.
+        calibrated: The same, calibrated, if it was asked for.
+    """
+
+    def __init__(
+        self, trainer: "LabelWordTrainer", dataset: "Dataset | None", prior_rows: "Dataset | None" = None
+    ) -> None:
+        """Predict now if that is possible; None for no data set, and so no prediction."""
+        self.trainer, self.dataset, self.prior_rows = trainer, dataset, prior_rows
+        self.prediction: PredictionOutput | None = None
+        self.calibrated: PredictionOutput | None = None
+        if dataset is not None and not (trainer.is_fsdp_enabled or trainer.is_deepspeed_enabled):
+            self._predict(dataset)
+
+    def _predict(self, dataset: "Dataset") -> None:
+        self.prediction = self.trainer.predict(dataset)
+        if self.prior_rows is not None:
+            log_prior = label_log_prior(self.trainer, self.prior_rows)
+            self.calibrated = calibrate(self.trainer, self.prediction, log_prior)
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Predict now if it was not possible before."""
+        if self.dataset is None or self.prediction:
+            return
+        if state.global_step:
+            logger.warning("The untouched model is not measured: a sharded run that is resumed no longer has it.")
+        else:
+            self._predict(self.dataset)
