@@ -18,7 +18,7 @@ test: .venv/test .venv/olah/bin/olah-cli
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	OLAH_CLI=$(CURDIR)/.venv/olah/bin/olah-cli $(BIN)/pytest --numprocesses 2 --dist loadfile
+	OLAH_CLI=$(CURDIR)/.venv/olah/bin/olah-cli $(BIN)/pytest --numprocesses 2 --dist worksteal
 
 bench: .venv/bench
 	$(BIN)/python -m benchmarks --dataset $(DATASET)
