@@ -61,6 +61,24 @@ def steps(args: argparse.Namespace) -> int:
     return args.rows // args.batch_size + args.warmup_steps
 
 
+def peer_settings(args: argparse.Namespace) -> dict[str, Any]:
+    """What every peer's TrainingArguments say: as many steps as asked for, and no checkpoints, reports or bars."""
+    import torch
+
+    from .clock import output_dir
+
+    return {
+        "output_dir": output_dir(),
+        "max_steps": steps(args),
+        "per_device_train_batch_size": args.batch_size,
+        "bf16": args.precision == "bf16",
+        "save_strategy": "no",
+        "report_to": "none",
+        "disable_tqdm": True,
+        "use_cpu": not torch.accelerator.is_available(),
+    }
+
+
 def prompt_lengths(model: Path, rows: Any) -> list[int]:
     """Tokens of each prompt, text and ending."""
     from transformers import AutoTokenizer

@@ -3,8 +3,8 @@
 It pads every row to 128 tokens unless told; `--dynamic_padding` pads to the longest of a batch.
 """
 
-from .clock import output_dir, put_clock_on_trainers
-from .material import load_rows, side_parser, steps
+from .clock import put_clock_on_trainers
+from .material import load_rows, peer_settings, side_parser
 
 
 def main() -> None:
@@ -12,7 +12,6 @@ def main() -> None:
     parser.add_argument("--dynamic_padding", action="store_true", help="pad to the longest row of a batch")
     args = parser.parse_args()
 
-    import torch
     from transformers import (
         AutoModelForSequenceClassification,
         AutoTokenizer,
@@ -33,14 +32,7 @@ def main() -> None:
         remove_columns=["text"],
     )
     training_args = TrainingArguments(
-        output_dir=output_dir(),
-        max_steps=steps(args),
-        per_device_train_batch_size=args.batch_size,
-        bf16=args.precision == "bf16",
-        save_strategy="no",
-        report_to="none",
-        disable_tqdm=True,
-        use_cpu=not torch.accelerator.is_available(),
+        **peer_settings(args),
     )
     collator = DataCollatorWithPadding(tokenizer) if args.dynamic_padding else default_data_collator
     put_clock_on_trainers(args.warmup_steps, args.batch_size)

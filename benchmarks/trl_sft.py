@@ -3,8 +3,8 @@
 Its own defaults: bf16 autocast, gradient checkpointing, batches of 8, loss on the completion only.
 """
 
-from .clock import output_dir, put_clock_on_trainers
-from .material import PROMPT_ENDING, WORDS, load_rows, side_parser, steps
+from .clock import put_clock_on_trainers
+from .material import PROMPT_ENDING, WORDS, load_rows, peer_settings, side_parser
 
 
 def main() -> None:
@@ -14,7 +14,6 @@ def main() -> None:
     parser.add_argument("--lora", action="store_true", help="LoRA of PEFT on all linear layers")
     args = parser.parse_args()
 
-    import torch
     from trl import SFTConfig, SFTTrainer
 
     def to_prompt_and_completion(row: dict) -> dict:
@@ -22,14 +21,7 @@ def main() -> None:
 
     rows = load_rows(args.dataset, args.rows).map(to_prompt_and_completion, remove_columns=["text", "label"])
     config = SFTConfig(
-        output_dir=output_dir(),
-        max_steps=steps(args),
-        per_device_train_batch_size=args.batch_size,
-        bf16=args.precision == "bf16",
-        save_strategy="no",
-        report_to="none",
-        disable_tqdm=True,
-        use_cpu=not torch.accelerator.is_available(),
+        **peer_settings(args),
         model_init_kwargs={"dtype": "float32"},
         **({"padding_free": True, "max_length": None} if args.padding_free else {}),
         **({"gradient_checkpointing": False} if args.fast else {}),

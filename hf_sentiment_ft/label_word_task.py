@@ -11,7 +11,7 @@ from .constraint import label_words_only
 from .data import LabelledSplits, load_splits
 from .errors import UsageError
 from .loading import load_raw
-from .modeling import BaseModel, find_base_model, load_config, load_tokenizer, prepare_for_generation
+from .modeling import BaseModel, find_base_model, load_config, load_tokenizer, prepare_for_generation, saved_verbalizer
 from .prompt import Prompt, build_prompt, put_prompt_into_tokenizer, read_prompt
 from .stratified import stratified_sample
 from .verbalizer import Verbalizer, build_verbalizer, choose_label_words
@@ -88,15 +88,6 @@ def prepare_task(args: ModelArguments, data: LabelledSplits) -> LabelWordTask:
     dtype = str(config.dtype or "float32").removeprefix("torch.")  # what `pipeline` computes in
     args = dataclasses.replace(args, dtype=dtype, truncation_side=tokenizer.truncation_side)
     return LabelWordTask(args, base, config, tokenizer, read_prompt(tokenizer), verbalizer, data)
-
-
-def saved_verbalizer(config: "PretrainedConfig") -> Verbalizer | None:
-    """The label words of a model that this package has trained, None for any other model."""
-    if not hasattr(config, "label_words"):
-        return None
-    labels = [config.id2label[index] for index in range(len(config.label_words))]
-    synonyms = getattr(config, "label_synonyms", []), getattr(config, "label_synonym_ids", [])
-    return Verbalizer(labels, config.label_words, config.label_token_ids, *synonyms)
 
 
 def with_labels(data: LabelledSplits, labels: list[str], model: str) -> LabelledSplits:

@@ -186,6 +186,15 @@ def prepare_for_generation(
     )
 
 
+def saved_verbalizer(config: "PretrainedConfig") -> Verbalizer | None:
+    """The label words of a model that this package has trained, None for any other model."""
+    if not hasattr(config, "label_words"):
+        return None
+    labels = [config.id2label[index] for index in range(len(config.label_words))]
+    synonyms = getattr(config, "label_synonyms", []), getattr(config, "label_synonym_ids", [])
+    return Verbalizer(labels, config.label_words, config.label_token_ids, *synonyms)
+
+
 @dataclass(frozen=True)
 class LabelWordModel:
     """A trained model as it was saved, ready to answer; `log_prior` is what calibration takes off the scores."""
@@ -214,11 +223,8 @@ def load_label_word_model(path: str, revision: str = "main") -> LabelWordModel:
             model = AutoModelForCausalLM.from_pretrained(path, revision=revision)
     except (OSError, ValueError) as error:
         raise UsageError(f"no model could be loaded from {path}: {first_line(error)}") from error
-    config = model.config
-    if not hasattr(config, "label_words"):
+    verbalizer = saved_verbalizer(model.config)
+    if verbalizer is None:
         raise UsageError(f"{path} holds a model without label words; train it with hf_sentiment_ft.train first.")
     hide_padding(model, tokenizer)
-    labels = [config.id2label[index] for index in range(len(config.label_words))]
-    synonyms = getattr(config, "label_synonyms", []), getattr(config, "label_synonym_ids", [])
-    verbalizer = Verbalizer(labels, config.label_words, config.label_token_ids, *synonyms)
-    return LabelWordModel(model.eval(), tokenizer, verbalizer, getattr(config, "label_log_prior", None))
+    return LabelWordModel(model.eval(), tokenizer, verbalizer, getattr(model.config, "label_log_prior", None))

@@ -6,27 +6,10 @@ from typing import Any
 
 import pytest
 
-from hf_sentiment_ft.config import DataArguments
-from hf_sentiment_ft.data import LabelledSplits, load_splits
-from hf_sentiment_ft.errors import UsageError
-
+from .splits import load, refusal, texts
 from .tiny import write_csv
 
 ROWS = [(f"text {i}", ("bad", "good")[i % 2]) for i in range(60)]
-
-
-def load(seed: int = 0, **given: Any) -> LabelledSplits:
-    return load_splits(DataArguments(**given), seed)
-
-
-def refusal(**given: Any) -> str:
-    with pytest.raises(UsageError) as error:
-        load(**given)
-    return str(error.value)
-
-
-def texts(data: LabelledSplits, split: str) -> list[str]:
-    return data.splits[split]["text"][:]
 
 
 def save(folder: Path, features: Any = None, **splits: list[tuple[Any, Any]]) -> str:

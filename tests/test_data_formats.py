@@ -12,19 +12,15 @@ from typing import Any
 
 import pytest
 
-from hf_sentiment_ft.config import DataArguments
-from hf_sentiment_ft.data import LabelledSplits, load_splits
+from hf_sentiment_ft.data import LabelledSplits
 from hf_sentiment_ft.errors import UsageError
 
+from .splits import load
 from .tiny import write_csv
 
 ROWS = [(f"text {i}", ("schlecht", "güt 👍")[i % 2]) for i in range(40)]
 CSV = "text,label\n" + "".join(f"{text},{label}\n" for text, label in ROWS)
 JSON_LINES = "".join(json.dumps({"text": text, "label": label}) + "\n" for text, label in ROWS)
-
-
-def load(**given: Any) -> LabelledSplits:
-    return load_splits(DataArguments(**given), 0)
 
 
 def refusal(**given: Any) -> str:

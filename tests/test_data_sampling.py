@@ -7,29 +7,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from hf_sentiment_ft.config import DataArguments
-from hf_sentiment_ft.data import LabelledSplits, load_splits
-from hf_sentiment_ft.errors import UsageError
+from hf_sentiment_ft.data import LabelledSplits
 from hf_sentiment_ft.stratified import sample_per_class
 
+from .splits import load, refusal, texts
 from .tiny import write_csv
 
 ROWS = [(f"text {i}", ("bad", "good", "rare")[0 if i % 10 < 6 else 1 if i % 10 < 9 else 2]) for i in range(100)]
 OTHER = [("seen", "bad"), ("heard", "good")]
-
-
-def load(seed: int = 0, **given: Any) -> LabelledSplits:
-    return load_splits(DataArguments(**given), seed)
-
-
-def refusal(**given: Any) -> str:
-    with pytest.raises(UsageError) as error:
-        load(**given)
-    return str(error.value)
-
-
-def texts(data: LabelledSplits, split: str) -> list[str]:
-    return data.splits[split]["text"][:]
 
 
 def numbers(data: LabelledSplits, split: str) -> list[int]:

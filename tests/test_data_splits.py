@@ -2,16 +2,15 @@
 
 from collections import Counter
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 
-from hf_sentiment_ft.config import DataArguments
-from hf_sentiment_ft.data import LabelledSplits, load_splits
+from hf_sentiment_ft.data import LabelledSplits
 from hf_sentiment_ft.errors import UsageError
 from hf_sentiment_ft.stratified import stratified_sample
 
+from .splits import load
 from .tiny import write_csv
 
 # Three classes with shares of 60, 30 and 10 %.
@@ -22,10 +21,6 @@ ROWS = [(f"text {i}", label) for i, label in enumerate(LABELS)]
 @pytest.fixture
 def table(tmp_path: Path) -> str:
     return write_csv(tmp_path / "train.csv", ROWS)
-
-
-def load(seed: int = 0, **given: Any) -> LabelledSplits:
-    return load_splits(DataArguments(**given), seed)
 
 
 def texts(data: LabelledSplits) -> dict[str, list[str]]:

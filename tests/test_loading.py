@@ -1,28 +1,17 @@
 """Tables as users have them: of several files, with words and mistakes of their own."""
 
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from hf_sentiment_ft.config import DataArguments
-from hf_sentiment_ft.data import LabelledSplits, load_splits
 from hf_sentiment_ft.errors import UsageError
 from hf_sentiment_ft.loading import name_splits
 
+from .splits import load, refusal
 from .tiny import write_csv
 
 ROWS = [(f"text {i}", ("bad", "good")[i % 2]) for i in range(40)]
-
-
-def load(**given: Any) -> LabelledSplits:
-    return load_splits(DataArguments(**given), 0)
-
-
-def refusal(**given: Any) -> str:
-    with pytest.raises(UsageError) as error:
-        load(**given)
-    return str(error.value)
 
 
 @pytest.mark.parametrize(
