@@ -96,6 +96,15 @@ def _meet(args: "TrainingArguments", what: str, failed: bool) -> None:
         sys.exit(1)
 
 
+def leave() -> None:
+    """Close what connects the processes, now that all are done; at exit, its threads could abort one of them."""
+    from torch.distributed import destroy_process_group, is_initialized
+
+    if is_initialized():
+        _waiting_group.cache_clear()
+        destroy_process_group()
+
+
 @cache
 def _waiting_group(seconds: int) -> "ProcessGroup":
     """All processes, over gloo also where training uses NCCL: waiting takes no GPU.

@@ -45,7 +45,7 @@ def run(
 ) -> None:
     """Load the data once, have each model answer it, and compare the models."""
     from .comparison import compare, comparison_table
-    from .distributed import check_engine, first_process_first, on_first_process
+    from .distributed import check_engine, first_process_first, leave, on_first_process
     from .hub import limit_waiting
     from .label_word_task import load_evaluation_splits, prepare_task
     from .output import check_output_dir, log_to_console
@@ -70,6 +70,7 @@ def run(
         print(f"results and predictions: {args.output_dir}")
 
     on_first_process(args, "comparing the models", finish)
+    leave()
 
 
 def parse_evaluate_arguments(

@@ -41,7 +41,7 @@ def run(
     from .checkpoints import find_checkpoint, refuse_changes
     from .data import load_splits
     from .device import choose_precision, keep_freed_memory
-    from .distributed import check_engine, first_process_first, on_first_process
+    from .distributed import check_engine, first_process_first, leave, on_first_process
     from .fingerprint import describe_run
     from .hub import default_model_name, limit_waiting
     from .label_word_task import build_task
@@ -143,6 +143,7 @@ def run(
             announce(publish_run(folder, checkpoint_push.destination))
 
     on_first_process(args, "writing the results and publishing them", finish)
+    leave()
 
 
 if __name__ == "__main__":
