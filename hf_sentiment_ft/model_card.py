@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from .errors import UsageError
 from .hub import CARD_TAG, Destination, explain, hub_errors, patiently
+from .modeling import context_length
 from .paths import resources
 from .provenance import Provenance
 
@@ -151,6 +152,7 @@ def card_values(
         tokenized: The rows as the model has read them.
     """
     args, data, model_args, verbalizer = trainer.args, task.data, task.args, task.verbalizer
+    readable = context_length(task.config)
     rows = {split: len(dataset) for split, dataset in data.splits.items()}
     test = split_figures(results, "test_", rows.get("test", 0))
     validation = split_figures(results, "eval_", rows["validation"])
@@ -185,7 +187,7 @@ def card_values(
         "train_rows": rows["train"],
         "data_notes": data.notes,
         "truncation_side": model_args.truncation_side,
-        "max_seq_length": model_args.max_seq_length,
+        "max_seq_length": min(model_args.max_seq_length, readable),
         "best_checkpoint_metric": args.metric_for_best_model if args.load_best_model_at_end else None,
         "hyperparameters": {name: _plain(getattr(args, name)) for name in HYPERPARAMETERS}
         | {"precision": trainer.precision, "weights": model_args.dtype}

@@ -100,3 +100,8 @@ def test_without_a_test_split_the_card_says_so(run_dir: Path):
 
 def test_duration_in_words():
     assert [duration(seconds) for seconds in (3.4, 75, 3700)] == ["3 s", "1 min 15 s", "1 h 1 min"]
+
+
+def test_the_length_that_train_was_cut_to_is_what_the_model_can_read(run_dir: Path):
+    """The flag says 512 by default, the tiny model reads 128."""
+    assert "cut on the left to 128 tokens" in (run_dir / "README.md").read_text(encoding="utf-8")
