@@ -71,6 +71,9 @@ class ResumableTrainer(Trainer):
         return self.epoch_sampler
 
     def _run_epoch(self, *, epoch: int, **kwargs: Any) -> None:
+        if self.state.global_step >= self.state.max_steps:  # killed after the last step; Trainer would make another
+            self.control.should_training_stop = True
+            return
         # Trainer and Accelerate do not tell the epoch to a sampler behind the batches skipped by a resume.
         if self.epoch_sampler is not None:
             self.epoch_sampler.epoch = epoch
