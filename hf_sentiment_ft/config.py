@@ -1,7 +1,7 @@
 """What a run is made of: the flags, their defaults, and what they are checked for."""
 
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 from .errors import UsageError
@@ -107,9 +107,10 @@ class ModelArguments:
         _check_at_least("lora_alpha", self.lora_alpha, 1)
         if not 0 <= self.lora_dropout < 1:
             raise UsageError(f"--lora_dropout is {self.lora_dropout}; expected 0 or more, and less than 1.")
-        for name in ("load_in_4bit", "publish_adapter"):
-            if getattr(self, name) and not self.use_peft:
-                raise UsageError(f"--{name} goes with --use_peft, which is missing.")
+        for one in fields(self):
+            of_lora = one.name.startswith("lora_") or one.name in ("load_in_4bit", "publish_adapter")
+            if of_lora and getattr(self, one.name) != one.default and not self.use_peft:
+                raise UsageError(f"--{one.name} goes with --use_peft, which is missing.")
         # A shell hands over \n as two characters.
         self.prompt_template = self.prompt_template.replace("\\n", "\n").replace("\\t", "\t")
 

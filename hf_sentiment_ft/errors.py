@@ -32,10 +32,9 @@ class Interrupted(Exception):
 
 
 def first_line(error: BaseException) -> str:
-    """The kind of an error and the first line of what it says; libraries go on with advice of their own."""
-    return (
-        f"{type(error).__name__}: {str(error).strip().splitlines()[0]}" if str(error).strip() else type(error).__name__
-    )
+    """The kind of an error and the first line of what it says, without its full stop; libraries go on with advice."""
+    line = str(error).strip().partition("\n")[0].removesuffix(".")
+    return f"{type(error).__name__}: {line}" if line else type(error).__name__
 
 
 @contextmanager

@@ -105,14 +105,14 @@ def status_code(error: BaseException) -> int | None:
 
 
 def explain(error: BaseException) -> str:
-    """An error of the Hub's client in one line."""
+    """An error of the Hub's client in one line, without the full stop, which the sentence around it has."""
     status = status_code(error)
     if isinstance(error, JSONDecodeError):
         return f"its answer is not JSON ({error})"
     text = (getattr(error, "server_message", None) or str(error)).strip()
     if text.startswith('{"errors"'):  # how the Hub refuses a card
-        return "; ".join(one["message"] for one in json.loads(text)["errors"])
-    message = text.partition("\n")[0]
+        return "; ".join(one["message"].removesuffix(".") for one in json.loads(text)["errors"])
+    message = text.partition("\n")[0].removesuffix(".")
     if status:
         return f"HTTP {status}: {message}"
     cause = f" ({type(error.__cause__).__name__}: {error.__cause__})" if isinstance(error, RuntimeError) else ""

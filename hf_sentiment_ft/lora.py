@@ -6,7 +6,6 @@ PEFT does the work. What is published is the merged model, which needs no `peft`
 import json
 import logging
 import tempfile
-from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,7 +14,7 @@ from .config import ModelArguments
 from .errors import UsageError
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel, Trainer, TrainingArguments
+    from transformers import PretrainedConfig, PreTrainedModel, Trainer, TrainingArguments
 
 logger = logging.getLogger(__name__)
 
@@ -25,11 +24,13 @@ CONFIG_FOLDER = "label_words"
 NOT_IN_MAMBA = ("out_proj", "conv1d")
 
 
-def check_lora(args: ModelArguments, base_path: str, training_args: "TrainingArguments") -> None:
+def check_lora(
+    args: ModelArguments, base_path: str, config: "PretrainedConfig", training_args: "TrainingArguments"
+) -> None:
     """See that an adapter can be trained, merged or published, before any long work.
 
     Raises:
-        UsageError: If a package is missing, or what is asked for does not go together.
+        UsageError: If a package is missing, the model has no such layers, or what is asked for does not go together.
     """
     from transformers.integrations.deepspeed import is_deepspeed_zero3_enabled
     from transformers.integrations.fsdp import is_fsdp_enabled
@@ -40,10 +41,6 @@ def check_lora(args: ModelArguments, base_path: str, training_args: "TrainingArg
         raise UsageError('--use_peft needs the package peft; install it: pip install "hf_sentiment_ft[peft]".')
     if args.load_in_4bit and find_spec("bitsandbytes") is None:
         raise UsageError("--load_in_4bit needs the package bitsandbytes; install it, or leave the flag out.")
-    if args.load_in_4bit and training_args.device.type == "cpu":
-        raise UsageError(
-            "--load_in_4bit needs a GPU: bitsandbytes computes no gradients through 4-bit weights on a CPU."
-        )
     if args.load_in_4bit and args.model_name_or_path.endswith(".gguf"):
         raise UsageError("--load_in_4bit is given for a GGUF file; name the model that the file was made from.")
     if args.publish_adapter and Path(base_path).is_dir():
@@ -65,6 +62,34 @@ def check_lora(args: ModelArguments, base_path: str, training_args: "TrainingArg
         raise UsageError(
             f"--hub_strategy is {training_args.hub_strategy}, but checkpoints of --use_peft are adapters, which are "
             "published only with --publish_adapter; use --hub_strategy end."
+        )
+    if args.lora_target_modules not in (None, ["all-linear"]):
+        _find_layers(args, config)
+
+
+def _find_layers(args: ModelArguments, config: "PretrainedConfig") -> None:
+    """See that a model of this configuration has a linear layer of each name given; PEFT is content with one of them.
+
+    A head that shares its weights with the embeddings is none: an adapter merged into it would change these as well.
+    """
+    import torch
+    from transformers import AutoModelForCausalLM
+    from transformers.pytorch_utils import Conv1D
+
+    with torch.device("meta"):
+        model = AutoModelForCausalLM.from_config(config, trust_remote_code=args.trust_remote_code)
+    shared = model.get_output_embeddings() if config.get_text_config().tie_word_embeddings else None
+    linear = [
+        f".{name}"
+        for name, module in model.named_modules()
+        if isinstance(module, torch.nn.Linear | Conv1D) and module is not shared
+    ]
+    given = args.lora_target_modules or []
+    if missing := [name for name in given if not any(layer.endswith(f".{name}") for layer in linear)]:
+        there = ", ".join(dict.fromkeys(layer.split(".")[-1] for layer in linear))
+        raise UsageError(
+            f"--lora_target_modules has {', '.join(missing)}, of which this model has no linear layer of its own; it "
+            f"has: {there}. Without the flag, all of them are adapted, the head excepted."
         )
 
 
@@ -116,24 +141,24 @@ def add_adapter(model: "PreTrainedModel", args: ModelArguments) -> Any:
     return adapted
 
 
-def merge_adapter(trainer: "Trainer", reload: "Callable[[], PreTrainedModel] | None" = None) -> "PreTrainedModel":
-    """Add the adapter to the weights, and have the trainer evaluate and save the result.
+def put_on_whole_weights(trainer: "Trainer", base: "PreTrainedModel") -> None:
+    """Have the trainer go on with an adapter that was trained on 4-bit weights, on those that its users will load.
 
     Args:
         trainer: After training.
-        reload: Loads the base model in the data type to be saved, where it was trained in 4 bit.
-
-    Returns:
-        A model without adapter.
+        base: The base model in the data type to be saved.
     """
-    adapted = trainer.model
-    if reload is not None:
-        from peft import PeftModel
+    from peft import PeftModel
 
-        with tempfile.TemporaryDirectory() as folder:
-            adapted.save_pretrained(folder)
-            adapted = PeftModel.from_pretrained(reload().to(trainer.args.device), folder)
-    merged = adapted.merge_and_unload(safe_merge=True)
+    with tempfile.TemporaryDirectory() as folder:
+        trainer.model.save_pretrained(folder)
+        adapted = PeftModel.from_pretrained(base.to(trainer.args.device), folder)
+    trainer.model = trainer.model_wrapped = adapted.eval()
+
+
+def merge_adapter(trainer: "Trainer") -> "PreTrainedModel":
+    """Add the adapter to the weights, have the trainer evaluate and save the result, and return that."""
+    merged: PreTrainedModel = trainer.model.merge_and_unload(safe_merge=True)
     trainer.model = trainer.model_wrapped = merged.eval()
     return merged
 

@@ -75,7 +75,7 @@ def run(
     )
     base = find_base_model(model_args)
     config = load_config(base)
-    check_lora(model_args, base.path, args)
+    check_lora(model_args, base.path, config, args)
     set_seed(args.seed)
 
     # Data, label words, and the tokenizer that puts the prompt around every text.

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from .device import choose_attention
 from .label_word_task import LabelWordTask
-from .lora import merge_adapter, quantization, save_adapter_config
+from .lora import merge_adapter, put_on_whole_weights, quantization, save_adapter_config
 from .modeling import load_model
 
 if TYPE_CHECKING:
@@ -33,12 +33,15 @@ def load_training_model(task: LabelWordTask, device: "torch.device", precision: 
 
 
 def merge_trained(trainer: "LabelWordTrainer", task: LabelWordTask, model: "PreTrainedModel") -> "PreTrainedModel":
-    """Put a LoRA adapter into the weights, unless it is to be published as one; other models stay as they are."""
+    """Put a LoRA adapter into the weights, unless it is to be published as one; other models stay as they are.
+
+    The figures that follow are of what is published, so one trained on 4-bit weights moves to whole ones first.
+    """
     args = task.args
-    if not args.use_peft or args.publish_adapter:
-        return model
-    quantized = args.load_in_4bit  # 4-bit weights are no place for it; those of the base model are read again
-    return merge_adapter(trainer, (lambda: load_model(task.base, args.dtype, task.tokenizer)) if quantized else None)
+    if args.load_in_4bit:
+        model = load_model(task.base, args.dtype, task.tokenizer)
+        put_on_whole_weights(trainer, model)
+    return merge_adapter(trainer) if args.use_peft and not args.publish_adapter else model
 
 
 def save_trained(

@@ -16,7 +16,7 @@ from hf_sentiment_ft.lora import add_adapter, check_lora
 from hf_sentiment_ft.modeling import find_base_model, load_config, load_label_word_model, load_model, load_tokenizer
 from hf_sentiment_ft.predict import predict_probabilities
 
-from .architectures import ARCHITECTURES, save_tiny
+from .architectures import ARCHITECTURES, save_tiny, tiny_config
 from .local_hub import REPO, api_fixture, files_of, hub_fixture, quick_look_fixture, record  # noqa: F401
 from .test_architectures import check_answers, table, train  # noqa: F401
 
@@ -77,6 +77,10 @@ def test_learning_rate_of_lora_is_higher_unless_one_is_given():
         ({"publish_adapter": True}, "--publish_adapter goes with --use_peft"),
         ({"lora_r": 0}, "--lora_r is 0; expected at least 1"),
         ({"lora_dropout": 1.0}, "--lora_dropout is 1.0"),
+        ({"lora_r": 8}, "--lora_r goes with --use_peft"),
+        ({"lora_alpha": 8}, "--lora_alpha goes with --use_peft"),
+        ({"lora_dropout": 0.0}, "--lora_dropout goes with --use_peft"),
+        ({"lora_target_modules": ["q_proj"]}, "--lora_target_modules goes with --use_peft"),
     ],
 )
 def test_flags_that_do_not_go_together(flags: dict[str, Any], message: str):
@@ -95,7 +99,7 @@ def test_flags_that_do_not_go_together(flags: dict[str, Any], message: str):
 def test_what_cannot_be_published_is_refused_before_training(flags: list[str], path: str, message: str):
     model_args, *_, args = parse("--use_peft", *flags)
     with pytest.raises(UsageError, match=message):
-        check_lora(model_args, path, args)
+        check_lora(model_args, path, tiny_config("gpt2"), args)
 
 
 @pytest.mark.parametrize(("name", "flag"), [("peft", "--use_peft"), ("bitsandbytes", "--load_in_4bit")])
@@ -104,7 +108,7 @@ def test_missing_package_is_named(name: str, flag: str, monkeypatch: pytest.Monk
     find_spec = importlib.util.find_spec
     monkeypatch.setattr("hf_sentiment_ft.lora.find_spec", lambda asked: None if asked == name else find_spec("json"))
     with pytest.raises(UsageError, match=f"{flag} needs the package {name}; install it"):
-        check_lora(model_args, "user/base", args)
+        check_lora(model_args, "user/base", tiny_config("gpt2"), args)
 
 
 def test_published_adapter_is_loaded_from_the_hub(
@@ -142,8 +146,20 @@ def test_published_adapter_is_loaded_from_the_hub(
         assert labels == [row["prediction"] for row in rows]
 
 
-def test_4_bit_weights_need_a_gpu(monkeypatch: pytest.MonkeyPatch):
-    model_args, *_, args = parse("--use_peft", "--load_in_4bit", "--use_cpu")
-    monkeypatch.setattr("hf_sentiment_ft.lora.find_spec", lambda name: True)
-    with pytest.raises(UsageError, match="--load_in_4bit needs a GPU"):
-        check_lora(model_args, "user/base", args)
+@pytest.mark.parametrize(
+    ("model_type", "name", "there"),
+    [
+        ("llama", "nowhere", "q_proj, k_proj, v_proj, o_proj, gate_proj, up_proj, down_proj, lm_head. Without"),
+        ("gpt2", "lm_head", "c_attn, c_proj, c_fc. Without"),
+    ],
+)
+def test_layers_that_are_not_there_are_named_with_those_that_are(model_type: str, name: str, there: str):
+    """One name among several, which PEFT would pass over; GPT-2's head has no weights of its own."""
+    known = there.split(", ")[0]
+    model_args, *_, args = parse("--use_peft", "--lora_target_modules", known, name)
+    with pytest.raises(UsageError) as refusal:
+        check_lora(model_args, "user/base", tiny_config(model_type), args)
+    assert f"--lora_target_modules has {name}, of which this model has no" in str(refusal.value)
+    assert there in str(refusal.value)
+    model_args.lora_target_modules = [known]
+    check_lora(model_args, "user/base", tiny_config(model_type), args)

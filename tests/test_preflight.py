@@ -51,6 +51,7 @@ def test_no_token(hub: HubServer, monkeypatch: pytest.MonkeyPatch):
 def test_a_token_that_nobody_has(hub: HubServer):
     message = refusal(token="hf_nobodys")
     assert "does not say whose token this is: HTTP 401" in message
+    assert not message.endswith(".."), "the Hub's sentence has a full stop too"
     assert "hf_nobodys" not in message
 
 
