@@ -40,7 +40,9 @@ def check_lora(
     if find_spec("peft") is None:
         raise UsageError('--use_peft needs the package peft; install it: pip install "hf_sentiment_ft[peft]".')
     if args.load_in_4bit and find_spec("bitsandbytes") is None:
-        raise UsageError("--load_in_4bit needs the package bitsandbytes; install it, or leave the flag out.")
+        raise UsageError(
+            '--load_in_4bit needs the package bitsandbytes; install it: pip install "hf_sentiment_ft[qlora]".'
+        )
     if args.load_in_4bit and args.model_name_or_path.endswith(".gguf"):
         raise UsageError("--load_in_4bit is given for a GGUF file; name the model that the file was made from.")
     if args.publish_adapter and Path(base_path).is_dir():
@@ -106,6 +108,16 @@ def quantization(precision: str) -> dict[str, Any]:
             bnb_4bit_compute_dtype=compute,
         )
     }
+
+
+def keep_gradients(model: "PreTrainedModel") -> None:
+    """Have bitsandbytes leave 4-bit weights as they are in evaluation.
+
+    On CPUs with AVX512-BF16 it packs them for inference, in a form that no gradient comes through, without a word.
+    """
+    for layer in model.modules():
+        if hasattr(layer, "support_avx512bf16_for_cpu"):
+            layer.support_avx512bf16_for_cpu = False
 
 
 def add_adapter(model: "PreTrainedModel", args: ModelArguments) -> Any:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from .config import ModelArguments
 from .errors import UsageError, first_line
 from .hub import hub_errors, patiently
-from .lora import base_of_adapter, load_adapter
+from .lora import base_of_adapter, keep_gradients, load_adapter
 from .paths import resolve_package_path
 from .verbalizer import Verbalizer
 
@@ -113,6 +113,8 @@ def load_model(
         model = patiently(lambda: AutoModelForCausalLM.from_pretrained(base.path, **options))
     except (*hub_errors(), ImportError, SafetensorError) as error:  # type: ignore[misc]
         raise UsageError(f"no causal language model could be loaded from {base.path}: {first_line(error)}") from error
+    if quantized:
+        keep_gradients(model)
     if len(tokenizer) > model.get_input_embeddings().num_embeddings:
         model.resize_token_embeddings(len(tokenizer))
     hide_padding(model, tokenizer)
