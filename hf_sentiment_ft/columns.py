@@ -27,11 +27,13 @@ class Columns:
         text: Several are put into the template or, without one, joined by a line break.
         label: The column with the label.
         template: A text with names of columns in braces.
+        first_row: The number of the first row, where the rows are a part of a stream.
     """
 
     text: list[str]
     label: str
     template: str | None = None
+    first_row: int = 0
 
 
 def find_columns(train: "Dataset", args: DataArguments) -> Columns:
@@ -105,8 +107,8 @@ def read_texts(dataset: "Dataset", split: str, columns: Columns) -> "Dataset":
         texts = join(_join, batched=True, fn_kwargs=given, remove_columns=names, desc="Joining columns")
         texts = texts.with_format(None)
     column = texts.with_format("arrow")[:]["text"]
-    blank = pc.or_(pc.utf8_is_space(column), pc.equal(pc.binary_length(column), 0))
-    refuse_rows(pc.fill_null(blank, True), split, f"no text in column {', '.join(map(repr, columns.text))}")
+    blank = pc.fill_null(pc.or_(pc.utf8_is_space(column), pc.equal(pc.binary_length(column), 0)), True)
+    refuse_rows(blank, split, f"no text in column {', '.join(map(repr, columns.text))}", columns.first_row)
     return texts
 
 
@@ -223,11 +225,11 @@ def label_ids(values: "pa.ChunkedArray", split: str, columns: Columns, names: li
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    refuse_rows(values.is_null(), split, f"no label in column {columns.label!r}")
+    refuse_rows(values.is_null(), split, f"no label in column {columns.label!r}", columns.first_row)
     ids = pc.index_in(values, value_set=pa.array(names, type=values.type))
     unknown = ids.is_null()
     examples = ", ".join(sorted({repr(name) for name in values.filter(unknown)[:10].to_pylist()}))
-    refuse_rows(unknown, split, f"a label that train does not have ({examples})")
+    refuse_rows(unknown, split, f"a label that train does not have ({examples})", columns.first_row)
     return ids.to_numpy().astype(np.int64)
 
 
@@ -239,9 +241,9 @@ def require_column(dataset: "Dataset", split: str, column: str, flag_name: str) 
         raise UsageError(f"the {split} split has no column {column!r}, as train has, only {there}; see {given_as}.")
 
 
-def refuse_rows(refused: Any, split: str, what: str) -> None:
+def refuse_rows(refused: Any, split: str, what: str, first_row: int = 0) -> None:
     """Refuse a split if there are rows, as an array of booleans, that have a fault; name the first ones."""
-    rows = np.flatnonzero(refused)
+    rows = np.flatnonzero(refused) + first_row
     if len(rows):
         shown = ", ".join(map(str, rows[:10])) + (", ..." if len(rows) > 10 else "")
         number, have = ("row", "has") if len(rows) == 1 else ("rows", "have")

@@ -157,6 +157,16 @@ class DataArguments:
         None, "balanced: weight the loss of each class inversely to its number of rows, for data with rare classes."
     )
     drop_duplicates: bool = flag(False, "Leave out the train rows whose text is also in validation or test.")
+    streaming: bool = flag(
+        False,
+        "Read the train rows while training goes on, for data that does not fit a disk; needs --max_steps. Validation "
+        "and test are the first 10,000 rows of theirs, or 1,000 taken from train; --max_eval_samples and "
+        "--max_test_samples change that. Labels not among the first rows must be named by --label_words as a JSON "
+        "object, unless the data set declares them.",
+    )
+    shuffle_buffer_size: int = flag(
+        10_000, "With --streaming: rows shuffled together; as many are read before training, to find the labels."
+    )
     preprocessing_num_workers: int | None = flag(None, "Processes for tokenization. Default: one.")
     save_dataset_dir: str | None = flag(None, "Keep the raw data set in this folder (Dataset.save_to_disk).")
     language: str | None = flag(
@@ -168,7 +178,7 @@ class DataArguments:
             # A shell leaves ~ alone in --train_file=~/x, and a recipe has no shell.
             setattr(self, name, getattr(self, name) and os.path.expanduser(getattr(self, name)))
         sizes = ("max_train_samples", "max_eval_samples", "max_test_samples", "num_shots_per_class")
-        for name in (*sizes, "preprocessing_num_workers"):
+        for name in (*sizes, "preprocessing_num_workers", "shuffle_buffer_size"):
             if getattr(self, name) is not None:
                 _check_at_least(name, getattr(self, name), 1)
         for name in ("validation_split_percentage", "test_split_percentage"):

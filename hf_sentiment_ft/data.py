@@ -12,9 +12,11 @@ from .config import DataArguments
 from .errors import UsageError
 from .loading import load_raw, name_splits
 from .stratified import sample_per_class, stratified_sample
+from .stream_checks import checked_rows, stream_labels
+from .streaming import TrainStream, open_stream
 
 if TYPE_CHECKING:
-    from datasets import Dataset
+    from datasets import Dataset, DatasetDict
 
 logger = logging.getLogger(__name__)
 
@@ -33,6 +35,7 @@ class LabelledSplits:
         split_off: The note of each split that was taken from train.
         sources: What the data set calls the rows of each split, such as `train[80%:]`.
         class_weights: What the loss of each class is multiplied by, in the order of the ids; 1 on average over train.
+        stream: Where train is streamed, all of its rows; `train` is the first ones then.
     """
 
     splits: "dict[str, Dataset]"
@@ -41,6 +44,7 @@ class LabelledSplits:
     split_off: dict[str, str] = field(default_factory=dict)
     sources: dict[str, str] = field(default_factory=dict)
     class_weights: list[float] | None = None
+    stream: TrainStream | None = None
 
 
 @dataclass(frozen=True)
@@ -64,12 +68,13 @@ class _Split:
         return _Split(self.dataset.select(rows), self.labels[rows], self.texts[rows])
 
 
-def load_splits(args: DataArguments, seed: int) -> LabelledSplits:
+def load_splits(args: DataArguments, seed: int, label_words: str | None = None) -> LabelledSplits:
     """Load, check and sample the data of a run.
 
     Args:
         args: Where the data is and which columns hold it.
         seed: Decides which rows are split off train and which are sampled.
+        label_words: `--label_words`, which may name labels that the first rows of a stream do not have.
 
     Raises:
         UsageError: If the data cannot be loaded or does not hold texts with labels; it names the rows.
@@ -77,13 +82,15 @@ def load_splits(args: DataArguments, seed: int) -> LabelledSplits:
     source, copy = args.dataset_name, args.save_dataset_dir
     if source and copy and Path(source).resolve() == Path(copy).resolve():
         raise UsageError(f"--save_dataset_dir is {copy}, the folder that the data set is read from; name another.")
-    raw = load_raw(args)
-    if args.save_dataset_dir:
-        raw.save_to_disk(args.save_dataset_dir)
-    named = name_splits(raw, args)
+    stream = open_stream(args) if args.streaming else None
+    named = stream.first_rows if stream else name_splits(_load_table(args), args)
     columns = find_columns(named["train"], args)
+    labels = stream_labels(stream, columns, label_words) if stream else []
     texts = {split: read_texts(dataset, split, columns) for split, dataset in named.items()}
-    data = LabelledSplits({}, label_names(named["train"], columns))
+    data = LabelledSplits({}, labels or label_names(named["train"], columns), stream=stream)
+    if stream:
+        stream.checked = checked_rows(stream, columns, labels)
+        data.notes, data.split_off = list(stream.notes), stream.split_off
     splits = _label(data, named, texts, columns)
     _refuse_labels_without_rows(data, splits, "no row of the train split has")
     if columns.template:
@@ -106,6 +113,13 @@ def load_splits(args: DataArguments, seed: int) -> LabelledSplits:
     for note in data.notes:
         logger.info(note)
     return data
+
+
+def _load_table(args: DataArguments) -> "DatasetDict":
+    raw = load_raw(args)
+    if args.save_dataset_dir:
+        raw.save_to_disk(args.save_dataset_dir)
+    return raw
 
 
 def _label(
@@ -142,7 +156,7 @@ def _is_unlabelled(dataset: "Dataset", columns: Columns, names: list[str]) -> bo
 def _refuse_labels_without_rows(data: LabelledSplits, splits: dict[str, _Split], reason: str) -> None:
     present = np.bincount(splits["train"].labels, minlength=len(data.labels))
     missing = [data.labels[label] for label in np.flatnonzero(present == 0)]
-    if missing:
+    if missing and data.stream is None:  # the first rows of a stream need not have all labels
         raise UsageError(f"{reason} the label {', '.join(missing)}; the model cannot learn it.")
 
 
@@ -188,11 +202,12 @@ def _drop_duplicates(data: LabelledSplits, splits: dict[str, _Split]) -> None:
 
 
 def _report_duplicates(data: LabelledSplits, splits: dict[str, _Split]) -> None:
+    cure = "; --drop_duplicates takes such texts out of train." if data.stream is None else "."
     for split, rows in splits.items():
         if split != "train" and (count := np.isin(rows.texts, splits["train"].texts).sum()):
             data.notes.append(
                 f"{count} of {len(rows)} {split} rows have a text that is also in train, which makes their figures "
-                "too good; --drop_duplicates takes such texts out of train."
+                f"too good{cure}"
             )
 
 

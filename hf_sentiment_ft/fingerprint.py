@@ -39,6 +39,8 @@ def describe_run(
     data, verbalizer = task.data, task.verbalizer
     run: dict[str, Any] = {"base model": _digest_weights(model)}
     run |= {f"{split} rows": _digest_rows(rows) for split, rows in data.splits.items() if "test" not in split}
+    if data.stream:  # beside its first rows, all that is known of it without reading it
+        run |= {"train stream": data.stream.source, "shuffle_buffer_size": data.stream.buffer_size}
     run |= {"labels": verbalizer.labels, "label_words": verbalizer.words, "class weights": data.class_weights}
     run |= {name: value for name, value in dataclasses.asdict(task.args).items() if name not in NOT_LEARNT}
     run["precision"] = precision
@@ -47,8 +49,6 @@ def describe_run(
 
 
 def _digest_rows(rows: "Dataset") -> str:
-    if not hasattr(rows, "__len__"):
-        return "streamed"
     digest = hashlib.sha256()
     for text, label in zip(rows["text"][:], rows["label"][:], strict=True):
         digest.update(f"{label}\t{text}\n".encode())

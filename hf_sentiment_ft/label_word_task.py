@@ -122,7 +122,7 @@ def load_evaluation_splits(args: DataArguments, seed: int) -> LabelledSplits:
     Raises:
         UsageError: If the data cannot be loaded or does not hold texts with labels.
     """
-    if args.train_file is None or args.train_file != args.test_file:
+    if args.streaming or args.train_file is None or args.train_file != args.test_file:
         return load_splits(args, seed)
     from datasets import ClassLabel
 

@@ -30,6 +30,8 @@ CSV_OPTIONS = {"keep_default_na": False, "na_values": [""]}
 def load_raw(args: DataArguments) -> "DatasetDict":
     """Load files, a folder (saved by `save_to_disk` or holding data files), or a Hub data set.
 
+    With `--streaming` the splits are of the class `IterableDataset`, and nothing is read yet.
+
     Raises:
         UsageError: If it cannot be loaded.
     """
@@ -37,24 +39,29 @@ def load_raw(args: DataArguments) -> "DatasetDict":
 
     if args.train_file:
         given = {"train": args.train_file, "validation": args.validation_file, "test": args.test_file}
-        files = {split: _find_files(split, pattern) for split, pattern in given.items() if pattern}
+        files = {split: find_files(split, pattern) for split, pattern in given.items() if pattern}
         # One by one: columns that only some files have are no fault.
-        return datasets.DatasetDict({split: _load_files(f"--{split}_file is {given[split]}", *files[split])
-                                     for split in files})  # fmt: skip
+        found = {
+            split: _load_files(f"--{split}_file is {given[split]}", *files[split], args.streaming) for split in files
+        }
+        return datasets.DatasetDict(found)
     source = resolve_package_path(str(args.dataset_name))
     folder = Path(source)
     given_as = f"--dataset_name is {args.dataset_name}"
+    if args.streaming and ((folder / "dataset_dict.json").is_file() or (folder / "state.json").is_file()):
+        raise UsageError(f"{given_as}, saved by save_to_disk; it is read from there bit by bit without --streaming.")
     if (folder / "dataset_dict.json").is_file():
-        return _load(given_as, datasets.DatasetDict.load_from_disk, source)
+        return load_or_refuse(given_as, datasets.DatasetDict.load_from_disk, source)
     if (folder / "state.json").is_file():  # one table, saved by Dataset.save_to_disk
-        return datasets.DatasetDict({"train": _load(given_as, datasets.Dataset.load_from_disk, source)})
+        return datasets.DatasetDict({"train": load_or_refuse(given_as, datasets.Dataset.load_from_disk, source)})
     options = _own_cache(folder) if folder.is_dir() else {"revision": args.dataset_revision}
     if options.get("revision", "main") != "main":
         given_as += f" at --dataset_revision {args.dataset_revision}"
-    builder = _load(given_as, datasets.load_dataset_builder, source, args.dataset_config_name, **options)
+    builder = load_or_refuse(given_as, datasets.load_dataset_builder, source, args.dataset_config_name, **options)
     if hasattr(builder.config, "keep_default_na"):
         options |= CSV_OPTIONS
-    return _load(given_as, datasets.load_dataset, source, args.dataset_config_name, **options)
+    options |= {"name": args.dataset_config_name, "streaming": args.streaming}
+    return load_or_refuse(given_as, datasets.load_dataset, source, **options)
 
 
 def _own_cache(folder: Path) -> dict[str, Any]:
@@ -67,7 +74,7 @@ def _own_cache(folder: Path) -> dict[str, Any]:
     return {"cache_dir": str(Path(config.HF_DATASETS_CACHE, f"local-{Hasher.hash(state)}"))}
 
 
-def _find_files(split: str, pattern: str) -> tuple[list[Path], str]:
+def find_files(split: str, pattern: str) -> tuple[list[Path], str]:
     """The files that a flag names, and their suffix, which is the same for all."""
     exact = Path(pattern)
     found = [exact] if exact.is_file() else [Path(path) for path in sorted(glob.glob(pattern, recursive=True))]
@@ -103,17 +110,19 @@ def _suffix(split: str, path: Path) -> str:
     return suffixes[-1]
 
 
-def _load_files(given_as: str, paths: list[Path], suffix: str) -> "Dataset":
+def _load_files(given_as: str, paths: list[Path], suffix: str, streaming: bool) -> "Dataset":
     import datasets
 
     kind, options = FILE_KINDS[suffix]
     if kind == "csv":
         options = options | CSV_OPTIONS
     names = [glob.escape(str(path)) for path in paths]  # a file named reviews[1].csv is no pattern
-    return _load(given_as, datasets.load_dataset, kind, data_files=names, split="train", **options)
+    options = options | {"data_files": names, "split": "train", "streaming": streaming}
+    return load_or_refuse(given_as, datasets.load_dataset, kind, **options)
 
 
-def _load(given_as: str, load: Any, *args: Any, **options: Any) -> Any:
+def load_or_refuse(given_as: str, load: Any, *args: Any, **options: Any) -> Any:
+    """Call, patiently; what `datasets` raises becomes a UsageError that begins with the flag it was `given_as`."""
     from datasets.exceptions import DatasetGenerationError
 
     try:

@@ -153,7 +153,8 @@ def card_values(
     """
     args, data, model_args, verbalizer = trainer.args, task.data, task.args, task.verbalizer
     readable = context_length(task.config)
-    rows = {split: len(dataset) for split, dataset in data.splits.items()}
+    rows = {split: results.get(f"{split}_streamed_rows", len(dataset)) for split, dataset in data.splits.items()}
+    cut = {name: results.get(f"{name}_streamed_truncated", sum(tokenized[name]["truncated"][:])) for name in rows}
     test = split_figures(results, "test_", rows.get("test", 0))
     validation = split_figures(results, "eval_", rows["validation"])
     reported, split = (test, "test") if test else (validation, "validation")
@@ -181,9 +182,7 @@ def card_values(
         "reported_split": split,
         "text_classification": Path(args.output_dir, "text-classification").is_dir(),
         "plots": sorted(path.stem for path in Path(args.output_dir, "plots").glob("*.png")),
-        "split_rows": [
-            {"split": name, "rows": rows[name], "truncated": sum(tokenized[name]["truncated"][:])} for name in rows
-        ],
+        "split_rows": [{"split": name, "rows": rows[name], "truncated": cut[name]} for name in rows],
         "train_rows": rows["train"],
         "data_notes": data.notes,
         "truncation_side": model_args.truncation_side,

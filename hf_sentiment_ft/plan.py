@@ -53,6 +53,7 @@ def describe_plan(
     data, verbalizer = task.data, task.verbalizer
     lines = ["data"]
     lines += [f"  {split}: {len(dataset)} rows" for split, dataset in data.splits.items()]
+    lines += [f"  train is streamed from {data.stream.source}; these are its first rows"] if data.stream else []
     lines += [f"  {note}" for note in data.notes]
     lines.append("label words")
     for label, word, ids in zip(verbalizer.labels, verbalizer.words, verbalizer.token_ids, strict=True):

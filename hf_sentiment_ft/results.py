@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .data import UNLABELLED_TEST
+from .sampling import StreamedRows
 from .scoring import label_probabilities
 
 if TYPE_CHECKING:
@@ -52,6 +53,10 @@ def save_results(
         All figures, as in `all_results.json`: `test_...` and `eval_...` for the trained model, `zero_shot_test_...` and
         `majority_test_accuracy` for the baselines, `train_...`.
     """
+    if isinstance(rows := trainer.train_dataset, StreamedRows):
+        seen = trainer.state.global_step * trainer.get_total_train_batch_size(trainer.args)
+        train_metrics |= {"train_streamed_rows": seen, "train_streamed_truncated": rows.num_truncated}
+        data.notes.append(rows.describe(seen))
     figures = {"train": train_metrics} if train_metrics else {}
     if "validation" in predictions:
         figures["eval"] = _figures("eval", trainer, predictions["validation"])

@@ -7,14 +7,16 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from accelerate.data_loader import prepare_data_loader
 from safetensors import SafetensorError
+from torch.utils.data import DataLoader
 from transformers import Trainer
 from transformers.trainer_utils import rotate_checkpoints
 
 from .checkpoints import UNFINISHED, finish_checkpoint
 from .errors import RunError, first_line
 from .interruption import Interruption
-from .sampling import EpochSampler, add_blank_row
+from .sampling import EpochSampler, StreamedRows, add_blank_row
 
 
 class ResumableTrainer(Trainer):
@@ -51,10 +53,18 @@ class ResumableTrainer(Trainer):
     def get_train_dataloader(self) -> Any:
         """Trainer's, with the rows in an order that does not depend on the number of processes."""
         rows = self.train_dataset
-        if self.args.world_size > 1 and hasattr(rows, "__len__"):
+        if isinstance(rows, StreamedRows):
+            return self._share_out(rows)
+        if self.args.world_size > 1:
             rows = add_blank_row(rows)
         size = self._train_batch_size
         return self._get_dataloader(rows, "Training", size, sampler_fn=self._get_train_sampler, is_training=True)
+
+    def _share_out(self, rows: StreamedRows) -> Any:
+        """Global batches, read by the first process alone and shared out by Accelerate."""
+        parts, device = self.args.world_size, self.accelerator.device
+        loader = DataLoader(rows, self._train_batch_size * parts, collate_fn=self.data_collator)
+        return prepare_data_loader(loader, device, split_batches=True, put_on_device=True, dispatch_batches=True)
 
     def _get_train_sampler(self, train_dataset: Any = None) -> Any:
         strategy, args = self.args.train_sampling_strategy, self.args

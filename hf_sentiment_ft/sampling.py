@@ -1,16 +1,22 @@
 """The order of the training rows: the same on every process, however many, and after a resume."""
 
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from itertools import count
+from typing import TYPE_CHECKING, Any
 
 import torch
-from torch.utils.data import Sampler
+from torch.utils.data import IterableDataset, Sampler
 from transformers.trainer_pt_utils import get_length_grouped_indices
 
+from .errors import RunError, first_line
+from .hub import hub_errors
+
 if TYPE_CHECKING:
-    from datasets import Dataset
+    import datasets
 
 IGNORED = -100
+WINDOW = 50  # global batches whose rows are brought into an order by length, as many as transformers' grouping takes
 
 
 class EpochSampler(Sampler[int]):
@@ -54,7 +60,7 @@ class EpochSampler(Sampler[int]):
         yield from [self.num_rows] * self.num_blank
 
 
-def add_blank_row(dataset: "Dataset") -> "Dataset":
+def add_blank_row(dataset: "datasets.Dataset") -> "datasets.Dataset":
     """Append a row without label tokens, for processes that the last global batch leaves without a row.
 
     Accelerate would give them rows of the epoch's beginning a second time, and these would count.
@@ -63,3 +69,86 @@ def add_blank_row(dataset: "Dataset") -> "Dataset":
 
     blank = dataset[0] | {"labels": [IGNORED]}
     return concatenate_datasets([dataset, Dataset.from_list([blank], features=dataset.features)])
+
+
+class StreamedRows(IterableDataset[dict[str, Any]]):
+    """The rows of a stream, tokenized, one pass after the other without a seam, as many as a run needs.
+
+    The order depends on the seed alone, so that a resumed run finds its place by reading again. Each pass has an order
+    of its own. A thread reads and tokenizes the next rows while the model learns from these.
+
+    Attributes:
+        num_truncated: How many of the rows given out were cut.
+        pass_length: Rows of one pass, None while the first has not ended.
+    """
+
+    def __init__(
+        self,
+        stream: "datasets.IterableDataset",
+        to_features: Callable[[dict[str, list[Any]], range], dict[str, list[Any]]],
+        num_rows: int,
+        global_batch: int,
+        grouped: bool,
+        seed: int,
+    ) -> None:
+        """Set what is read, and how.
+
+        Args:
+            stream: Columns `text` and `label`, shuffled, not empty.
+            to_features: Makes `input_ids`, `labels`, `length` and `truncated` of some of its rows.
+            num_rows: Rows to give out.
+            global_batch: Rows of one optimizer step, all processes and accumulation steps together.
+            grouped: Whether to bring rows of similar length together.
+            seed: Decides how, where lengths leave it open.
+        """
+        self.stream, self.to_features, self.num_rows = stream, to_features, num_rows
+        self.global_batch, self.grouped, self.seed = global_batch, grouped, seed
+        self.num_truncated = 0
+        self.pass_length: int | None = None
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        self.num_truncated, missing, windows = 0, self.num_rows, self._windows()
+        with ThreadPoolExecutor(1) as ahead:
+            window = ahead.submit(next, windows)
+            while missing:
+                rows = window.result()[:missing]
+                missing -= len(rows)
+                if missing:
+                    window = ahead.submit(next, windows)
+                for row in rows:
+                    self.num_truncated += row["truncated"]
+                    yield row
+
+    def _windows(self) -> Iterator[list[dict[str, Any]]]:
+        """Tokenized rows, some global batches at a time, in the order in which they are given out."""
+        number = count()
+        for epoch in count():
+            self.stream.set_epoch(epoch)
+            seen = 0
+            for rows in self._read(epoch):
+                size = len(rows["text"])
+                features = self.to_features(rows, range(size))
+                order: Iterator[int] | range = range(size)
+                if self.grouped:
+                    sampler = EpochSampler(size, features["length"], self.global_batch, multiple=1, seed=self.seed)
+                    sampler.epoch = next(number)
+                    order = iter(sampler)
+                yield [{name: column[row] for name, column in features.items()} for row in order]
+                seen += size
+            self.pass_length = seen
+
+    def _read(self, epoch: int) -> Iterator[dict[str, list[Any]]]:
+        try:
+            yield from self.stream.iter(batch_size=WINDOW * self.global_batch)
+        except hub_errors() as error:
+            raise RunError(
+                f"the train split cannot be read any further, in pass {epoch + 1}: {first_line(error)}. If waiting or "
+                "mending the file cures it, go on from the last checkpoint by --resume_from_checkpoint true."
+            ) from error
+
+    def describe(self, num_rows: int) -> str:
+        """One sentence on how far training has read, for the card; on the process that reads."""
+        read = f"Training read {num_rows} rows of the stream, of which {self.num_truncated} were cut"
+        if self.pass_length is None:
+            return f"{read}; its end was not reached."
+        return f"{read}; it has {self.pass_length}, so each came {num_rows / self.pass_length:.1f} times."

@@ -1,17 +1,21 @@
 """Texts → prompts, as the model reads them."""
 
+import copy
 import logging
+from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from .errors import UsageError
 from .label_word_task import LabelWordTask
 from .modeling import context_length
 from .prompt import Prompt
+from .sampling import StreamedRows
 from .verbalizer import Verbalizer
 
 if TYPE_CHECKING:
     from datasets import Dataset
-    from transformers import PreTrainedTokenizerBase
+    from transformers import PreTrainedTokenizerBase, TrainingArguments
 
 logger = logging.getLogger(__name__)
 
@@ -82,26 +86,74 @@ def tokenize(
         Columns `input_ids`; `labels`, for training the label word's tokens, otherwise the class id and the row number
         (evaluation goes by length, so rows come out in another order); `length`; and `truncated`.
     """
-    max_prompt_length = max_length - verbalizer.max_tokens
-
-    def to_features(rows: dict[str, list[Any]], numbers: list[int]) -> dict[str, list[Any]]:
-        features: dict[str, list[Any]] = {"input_ids": [], "labels": [], "length": [], "truncated": []}
-        prompts = tokenizer(rows["text"], verbose=False).input_ids
-        labels = rows.get("label") or [0] * len(numbers)  # any will do where there is none: nothing is made of it
-        for ids, label, number in zip(prompts, labels, numbers, strict=True):
-            cut = prompt.truncate(ids, max_prompt_length, truncation_side)
-            word = verbalizer.token_ids[label]
-            features["input_ids"].append(cut + word[:-1] if for_training else cut)
-            features["labels"].append(word if for_training else [label, number])
-            features["length"].append(len(features["input_ids"][-1]))
-            features["truncated"].append(len(cut) < len(ids))
-        return features
-
     return dataset.map(
-        to_features,
+        _to_features,
         batched=True,
         with_indices=True,
         num_proc=num_proc,
         remove_columns=dataset.column_names,
         desc="Tokenizing",
+        fn_kwargs={
+            "tokenizer": tokenizer,
+            "prompt": prompt,
+            "verbalizer": verbalizer,
+            "max_length": max_length,
+            "truncation_side": truncation_side,
+            "for_training": for_training,
+        },
     )
+
+
+def tokenize_stream(task: LabelWordTask, args: "TrainingArguments") -> StreamedRows:
+    """Let a streamed train split be shuffled and tokenized as it is read, and cut as `tokenize_splits` does.
+
+    Args:
+        task: The rows and what is asked of them.
+        args: Seed, number of rows, and whether they are grouped by length.
+    """
+    stream = task.data.stream
+    assert stream is not None
+    assert stream.checked is not None
+    to_features = partial(
+        _to_features,
+        tokenizer=copy.deepcopy(task.tokenizer),  # its own, since a thread of its own will use it
+        prompt=task.prompt,
+        verbalizer=task.verbalizer,
+        max_length=min(task.args.max_seq_length, context_length(task.config)),
+        truncation_side=task.args.truncation_side,
+        for_training=True,
+    )
+    seed = args.seed if args.data_seed is None else args.data_seed
+    global_batch = args.train_batch_size * args.gradient_accumulation_steps * args.world_size
+    return StreamedRows(
+        stream.checked.shuffle(seed=seed, buffer_size=stream.buffer_size),
+        to_features,
+        num_rows=args.max_steps * global_batch,
+        global_batch=global_batch,
+        grouped=args.train_sampling_strategy == "group_by_length",
+        seed=seed,
+    )
+
+
+def _to_features(
+    rows: dict[str, list[Any]],
+    numbers: Sequence[int],
+    tokenizer: "PreTrainedTokenizerBase",
+    prompt: Prompt,
+    verbalizer: Verbalizer,
+    max_length: int,
+    truncation_side: str,
+    for_training: bool,
+) -> dict[str, list[Any]]:
+    """What `tokenize` says, for one batch of rows with these numbers."""
+    features: dict[str, list[Any]] = {"input_ids": [], "labels": [], "length": [], "truncated": []}
+    prompts = tokenizer(rows["text"], verbose=False).input_ids
+    labels = rows.get("label") or [0] * len(numbers)  # any will do where there is none: nothing is made of it
+    for ids, label, number in zip(prompts, labels, numbers, strict=True):
+        cut = prompt.truncate(ids, max_length - verbalizer.max_tokens, truncation_side)
+        word = verbalizer.token_ids[label]
+        features["input_ids"].append(cut + word[:-1] if for_training else cut)
+        features["labels"].append(word if for_training else [label, number])
+        features["length"].append(len(features["input_ids"][-1]))
+        features["truncated"].append(len(cut) < len(ids))
+    return features

@@ -55,8 +55,9 @@ def run(
     from .provenance import find_provenance
     from .publish import announce, publish_run
     from .results import save_results, summary
+    from .streaming import check_streaming
     from .text_classification import check_text_classification, export_text_classification
-    from .tokenization import tokenize_splits
+    from .tokenization import tokenize_splits, tokenize_stream
     from .trainer import LabelWordTrainer
     from .training_model import load_training_model, merge_trained, save_trained
     from .zero_shot import ZeroShotBaseline
@@ -66,6 +67,7 @@ def run(
     keep_freed_memory()
     limit_waiting(hub_args.hub_timeout)
     check_engine(args)
+    check_streaming(data_args, args)
     checkpoint = find_checkpoint(args)
     check_output_dir(args, run_args.overwrite_output_dir)
     model_name = default_model_name(model_args.model_name_or_path, data_args.name)
@@ -80,7 +82,7 @@ def run(
 
     # Data, label words, and the tokenizer that puts the prompt around every text.
     with first_process_first(args, "loading the data set"):
-        data = load_splits(data_args, args.seed)
+        data = load_splits(data_args, args.seed, model_args.label_words)
     provenance = find_provenance(model_args, base, data_args)
     on_first_process(args, "checking the card", lambda: check_metadata(provenance, model_name, destination))
     tokenizer = load_tokenizer(base, add_pad_token=not model_args.publish_adapter)
@@ -109,7 +111,7 @@ def run(
         constrained=model_args.constrain_generation,
         model=add_adapter(model, model_args),
         args=args,
-        train_dataset=tokenized["train"],
+        train_dataset=tokenize_stream(task, args) if data.stream else tokenized["train"],
         eval_dataset=tokenized["validation"],
         processing_class=task.tokenizer,
     )
