@@ -57,13 +57,13 @@ def tiny_config(model_type: str, **given: Any) -> "PreTrainedConfig":
     return kind(**({name: SIZES[name] for name in settable} | dropout | given))
 
 
-def save_tiny(model_type: str, folder: Path) -> Path:
-    """Save model and tokenizer as `from_pretrained` takes them."""
+def save_tiny(model_type: str, folder: Path, tokenizer_kind: str | None = None) -> Path:
+    """Save model and tokenizer as `from_pretrained` takes them; the tokenizer may be of another kind than usual."""
     from tokenizers import processors
     from transformers import AutoModelForCausalLM, set_seed
 
     kind, given = ARCHITECTURES[model_type]
-    given = dict(given)
+    kind, given = tokenizer_kind or kind, dict(given)
     tokenizer = BUILDERS["gpt2" if kind == "opt" else kind]()
     if kind == "opt":  # GPT-2's bytes, with a token before each text
         tokenizer.add_special_tokens({"bos_token": "</s>"})

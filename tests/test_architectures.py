@@ -88,6 +88,23 @@ def test_trained_model_answers_alike_everywhere(model_type: str, table: str, tmp
     )
 
 
+@pytest.mark.parametrize("words", [" negative, positive", "sad,joy"])
+@pytest.mark.parametrize(("model_type", "kind"), [("gpt2", "no_eos"), ("llama", "unigram_no_eos")])
+def test_tokenizer_without_an_end_of_text_token(model_type: str, kind: str, words: str, table: str, tmp_path: Path):
+    """The number of tokens ends what is generated, so label words must have the same; the second kind has padding."""
+    base, output = save_tiny(model_type, tmp_path / "base", kind), tmp_path / "output"
+    if (kind, words) == ("unigram_no_eos", " negative, positive"):
+        with pytest.raises(UsageError, match="no end-of-text token to end the shorter ones"):
+            train(base, table, output, "--label_words", words)
+        return
+    saved, rows = train(base, table, output, "--label_words", words)
+    check_answers(saved, rows, output)
+    assert len(saved.verbalizer.token_ids[0]) == (1 if words == " negative, positive" else 3)
+    assert saved.model.generation_config.eos_token_id is saved.tokenizer.eos_token is None
+    assert saved.tokenizer.pad_token == ("[PAD]" if kind == "no_eos" else "<pad>")
+    assert saved.tokenizer.pad_token_id == saved.model.config.pad_token_id
+
+
 def test_half_of_an_encoder_decoder_is_refused(tmp_path: Path):
     tiny_config("bart").save_pretrained(tmp_path)
     with pytest.raises(UsageError, match="bart model, which is not a causal language model"):

@@ -67,7 +67,7 @@ def metaspace_bpe(post_processor: str | None) -> "PreTrainedTokenizerFast":
     return PreTrainedTokenizerFast(tokenizer_object=tokenizer, bos_token="<s>", eos_token="</s>", unk_token="<unk>")
 
 
-def unigram() -> "PreTrainedTokenizerFast":
+def unigram(eos: str | None = "</s>") -> "PreTrainedTokenizerFast":
     from tokenizers import models, trainers
     from transformers import PreTrainedTokenizerFast
 
@@ -76,7 +76,7 @@ def unigram() -> "PreTrainedTokenizerFast":
     )
     tokenizer = metaspace(models.Unigram(), trainer)
     return PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer, eos_token="</s>", unk_token="<unk>", pad_token="<pad>", model_max_length=64
+        tokenizer_object=tokenizer, eos_token=eos, unk_token="<unk>", pad_token="<pad>", model_max_length=64
     )
 
 
@@ -107,8 +107,9 @@ BUILDERS: dict[str, Callable[[], "PreTrainedTokenizerFast"]] = {
     "metaspace": lambda: metaspace_bpe(None),
     "unigram": unigram,
     "no_eos": no_eos,
+    "unigram_no_eos": lambda: unigram(eos=None),
 }
-KINDS = tuple(BUILDERS)
+KINDS = tuple(kind for kind in BUILDERS if kind != "unigram_no_eos")  # few words are of equal length to it
 
 
 @cache
