@@ -32,9 +32,7 @@ def find_checkpoint(args: "TrainingArguments") -> str | None:
         args.resume_from_checkpoint = None
         return None
     if given.lower() == "true":
-        folders = Path(str(args.output_dir)).glob("checkpoint-*")
-        numbered = {int(folder.name.split("-")[1]): folder for folder in folders if folder.name[11:].isdecimal()}
-        for _, folder in sorted(numbered.items(), reverse=True):
+        for folder in reversed(checkpoint_folders(Path(str(args.output_dir)))):
             damage = find_damage(folder)
             if damage is None:
                 return str(folder)
@@ -51,6 +49,31 @@ def find_checkpoint(args: "TrainingArguments") -> str | None:
             "checkpoint of --output_dir is taken."
         )
     return given
+
+
+def checkpoint_folders(output_dir: Path) -> list[Path]:
+    """A run's checkpoints, damaged ones included, by step."""
+    folders = [folder for folder in output_dir.glob("checkpoint-*") if folder.name[11:].isdecimal()]
+    return sorted(folders, key=lambda folder: int(folder.name[11:]))
+
+
+def delete_old_checkpoints(newest: Path, best: str | None, limit: int | None) -> None:
+    """Delete checkpoints until `limit` are left: damaged ones first, then the oldest, never the newest and the best.
+
+    Trainer's own deletion takes the newest and the best by time and by the spelling of their path. A cut-off checkpoint
+    can have the latest time or number, and `--output_dir` can be spelled in another way when a run goes on.
+
+    Args:
+        newest: The one just written, which is whole.
+        best: The best one so far.
+        limit: `--save_total_limit`; None for no limit.
+    """
+    folders = checkpoint_folders(newest.parent)
+    kept = (newest.name, best and Path(best).name)
+    spare = [folder for folder in folders if folder.name not in kept]
+    spare.sort(key=lambda folder: find_damage(folder) is None)
+    for folder in spare[: max(0, len(folders) - limit) if limit else 0]:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def find_damage(folder: Path) -> str | None:

@@ -10,7 +10,8 @@ from datetime import timedelta
 from functools import cache
 from typing import TYPE_CHECKING, TypeVar
 
-from .errors import UsageError
+from .errors import RunError, UsageError, first_line
+from .faults import explain_fault
 
 if TYPE_CHECKING:
     from torch.distributed import ProcessGroup
@@ -86,11 +87,12 @@ def _meet(args: "TrainingArguments", what: str, failed: bool) -> None:
     try:
         all_gather_object(failures, failed, group=_waiting_group(args.ddp_timeout))
     except RuntimeError as error:
-        error.add_note(
-            f"Process {args.process_index} was waiting for another one: {what}. If that one was still at work, give "
-            f"it more time than the {args.ddp_timeout} s of --ddp_timeout."
-        )
-        raise
+        if explain_fault(error):  # the other one has gone
+            raise
+        raise RunError(
+            f"process {args.process_index} waited {args.ddp_timeout} s (--ddp_timeout) for another one: {what}. If "
+            f"that one was still at work, give it more time by a larger --ddp_timeout ({first_line(error)})."
+        ) from error
     if any(failures) and not failed:
         time.sleep(1)  # the launcher stops all when one ends; the one that failed has yet to say why
         sys.exit(1)

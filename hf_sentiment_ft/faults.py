@@ -3,10 +3,12 @@
 import errno
 
 NOT_WRITABLE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM}
+# What gloo and NCCL say when the process at the other end has gone.
+LOST = ("Connection closed by peer", "Connection reset by peer", "remote process exited", "Broken pipe")
 
 
 def explain_fault(error: Exception) -> str | None:
-    """One sentence on a full disk, a missing permission, too little memory or a dead data loader; None for others."""
+    """One sentence on a full disk, a missing permission, too little memory, a dead process; None for other errors."""
     from accelerate.utils.memory import should_reduce_batch_size
 
     if isinstance(error, OSError) and error.errno in NOT_WRITABLE:
@@ -23,5 +25,10 @@ def explain_fault(error: Exception) -> str | None:
         return (
             f"{text.strip().splitlines()[0]}. A process that loads data has died, often for want of memory: lower "
             "--dataloader_num_workers (0 for none), then go on by --resume_from_checkpoint true."
+        )
+    if any(lost in text for lost in LOST):
+        return (
+            f"lost the connection to another process ({text.strip().splitlines()[0]}). It has failed or was killed; "
+            "what is printed above, or the system's log, may say why. Go on by --resume_from_checkpoint true."
         )
     return None

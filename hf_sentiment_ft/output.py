@@ -1,15 +1,22 @@
 """The output folder, and what is printed."""
 
+import atexit
+import contextlib
 import logging
 import shutil
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from filelock import FileLock, Timeout
+
+from .distributed import first_process_first
 from .errors import UsageError
 
 if TYPE_CHECKING:
     from transformers import TrainingArguments
+
+logger = logging.getLogger(__name__)
 
 # What a finished run leaves; the files of this list, and no others, are published.
 PUBLISHED_FILES = (
@@ -59,23 +66,48 @@ def log_to_console(args: "TrainingArguments") -> None:
 
 
 def check_output_dir(args: "TrainingArguments", overwrite: bool) -> None:
-    """Refuse to write over a run, unless the user says so.
+    """Refuse to write over a run, unless the user says so, and keep other runs out until this process ends.
 
     Raises:
-        UsageError: If the folder holds a run that is neither resumed nor to be overwritten.
+        UsageError: If the folder cannot be written to, is in use, or holds a run that is neither resumed nor to be
+            overwritten.
     """
     output_dir = Path(str(args.output_dir))
-    with args.main_process_first(desc="looking at the output folder"):
+    with first_process_first(args, "looking at the output folder"):
         try:
             output_dir.mkdir(parents=True, exist_ok=True)
             tempfile.TemporaryFile(dir=output_dir).close()
         except OSError as error:
             raise UsageError(f"--output_dir {output_dir} cannot be written to: {error.strerror}.") from error
+        if args.process_index == 0:
+            _lock(output_dir)
         if any(_files_of_a_run(output_dir)) and not (args.resume_from_checkpoint or overwrite):
             raise UsageError(
                 f"--output_dir {output_dir} already holds a run. Go on with it by --resume_from_checkpoint true, "
                 "replace it by --overwrite_output_dir, or name another folder."
             )
+
+
+def _lock(output_dir: Path) -> None:
+    """Take the folder's lock, which the system takes back from a process that ends, however it ends."""
+    path = output_dir / ".lock"
+    lock = FileLock(path, is_singleton=True, fallback_to_soft=False)
+    try:
+        lock.acquire(blocking=False)
+    except Timeout:
+        raise UsageError(
+            f"--output_dir {output_dir} is in use by another run. Wait until it has ended, or name another folder."
+        ) from None
+    except OSError as error:  # some network file systems have no locks
+        logger.warning("%s cannot be locked (%s); see that no two runs use it at a time.", output_dir, error.strerror)
+        return
+
+    def release() -> None:
+        with contextlib.suppress(OSError):  # it may be gone, or read-only by now
+            path.unlink()
+        lock.release()
+
+    atexit.register(release)
 
 
 def clear_output_dir(args: "TrainingArguments") -> None:

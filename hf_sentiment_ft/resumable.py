@@ -11,10 +11,10 @@ from accelerate.data_loader import prepare_data_loader
 from safetensors import SafetensorError
 from torch.utils.data import DataLoader
 from transformers import Trainer
-from transformers.trainer_utils import rotate_checkpoints
 
-from .checkpoints import UNFINISHED, finish_checkpoint
+from .checkpoints import UNFINISHED, delete_old_checkpoints, finish_checkpoint
 from .errors import RunError, first_line
+from .faults import explain_fault
 from .interruption import Interruption
 from .sampling import EpochSampler, StreamedRows, add_blank_row
 
@@ -117,8 +117,7 @@ class ResumableTrainer(Trainer):
             with self._writing(name):
                 state.save_to_json(str(self._unfinished / name / "trainer_state.json"))
                 finish_checkpoint(self._unfinished / name, output_dir / name, self.run, self.args.save_only_model)
-            limit, best = self.args.save_total_limit, state.best_model_checkpoint
-            rotate_checkpoints(str(output_dir), limit, best_model_checkpoint=best, use_mtime=True)
+            delete_old_checkpoints(output_dir / name, state.best_model_checkpoint, self.args.save_total_limit)
         self.accelerator.wait_for_everyone()
 
     def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
@@ -152,6 +151,8 @@ class ResumableTrainer(Trainer):
             yield
         except (OSError, RuntimeError, SafetensorError) as error:  # Python's, torch's, and safetensors' own
             shutil.rmtree(self._unfinished, ignore_errors=True)
+            if not isinstance(error, OSError) and explain_fault(error):  # not of the disk, only at this moment
+                raise
             raise RunError(
                 f"{what} could not be written to {self.args.output_dir}: {first_line(error)}. Checkpoints saved before "
                 "are as they were; make room or set permissions, then go on by --resume_from_checkpoint true."

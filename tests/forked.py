@@ -13,9 +13,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from .conftest import ROOT
+
 CONTEXT = multiprocessing.get_context("forkserver")
-LAZILY_IMPORTED = ["trainer", "train", "data", "metrics", "plots", "model_card", "publish", "verify"]
-CONTEXT.set_forkserver_preload([f"hf_sentiment_ft.{name}" for name in LAZILY_IMPORTED] + ["transformers.models.gpt2"])
+MODULES = [f"hf_sentiment_ft.{path.stem}" for path in (ROOT / "hf_sentiment_ft").glob("[a-z]*.py")]
+CONTEXT.set_forkserver_preload([*MODULES, "transformers.models.gpt2.modeling_gpt2"])
 
 
 def train(
