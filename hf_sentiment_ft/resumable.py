@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import torch
 from accelerate.data_loader import prepare_data_loader
 from safetensors import SafetensorError
 from torch.utils.data import DataLoader
@@ -61,9 +62,13 @@ class ResumableTrainer(Trainer):
         return self._get_dataloader(rows, "Training", size, sampler_fn=self._get_train_sampler, is_training=True)
 
     def _share_out(self, rows: StreamedRows) -> Any:
-        """Global batches, read by the first process alone and shared out by Accelerate."""
+        """Global batches, read by the first process alone and shared out by Accelerate, which does so with tensors."""
         parts, device = self.args.world_size, self.accelerator.device
-        loader = DataLoader(rows, self._train_batch_size * parts, collate_fn=self.data_collator)
+
+        def collate(batch: list[dict[str, Any]]) -> dict[str, Any]:
+            return {name: value for name, value in self.data_collator(batch).items() if torch.is_tensor(value)}
+
+        loader = DataLoader(rows, self._train_batch_size * parts, collate_fn=collate)
         return prepare_data_loader(loader, device, split_batches=True, put_on_device=True, dispatch_batches=True)
 
     def _get_train_sampler(self, train_dataset: Any = None) -> Any:

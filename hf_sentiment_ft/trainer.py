@@ -145,6 +145,11 @@ class LabelWordTrainer(ResumableTrainer):
         output.metrics[f"{metric_key_prefix}_loss"] = float(-gold.sum() / num_tokens[label_ids].sum())
         return output
 
+    def _prepare_inputs(self, inputs: dict[str, Any]) -> dict[str, Any]:
+        """Trainer's; a batch that was shared out to several processes lacks what is no tensor."""
+        inputs = super()._prepare_inputs(inputs)
+        return inputs | ({"logits_to_keep": inputs["labels"].size(1)} if "logits_to_keep" in self.accepted else {})
+
     def autocast_smart_context_manager(self, cache_enabled: bool | None = True) -> Any:
         """Training's arithmetic; see `precision` above."""
         enabled = self.precision == "bf16" and self.model.training
