@@ -1,17 +1,24 @@
 """What a model prefers whatever the text is, measured and taken off; `generate` follows."""
 
+import csv
+import dataclasses
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
+from hf_sentiment_ft import evaluate
 from hf_sentiment_ft.calibration import CONTENT_FREE, calibrate, label_log_prior, prior_rows
 from hf_sentiment_ft.constraint import label_words_only
 from hf_sentiment_ft.errors import UsageError
+from hf_sentiment_ft.predict import predict_probabilities
 from hf_sentiment_ft.verbalizer import Verbalizer
 
+from .architectures import save_tiny
+from .test_architectures import table, train  # noqa: F401
 from .tiny import base_tokenizer, reference_scores, tiny_model
 
 WORDS = Verbalizer(["a", "b", "c"], ["5", "6", "7"], [[5], [6], [7]])
@@ -73,3 +80,47 @@ def test_none_changes_nothing_and_validation_needs_its_split(trainer):
     assert prior_rows(None, {}, base_tokenizer("gpt2")) is None
     with pytest.raises(UsageError, match="there is no validation split"):
         prior_rows("validation", {}, base_tokenizer("gpt2"))
+
+
+@pytest.fixture(scope="module", params=[" negative, positive", " so bad, so good"])
+def calibrated(request, table: str, tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, list[dict[str, str]], Path]:  # noqa: F811
+    """A run that has learnt next to nothing, so that the model prefers one label; label words of one token and more."""
+    folder = tmp_path_factory.mktemp("calibrated")
+    flags = ["--label_words", request.param, "--calibration", "contextual", "--max_steps", 1, "--learning_rate", 1e-5]
+    return *train(save_tiny("gpt2", folder / "base"), table, folder / "output", *flags), folder / "output"
+
+
+def test_predict_answers_as_evaluated_and_calibration_matters(calibrated):
+    saved, rows, _ = calibrated
+    texts, labels = [row["text"] for row in rows], saved.verbalizer.labels
+    found = predict_probabilities(saved, texts, batch_size=4)
+    expected = [[float(row[f"probability_{label}"]) for label in labels] for row in rows]
+    np.testing.assert_allclose(found, expected, atol=1e-4)
+    assert [labels[best] for best in found.argmax(1)] == [row["prediction"] for row in rows]
+    raw = predict_probabilities(dataclasses.replace(saved, log_prior=None), texts, batch_size=4)
+    assert (raw.argmax(1) != found.argmax(1)).any(), "or the tests here would show nothing"
+
+
+def test_pipeline_says_what_is_reported(calibrated):
+    """The calibrated word, where the generation config can make it so: where words have one token."""
+    from transformers import pipeline
+
+    saved, rows, output = calibrated
+    classify = pipeline("text-generation", model=str(output))
+    said = [classify(row["text"], return_full_text=False)[0]["generated_text"] for row in rows]
+    assert said == [row["generated_text"] for row in rows]
+    words = dict(zip(saved.verbalizer.labels, saved.verbalizer.words, strict=True))
+    assert (said == [words[row["prediction"]] for row in rows]) == (saved.verbalizer.max_tokens == 1)
+
+
+def test_evaluation_takes_the_saved_calibration(calibrated, table: str, tmp_path: Path):  # noqa: F811
+    _, rows, output = calibrated
+    flags = ["--model_name_or_path", output, "--test_file", table, "--output_dir", tmp_path, "--use_cpu"]
+    evaluate.run(*evaluate.parse_evaluate_arguments([*map(str, flags)]))
+    with (tmp_path / "test_predictions.csv").open(newline="", encoding="utf-8") as file:
+        found = list(csv.DictReader(file))
+    for name in ("prediction", "generated_text"):
+        assert [row[name] for row in found] == [row[name] for row in rows]
+    figures = [json.loads((folder / "test_results.json").read_text()) for folder in (output, tmp_path)]
+    for name in ("test_accuracy", "test_uncalibrated_accuracy", "test_generation_accuracy"):
+        assert figures[0][name] == figures[1][name]
