@@ -136,8 +136,9 @@ def parse_train_arguments(
     check_limits(training_args)
     take_precision(training_args, model_args)
     take_columns(model_args, data_args)
-    if model_args.calibration and run_args.export_text_classification:
-        raise UsageError("--export_text_classification has no place for --calibration; keep one of them.")
+    for other in ("calibration", "publish_adapter"):
+        if getattr(model_args, other) and run_args.export_text_classification:
+            raise UsageError(f"--export_text_classification has no place for --{other}; keep one of them.")
     return model_args, data_args, hub_args, run_args, training_args
 
 

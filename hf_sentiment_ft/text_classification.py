@@ -31,11 +31,7 @@ TRIED_TEXTS = ("a", "a moving, funny film", "Two hours of it, and not one minute
 
 
 def check_text_classification(
-    config: "PretrainedConfig",
-    tokenizer: "PreTrainedTokenizerBase",
-    verbalizer: "Verbalizer",
-    calibrated: bool = False,
-    adapter: bool = False,
+    config: "PretrainedConfig", tokenizer: "PreTrainedTokenizerBase", verbalizer: "Verbalizer"
 ) -> None:
     """Refuse what cannot be exported exactly, as far as that is known without the weights.
 
@@ -43,8 +39,6 @@ def check_text_classification(
         config: The causal language model's.
         tokenizer: With the prompt in it.
         verbalizer: The label words.
-        calibrated: Whether calibration takes something off the labels' scores.
-        adapter: Whether the model is an adapter, apart from its base model.
 
     Raises:
         UsageError: If it cannot; the message has the reason.
@@ -53,13 +47,6 @@ def check_text_classification(
     from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification
 
     kind = config.model_type
-    if adapter:
-        raise _refusal(
-            "a classifier has whole weights, and only an adapter is saved",
-            "--publish_adapter, to save the merged model",
-        )
-    if calibrated:
-        raise _refusal("a classifier has no place for what --calibration takes off the scores", "--calibration")
     several = [word for word, ids in zip(verbalizer.words, verbalizer.token_ids, strict=True) if len(ids) > 1]
     if several:
         raise _refusal(
@@ -104,8 +91,11 @@ def classifier_of(loaded: "LabelWordModel") -> "PreTrainedModel":
     from .predict import predict_probabilities
 
     model, tokenizer, verbalizer = loaded.model, loaded.tokenizer, loaded.verbalizer
-    adapter = model._hf_peft_config_loaded
-    check_text_classification(model.config, tokenizer, verbalizer, loaded.log_prior is not None, adapter)
+    if loaded.log_prior is not None:
+        raise _refusal("a classifier has no place for what calibration takes off the scores")
+    if model._hf_peft_config_loaded:
+        raise _refusal("a classifier has whole weights, and this is an adapter without its base model")
+    check_text_classification(model.config, tokenizer, verbalizer)
     config = copy.deepcopy(model.config)
     config.problem_type = "single_label_classification"
     with torch.device("meta"):

@@ -90,8 +90,7 @@ def run(
     with first_process_first(args, "tokenizing"):
         tokenized = tokenize_splits(task, data_args.preprocessing_num_workers)
     if run_args.export_text_classification:
-        calibrated, adapter = bool(model_args.calibration), model_args.publish_adapter
-        check_text_classification(config, task.tokenizer, task.verbalizer, calibrated, adapter)
+        check_text_classification(config, task.tokenizer, task.verbalizer)
     precision = choose_precision(model_args.precision, args.device)
     if run_args.dry_run:
         if args.process_index == 0:
