@@ -1,5 +1,6 @@
 """Scores of the label words at the decision position: what evaluation and `predict` share."""
 
+import copy
 import inspect
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
@@ -13,6 +14,13 @@ from .verbalizer import Verbalizer
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
+
+
+# How many tokens of prompts, their copies counted, are held for label words of several tokens: 32 prompts of 512.
+CACHED_TOKENS = 32 * 512
+
+Beginning = tuple[int, ...]
+Continuations = dict[Beginning, dict[int, list[int]]]
 
 
 def left_pad(rows: list[list[int]], value: int) -> "Tensor":
@@ -54,7 +62,12 @@ def label_probabilities(scores: "np.ndarray[Any, Any]") -> "np.ndarray[Any, Any]
 
 @torch.no_grad()
 def score_label_words(
-    model: "nn.Module", input_ids: "Tensor", attention_mask: "Tensor", verbalizer: Verbalizer, accepted: set[str]
+    model: "nn.Module",
+    input_ids: "Tensor",
+    attention_mask: "Tensor",
+    verbalizer: Verbalizer,
+    accepted: set[str],
+    longest: int = 0,
 ) -> tuple["Tensor", "Tensor", "Tensor"]:
     """Score every label word as the continuation of each prompt.
 
@@ -64,6 +77,8 @@ def score_label_words(
         attention_mask: (batch, seq).
         verbalizer: The label words.
         accepted: What `forward_arguments` says of the model.
+        longest: Tokens of the longest prompt of all processes; each then calls the model equally often, as it must
+            where it holds only a part of the weights.
 
     Returns:
         Log-probabilities of the labels over the whole vocabulary, (batch, num_labels): those of a word's tokens are
@@ -72,26 +87,21 @@ def score_label_words(
         only say label words (see `constraint`).
     """
     batch, device = input_ids.size(0), input_ids.device
-    continuations, spellings = verbalizer.continuations, verbalizer.spellings
+    tree, spellings = verbalizer.continuations, verbalizer.spellings
     scores = torch.zeros(batch, len(spellings), device=device)
     free = torch.full((batch, verbalizer.max_tokens), -1, device=device)
     constrained = free.clone()
-    scored: set[tuple[int, ...]] = set()
-    for path, logits in _logits_along(model, input_ids, attention_mask, verbalizer.paths, accepted):
-        for depth in range(len(path) + 1):
-            prefix = tuple(path[:depth])
-            if prefix in scored:
-                continue
-            scored.add(prefix)
-            log_probabilities = log_softmax(logits[:, depth], dim=-1)  # (batch, vocabulary)
-            following = continuations[prefix]
-            words, tokens = zip(*((word, token) for token in following for word in following[token]), strict=True)
-            scores[:, words] += log_probabilities[:, tokens]
-            allowed = torch.tensor(sorted(following), device=device)
-            best = allowed[(logits[:, depth, allowed] + BIAS).argmax(dim=-1)]  # rounded as `generate` does
-            for generated, chosen in ((free, log_probabilities.argmax(dim=-1)), (constrained, best)):
-                on_this_path = (generated[:, :depth] == torch.tensor(prefix, device=device)).all(dim=1)
-                generated[on_this_path, depth] = chosen[on_this_path]
+    at_once = max(1, CACHED_TOKENS // (batch * max(longest, input_ids.size(1))))
+    for beginning, logits in _logits_behind(model, input_ids, attention_mask, verbalizer, accepted, at_once):
+        depth, following = len(beginning), tree[beginning]
+        log_probabilities = log_softmax(logits.float(), dim=-1)  # (batch, vocabulary)
+        words, tokens = zip(*((word, token) for token in following for word in following[token]), strict=True)
+        scores[:, words] += log_probabilities[:, tokens]
+        allowed = torch.tensor(sorted(following), device=device)
+        best = allowed[(logits[:, allowed].float() + BIAS).argmax(dim=-1)]  # rounded as `generate` does
+        for generated, chosen in ((free, log_probabilities.argmax(dim=-1)), (constrained, best)):
+            goes_on = (generated[:, :depth] == torch.tensor(beginning, device=device)).all(dim=1)
+            generated[goes_on, depth] = chosen[goes_on]
     if verbalizer.synonyms:
         label_ids = torch.tensor([label for label, _ in spellings], device=device)
         of_labels = [scores[:, label_ids == label].logsumexp(dim=1) for label in range(len(verbalizer.labels))]
@@ -99,31 +109,78 @@ def score_label_words(
     return scores, free, constrained
 
 
-def _logits_along(
+def _logits_behind(
     model: "nn.Module",
     input_ids: "Tensor",
     attention_mask: "Tensor",
-    paths: list[list[int]],
+    verbalizer: Verbalizer,
     accepted: set[str],
-) -> "Iterator[tuple[list[int], Tensor]]":
-    """Yield each path and the logits of the decision position and of its tokens, (batch, path tokens + 1, vocabulary).
+    at_once: int,
+) -> Iterator[tuple[Beginning, "Tensor"]]:
+    """Yield every beginning of a label word, shorter ones before longer ones, and the logits behind it.
 
-    The prompts are read once for all paths where the model has a cache that can be cut back to them.
+    Where the model has a cache, the prompts are read once, and the last token of each beginning once: at most
+    `at_once` beginnings of the same length in one forward, with a copy of the prompts' cache for each.
+
+    Yields:
+        A beginning, the empty one first; logits, (batch, vocabulary).
     """
+    from transformers import DynamicCache
+
     cache: Any = None
-    if len(paths) > 1 and "past_key_values" in accepted:
+    if verbalizer.max_tokens > 1 and "past_key_values" in accepted:
         outputs = model(**model_inputs(input_ids, attention_mask, 1, accepted), use_cache=True)
-        cache, decision = getattr(outputs, "past_key_values", None), outputs.logits[:, -1:]
-    if can_go_back := getattr(cache, "is_croppable", False):
-        cache.activate_past_recording()  # sliding windows keep what they would have dropped
-    for path in paths:
+        cache = getattr(outputs, "past_key_values", None)
+    if type(cache) is DynamicCache:  # a model's own may hold what is not copied
+        yield (), outputs.logits[:, -1]
+        yield from _read_on(model, cache, attention_mask, [()], verbalizer.continuations, accepted, at_once)
+        return
+    known: set[Beginning] = set()
+    for path in verbalizer.paths:
         behind = torch.tensor(path, dtype=input_ids.dtype, device=input_ids.device).expand(len(input_ids), -1)
         mask = torch.cat([attention_mask, torch.ones_like(behind)], dim=1)
-        if can_go_back:
-            inputs = model_inputs(behind, mask, len(path), accepted)
-            logits = model(**inputs, past_key_values=cache, use_cache=True).logits[:, -len(path) :]
-            yield path, torch.cat([decision, logits], dim=1).float()
-            cache.crop(-len(path))
-        else:
-            inputs = model_inputs(torch.cat([input_ids, behind], dim=1), mask, len(path) + 1, accepted)
-            yield path, model(**inputs).logits[:, -len(path) - 1 :].float()
+        inputs = model_inputs(torch.cat([input_ids, behind], dim=1), mask, len(path) + 1, accepted)
+        logits = model(**inputs).logits[:, -len(path) - 1 :]
+        for depth in range(len(path) + 1):
+            if (beginning := tuple(path[:depth])) not in known:
+                known.add(beginning)
+                yield beginning, logits[:, depth]
+
+
+def _read_on(
+    model: "nn.Module",
+    cache: Any,
+    mask: "Tensor",
+    beginnings: list[Beginning],
+    tree: Continuations,
+    accepted: set[str],
+    at_once: int,
+) -> Iterator[tuple[Beginning, "Tensor"]]:
+    """Go on from beginnings that have been read to those that are longer, depth first.
+
+    Args:
+        model: A causal language model.
+        cache: Of the prompts and the beginnings: all prompts with the first one, all with the second one, ...
+        mask: (batch, seq), the beginnings' tokens included.
+        beginnings: Equally long.
+        tree: What may follow each beginning.
+        accepted: What `forward_arguments` says of the model.
+        at_once: The most beginnings that are read together.
+    """
+    prompts = torch.arange(len(mask), device=mask.device)
+    mask = torch.cat([mask, torch.ones_like(mask[:, :1])], dim=1)
+    longer = [
+        (place, (*beginning, token))
+        for place, beginning in enumerate(beginnings)
+        for token in tree[beginning]
+        if (*beginning, token) in tree
+    ]
+    for start in range(0, len(longer), at_once):
+        places, some = zip(*longer[start : start + at_once], strict=True)
+        branch = copy.deepcopy(cache) if start + at_once < len(longer) else cache  # the last ones need no copy
+        branch.reorder_cache(torch.cat([prompts + place * len(prompts) for place in places]))
+        tokens = torch.tensor([beginning[-1] for beginning in some], device=mask.device)
+        inputs = model_inputs(tokens.repeat_interleave(len(prompts))[:, None], mask.repeat(len(some), 1), 1, accepted)
+        logits = model(**inputs, past_key_values=branch, use_cache=True).logits[:, -1]
+        yield from zip(some, logits.split(len(prompts)), strict=True)
+        yield from _read_on(model, branch, mask, list(some), tree, accepted, at_once)

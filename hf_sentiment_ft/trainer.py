@@ -169,10 +169,11 @@ class LabelWordTrainer(ResumableTrainer):
             vocabulary, as `score_label_words` returns them; class id and row number, (batch, 2).
         """
         inputs = self._prepare_inputs(inputs)
-        labels = inputs["labels"]
+        labels, input_ids = inputs["labels"], inputs["input_ids"]
+        longest = int(self.accelerator.gather(torch.tensor([input_ids.size(1)], device=input_ids.device)).max())
         with self.compute_loss_context_manager():
             scores, free, constrained = score_label_words(
-                model, inputs["input_ids"], inputs["attention_mask"], self.verbalizer, self.accepted
+                model, input_ids, inputs["attention_mask"], self.verbalizer, self.accepted, longest
             )
         num_tokens = torch.tensor([len(ids) for ids in self.verbalizer.token_ids], device=scores.device)
         gold = labels[:, :1]

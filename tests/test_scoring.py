@@ -2,6 +2,8 @@
 
 import inspect
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -9,7 +11,7 @@ import pytest
 import torch
 
 from hf_sentiment_ft.constraint import label_words_only
-from hf_sentiment_ft.scoring import forward_arguments, left_pad, model_inputs, score_label_words
+from hf_sentiment_ft.scoring import CACHED_TOKENS, forward_arguments, left_pad, model_inputs, score_label_words
 from hf_sentiment_ft.verbalizer import Verbalizer
 
 from .tiny import reference_scores, tiny_model
@@ -24,6 +26,7 @@ WORDS = {
     "one token": [[5], [6], [7]],
     "two tokens": [[5, 6], [5, 7], [8, 6]],
     "mixed": [[5, EOS], [5, 6, EOS], [5, 6, 7, 8], [9, EOS]],
+    "tree": [[5, 6, 7], [5, 6, 8], [5, 9, 7], [8, 6, 7], [8, 9, 4], [3, 1, 2]],
 }
 
 model_of = cache(tiny_model)
@@ -161,19 +164,66 @@ def test_a_word_counts_as_generated_only_when_it_is_whole(prompts: list[list[int
 
 def test_model_is_asked_for_no_more_logits_than_needed(prompts: list[list[int]]):
     model, seen = model_of("llama"), []
-    hook = model.lm_head.register_forward_hook(lambda module, inputs, output: seen.append(output.shape[1]))
+    hook = model.lm_head.register_forward_hook(lambda module, inputs, output: seen.append(output.shape[:2]))
     score(model, prompts, verbalizer_of(WORDS["one token"]))
     score(model, prompts, verbalizer_of(WORDS["two tokens"]))
     hook.remove()
-    assert seen == [1, 1, 1, 1], "the prompt's, then one for each of two beginnings"
+    assert seen == [(8, 1), (8, 1), (2 * 8, 1)], "the prompts', then those of two beginnings together"
 
 
-def test_prompts_are_read_once_for_all_label_words(prompts: list[list[int]]):
-    model, widths = model_of("llama"), []
-    hook = model.model.embed_tokens.register_forward_hook(lambda module, inputs, output: widths.append(output.shape[1]))
-    score(model, prompts, verbalizer_of(WORDS["mixed"]))
+@contextmanager
+def tokens_read(model: "PreTrainedModel") -> Iterator[list[tuple[int, ...]]]:
+    """The shape of each batch of tokens that goes through the model."""
+    shapes: list[tuple[int, ...]] = []
+    embeddings = model.get_input_embeddings()
+    hook = embeddings.register_forward_hook(lambda module, inputs, output: shapes.append(tuple(inputs[0].shape)))
+    yield shapes
     hook.remove()
-    assert widths == [30, 3, 1]
+
+
+@pytest.mark.parametrize(
+    ("words", "beginnings"), [("one token", []), ("two tokens", [2]), ("mixed", [2, 1, 1]), ("tree", [3, 5])]
+)
+def test_prompts_and_every_beginning_of_label_words_are_read_once(
+    words: str, beginnings: list[int], prompts: list[list[int]], monkeypatch: pytest.MonkeyPatch
+):
+    """Beginnings of the same length together, as far as there is room for copies of the cache; the scores are equal."""
+    model, verbalizer = model_of("llama"), verbalizer_of(WORDS[words])
+    with tokens_read(model) as together:
+        expected = score(model, prompts, verbalizer)
+    assert together == [(8, 30), *((8 * number, 1) for number in beginnings)]
+    monkeypatch.setattr("hf_sentiment_ft.scoring.CACHED_TOKENS", 1)
+    with tokens_read(model) as one_by_one:
+        scores, *generated = score(model, prompts, verbalizer)
+    assert one_by_one == [(8, 30)] + [(8, 1)] * sum(beginnings)
+    torch.testing.assert_close(scores, expected[0], rtol=1e-6, atol=1e-6)
+    for tokens, same in zip(generated, expected[1:], strict=True):
+        assert tokens.tolist() == same.tolist()
+
+
+def test_a_thousand_words_take_few_forwards(prompts: list[list[int]]):
+    """And bounded memory: as many tokens are held as in 32 prompts of 512."""
+    words = [[1 + number % 400, 1 + number // 400, number % 7 + 1] for number in range(1000)]
+    with tokens_read(model_of("gpt2")) as shapes:
+        scores = score(model_of("gpt2"), prompts, verbalizer_of(words))[0]
+    assert sum(rows for rows, _ in shapes[1:]) == 8 * (400 + 1000)
+    assert len(shapes) < 40
+    assert max(rows * 30 for rows, _ in shapes) <= CACHED_TOKENS
+    some = [0, 1, 399, 400, 999]
+    expected = reference_scores(model_of("gpt2"), prompts, [words[number] for number in some])
+    torch.testing.assert_close(scores[:, some], expected, rtol=1e-4, atol=1e-4)
+
+
+def test_processes_call_the_model_equally_often(prompts: list[list[int]]):
+    """Where each holds a part of the weights, another number of calls would make all wait for ever."""
+    words = verbalizer_of([[first, second] for first in range(1, 400) for second in (1, 2)])
+    calls = []
+    for own in (prompts, [prompt[:3] for prompt in prompts]):
+        mask = left_pad([[1] * len(row) for row in own], 0)
+        with tokens_read(model_of("gpt2")) as shapes:
+            score_label_words(model_of("gpt2"), left_pad(own, PAD), mask, words, {"past_key_values"}, longest=30)
+        calls.append(len(shapes))
+    assert calls[0] == calls[1] > 2
 
 
 def test_no_gradients_are_kept(prompts: list[list[int]]):
