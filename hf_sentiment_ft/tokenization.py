@@ -147,10 +147,11 @@ def _to_features(
 ) -> dict[str, list[Any]]:
     """What `tokenize` says, for one batch of rows with these numbers."""
     features: dict[str, list[Any]] = {"input_ids": [], "labels": [], "length": [], "truncated": []}
+    max_prompt_length = max_length - verbalizer.max_tokens
     prompts = tokenizer(rows["text"], verbose=False).input_ids
     labels = rows.get("label") or [0] * len(numbers)  # any will do where there is none: nothing is made of it
     for ids, label, number in zip(prompts, labels, numbers, strict=True):
-        cut = prompt.truncate(ids, max_length - verbalizer.max_tokens, truncation_side)
+        cut = prompt.truncate(ids, max_prompt_length, truncation_side)
         word = verbalizer.token_ids[label]
         features["input_ids"].append(cut + word[:-1] if for_training else cut)
         features["labels"].append(word if for_training else [label, number])
