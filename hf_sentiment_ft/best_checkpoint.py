@@ -23,12 +23,16 @@ class BestThatIsThere(TrainerCallback):
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        """Find the best checkpoint beside the one to go on from; otherwise count from that one."""
-        if not args.load_best_model_at_end or state.best_metric is None or state.best_model_checkpoint is not None:
+        """Find the best checkpoint beside the one to go on from; otherwise count from that one.
+
+        The path that it had may mean another folder in another working directory, so that beside comes first.
+        """
+        if state.best_metric is None:
             return
         beside = self.checkpoint.parent / f"checkpoint-{state.best_global_step}"
         if beside.is_dir():
             state.best_model_checkpoint = str(beside)
+        if not args.load_best_model_at_end or state.best_model_checkpoint is not None:
             return
         metric = f"eval_{str(args.metric_for_best_model).removeprefix('eval_')}"
         scores = [

@@ -26,7 +26,7 @@ def check_engine(args: "TrainingArguments") -> None:
 
     Raises:
         UsageError: If it asks for FSDP or DeepSpeed on a CPU, where Accelerate would train by DistributedDataParallel,
-            or for checkpoints that a sharded run could not load.
+            for checkpoints that a sharded run could not load, or for a batch size of each process's own.
     """
     asked = [name for name in ("FSDP", "DEEPSPEED") if os.environ.get(f"ACCELERATE_USE_{name}", "").lower() == "true"]
     if asked and args.use_cpu:
@@ -38,6 +38,11 @@ def check_engine(args: "TrainingArguments") -> None:
         raise UsageError(
             f"--save_only_model is given, but {asked[0]} loads the best checkpoint from its own files. Leave it out, "
             "or add --load_best_model_at_end false."
+        )
+    if args.auto_find_batch_size and args.world_size > 1:
+        raise UsageError(
+            "--auto_find_batch_size looks for what one process has memory for, but there are "
+            f"{args.world_size}, which must train in step. Give them a smaller --per_device_train_batch_size."
         )
 
 

@@ -3,6 +3,9 @@
 import errno
 
 NOT_WRITABLE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM}
+# What Accelerate, Trainer, cuBLAS and oneDNN say when memory is short, beside the allocators themselves.
+TOO_LARGE = ("No executable batch size found", "out-of-memory", "CUBLAS_STATUS_ALLOC_FAILED")
+ONEDNN_TOO_LARGE = "could not create a primitive"  # and no more: "… a primitive descriptor" is of something else
 # What gloo and NCCL say when the process at the other end has gone.
 LOST = ("Connection closed by peer", "Connection reset by peer", "remote process exited", "Broken pipe")
 
@@ -14,7 +17,8 @@ def explain_fault(error: Exception) -> str | None:
     if isinstance(error, OSError) and error.errno in NOT_WRITABLE:
         return f"{error.filename or 'a file'} cannot be written: {error.strerror}. Checkpoints saved before are intact."
     text = str(error)
-    if isinstance(error, MemoryError) or should_reduce_batch_size(error) or "reached zero" in text:
+    short = any(sign in text for sign in TOO_LARGE) or text.strip() == ONEDNN_TOO_LARGE
+    if short or isinstance(error, MemoryError) or should_reduce_batch_size(error):
         first = text.strip().splitlines()[0] if text.strip() else "MemoryError"
         return (
             f"out of memory ({first}). Lower --per_device_train_batch_size and raise --gradient_accumulation_steps by "

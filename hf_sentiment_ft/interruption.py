@@ -33,12 +33,14 @@ class Interruption(TrainerCallback):
 
     def on_train_begin(self, *args: Any, **kwargs: Any) -> None:
         """Take over the signals; until now, there was nothing to save."""
-        self.before = {signum: signal.signal(signum, self._receive) for signum in SIGNALS}
+        if not self.before:  # --auto_find_batch_size begins several times
+            self.before = {signum: signal.signal(signum, self._receive) for signum in SIGNALS}
 
     def on_train_end(self, *args: Any, **kwargs: Any) -> None:
         """Give the signals back."""
         for signum, handler in self.before.items():
             signal.signal(signum, handler)
+        self.before = {}
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         """Agree whether to stop; after an epoch's or the run's last step, what is due comes first."""

@@ -1,5 +1,6 @@
 """A Trainer whose runs can be killed at any moment and go on as if nothing had happened."""
 
+import logging
 import math
 import shutil
 from collections.abc import Iterator
@@ -11,13 +12,15 @@ import torch
 from accelerate.data_loader import prepare_data_loader
 from safetensors import SafetensorError
 from torch.utils.data import DataLoader
-from transformers import Trainer
+from transformers import Trainer, set_seed
 
 from .checkpoints import UNFINISHED, delete_old_checkpoints, finish_checkpoint
 from .errors import RunError, first_line
 from .faults import explain_fault
 from .interruption import Interruption
 from .sampling import EpochSampler, StreamedRows, add_blank_row
+
+logger = logging.getLogger(__name__)
 
 
 class ResumableTrainer(Trainer):
@@ -33,6 +36,7 @@ class ResumableTrainer(Trainer):
         self.run = run or {}
         self.epoch_sampler: EpochSampler | None = None
         self._saving = False
+        self._untrained: dict[str, torch.Tensor] = {}
         kwargs["args"].logging_nan_inf_filter = False  # it would hide a loss that is not a number
         super().__init__(**kwargs)
         self.add_callback(Interruption())
@@ -93,6 +97,21 @@ class ResumableTrainer(Trainer):
         if self.epoch_sampler is not None:
             self.epoch_sampler.epoch = epoch
         super()._run_epoch(epoch=epoch, **kwargs)
+
+    def _update_auto_batch_size(self, batch_size: int) -> None:
+        """Trainer's; an attempt that ends for want of memory leaves no trace in the weights of the next one."""
+        trainable = {name: value for name, value in self.model.named_parameters() if value.requires_grad}
+        if self._untrained:
+            logger.warning("out of memory; trying a --per_device_train_batch_size of %d.", batch_size)
+            with torch.no_grad():
+                for name, value in trainable.items():
+                    value.copy_(self._untrained[name])
+            self.optimizer = None
+        else:
+            self._untrained = {name: value.detach().to("cpu", copy=True) for name, value in trainable.items()}
+        set_seed(self.args.seed)
+        super()._update_auto_batch_size(batch_size)
+        self.args.per_device_train_batch_size = batch_size // max(1, self.args.n_gpu)  # for the card
 
     def _get_output_dir(self, trial: Any) -> str:
         return str(self._unfinished) if self._saving else super()._get_output_dir(trial)

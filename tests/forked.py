@@ -1,29 +1,39 @@
 """Training runs in processes forked from one that has imported everything, so that many can be killed in little time.
 
 Each is a process of its own that reads its command line, trains and exits as `python -m hf_sentiment_ft.train` does.
+Of several, the test keeps the key-value store, as a launcher does.
 """
 
 import importlib
 import multiprocessing
 import os
+import resource
 import signal
-import socket
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from .conftest import ROOT
+import pytest
+
+from .conftest import REVIEWS, ROOT
 
 CONTEXT = multiprocessing.get_context("forkserver")
 MODULES = [f"hf_sentiment_ft.{path.stem}" for path in (ROOT / "hf_sentiment_ft").glob("[a-z]*.py")]
-CONTEXT.set_forkserver_preload([*MODULES, "transformers.models.gpt2.modeling_gpt2"])
+LATE = ["transformers.models.gpt2.modeling_gpt2", "matplotlib.figure", "evaluate", "sklearn.metrics", "scipy.stats"]
+CONTEXT.set_forkserver_preload(["tests.local_hub", *MODULES, *LATE])
+
+FLAGS = ["--dataset_name", REVIEWS, "--zero_shot_baseline", "false", "--use_cpu", "true", "--disable_tqdm", "true"]
+FLAGS += ["--max_train_samples", 64, "--max_eval_samples", 8, "--max_test_samples", 8, "--learning_rate", 1e-3]
+FLAGS += ["--per_device_train_batch_size", 8, "--max_steps", 14, "--load_best_model_at_end", "false"]
+FLAGS += ["--eval_strategy", "steps", "--eval_steps", 3, "--save_strategy", "steps", "--save_steps", 3]
 
 
-def train(
-    *flags: object, cwd: Path, processes: int = 1, before: Callable[[], None] | None = None, rank: int = 0, **env: str
-) -> tuple[list[int | None], str]:
-    """Run the command on some processes.
+def start(
+    *flags: object, cwd: Path, processes: int = 1, before: Callable[[], Any] | None = None, rank: int = 0, **env: str
+) -> list[Any]:
+    """Start the command on some processes; what they print goes to `printed.txt`.
 
     Args:
         *flags: The command line.
@@ -32,47 +42,144 @@ def train(
         before: What one of them does first, such as `partial(killed_at, ...)`.
         rank: Which one.
         **env: Additional environment variables.
-
-    Returns:
-        Exit codes (minus the signal's number for those killed), and what all have printed.
     """
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        env |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free.getsockname()[1]), "WORLD_SIZE": str(processes)}
+    env = dict(os.environ) | env
+    if processes > 1:
+        from torch.distributed import TCPStore
+
+        store = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
+        env |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(store.port), "WORLD_SIZE": str(processes)}
+        env |= {"TORCHELASTIC_USE_AGENT_STORE": "True", "TORCHELASTIC_RESTART_COUNT": "0"}
     started = []
     for number in range(processes):
-        own = dict(os.environ) | env | {"RANK": str(number), "LOCAL_RANK": str(number)} if processes > 1 else env
+        own = env | ({"RANK": str(number), "LOCAL_RANK": str(number)} if processes > 1 else {})
         process = CONTEXT.Process(target=_run, args=(flags, cwd, own, before if number == rank else None))
         process.start()
+        process.store = store if processes > 1 else None  # for as long as the process
         started.append(process)
+    return started
+
+
+def wait(started: list[Any], cwd: Path) -> tuple[list[int], str]:
+    """Wait for processes; return their exit codes, minus the signal for those killed, and what they have printed."""
     for process in started:
-        process.join()
+        process.join(120)
+        assert process.exitcode is not None, "it hangs"
     return [process.exitcode for process in started], (cwd / "printed.txt").read_text()
 
 
-def killed_at(module: str, function: str, nth: int, after: bool = False) -> None:
-    """Have this process killed by SIGKILL at the nth call of a function, or right after it."""
+def train(*flags: object, cwd: Path, **options: Any) -> tuple[list[int], str]:
+    """Start, and wait."""
+    return wait(start(*flags, cwd=cwd, **options), cwd)
+
+
+def finish(*flags: object, cwd: Path, **options: Any) -> str:
+    """Train to the end; return what was printed."""
+    codes, printed = train(*flags, cwd=cwd, **options)
+    assert not any(codes), printed
+    return printed
+
+
+def weights(cwd: Path) -> bytes:
+    """The final weights."""
+    return (cwd / "output" / "model.safetensors").read_bytes()
+
+
+def replaced(module: str, function: str, make: Callable[[Any], Any]) -> None:
+    """Put another function in place of one."""
     owner: Any = importlib.import_module(module)
     *owners, name = function.split(".")
     for one in owners:
         owner = getattr(owner, one)
-    original, calls = getattr(owner, name), 0
-
-    def counted(*args: Any, **kwargs: Any) -> Any:
-        nonlocal calls
-        calls += 1
-        if calls == nth and not after:
-            os.kill(os.getpid(), signal.SIGKILL)
-        answer = original(*args, **kwargs)
-        if calls == nth:
-            os.kill(os.getpid(), signal.SIGKILL)
-        return answer
-
-    setattr(owner, name, counted)
+    setattr(owner, name, make(getattr(owner, name)))
 
 
-def _run(flags: tuple[object, ...], cwd: Path, env: dict[str, str], before: Callable[[], None] | None) -> None:
-    from hf_sentiment_ft import train
+def killed_at(module: str, function: str, nth: int = 1, after: bool = False) -> None:
+    """Have this process killed by SIGKILL at the nth call of a function, or right after it."""
+
+    def make(original: Any) -> Any:
+        calls = 0
+
+        def counted(*args: Any, **kwargs: Any) -> Any:
+            nonlocal calls
+            calls += 1
+            if calls == nth and not after:
+                os.kill(os.getpid(), signal.SIGKILL)
+            answer = original(*args, **kwargs)
+            if calls == nth:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return answer
+
+        return counted
+
+    replaced(module, function, make)
+
+
+def failing(module: str, function: str) -> None:
+    """Let a function fail."""
+
+    def fail(*args: Any, **kwargs: Any) -> None:
+        raise RuntimeError("no more paper")
+
+    replaced(module, function, lambda original: fail)
+
+
+def slow(module: str, function: str, seconds: float) -> None:
+    """Let a function take its time, and say so by the file `slow`."""
+
+    def make(original: Any) -> Any:
+        def slowly(*args: Any, **kwargs: Any) -> Any:
+            Path("slow").touch()
+            time.sleep(seconds)
+            return original(*args, **kwargs)
+
+        return slowly
+
+    replaced(module, function, make)
+
+
+def memory_for(rows: int) -> None:
+    """Let training fail as PyTorch's allocator does from the second batch on, if a batch has more rows than these."""
+
+    def make(original: Any) -> Any:
+        calls = 0
+
+        def step(self: Any, model: Any, inputs: dict[str, Any], *args: Any) -> Any:
+            nonlocal calls
+            calls += 1
+            if calls > 1 and len(inputs["labels"]) > rows:
+                raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 8 bytes.")
+            return original(self, model, inputs, *args)
+
+        return step
+
+    replaced("hf_sentiment_ft.trainer", "LabelWordTrainer.training_step", make)
+
+
+def little_memory(megabytes: int) -> None:
+    """Limit this process to so much more memory than it has when training begins."""
+
+    def make(original: Any) -> Any:
+        def begin(*args: Any, **kwargs: Any) -> Any:
+            pages = int(Path("/proc/self/statm").read_text().split()[0])
+            limit = pages * resource.getpagesize() + megabytes * 2**20
+            resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+            return original(*args, **kwargs)
+
+        return begin
+
+    replaced("hf_sentiment_ft.trainer", "LabelWordTrainer.train", make)
+
+
+def use_test_hub(endpoint: str, cwd: Path) -> None:
+    """Talk to this Hub."""
+    from .local_hub import use_hub
+
+    use_hub(endpoint, cwd, pytest.MonkeyPatch())
+
+
+def _run(flags: tuple[object, ...], cwd: Path, env: dict[str, str], before: Callable[[], Any] | None) -> None:
+    from hf_sentiment_ft import train as command
 
     os.environ.update(env)
     os.chdir(cwd)
@@ -82,4 +189,8 @@ def _run(flags: tuple[object, ...], cwd: Path, env: dict[str, str], before: Call
     sys.argv = ["train", *map(str, flags)]
     if before:
         before()
-    train.main()
+    try:
+        command.main()
+    except Exception:  # of the test's own kind; multiprocessing would show it whatever the command wants
+        sys.excepthook(*sys.exc_info())  # type: ignore[arg-type]
+        sys.exit(1)

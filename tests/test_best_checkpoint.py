@@ -56,6 +56,38 @@ def test_the_best_checkpoint_that_is_there_is_kept(start: int, best: int, make_t
     assert ("of step 1 (eval_accuracy 0.9000), is not there" in caplog.text) is (best == 2)
 
 
+@pytest.mark.parametrize("spelling", ["relative", "absolute", "slash", "link"])
+def test_the_best_is_known_however_its_folder_is_spelled(
+    spelling: str,
+    make_trainer,  # noqa: F811
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+):
+    """And is not deleted, with room for one; another run's, in the working directory, is not taken for it."""
+    begun, moved = tmp_path / "begun", tmp_path / "moved"
+    begun.mkdir(), moved.mkdir()
+    monkeypatch.chdir(begun)
+    scored(make_trainer, Path("output"), 2).train()
+    best = saved_weights(begun / "output" / "checkpoint-1")
+    if spelling != "relative":
+        monkeypatch.chdir(moved)
+        shutil.copytree(begun / "output" / "checkpoint-2", moved / "output" / "checkpoint-1")
+    (tmp_path / "link").symlink_to(begun)
+    spelled = {
+        "relative": "output",
+        "absolute": f"{begun}/output",
+        "slash": f"{begun}/output/",
+        "link": "../link/output",
+    }
+    again = scored(make_trainer, Path("unused"), 4)
+    again.args.output_dir, again.args.save_total_limit = spelled[spelling], 1
+    checkpoint = str(begun / "output" / "checkpoint-2")
+    again.add_callback(BestThatIsThere(checkpoint))
+    again.train(resume_from_checkpoint=checkpoint)
+    assert same(weights(again.model), best)
+    assert [folder.name for folder in (begun / "output").glob("checkpoint-*")] == ["checkpoint-1"]
+
+
 def test_a_checkpoint_without_a_score_of_its_own(tmp_path: Path, caplog):
     """As one that a signal has asked for between two evaluations."""
     from transformers import TrainerControl, TrainerState, TrainingArguments

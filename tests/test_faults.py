@@ -1,0 +1,143 @@
+"""What goes wrong with the machine under a run: one clear error, and the last good checkpoint is there."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from functools import partial
+from pathlib import Path
+
+import psutil
+import pytest
+
+from hf_sentiment_ft.checkpoints import find_damage
+
+from . import forked
+from .conftest import ROOT
+from .forked import FLAGS, finish, weights
+
+
+@pytest.fixture
+def given(tiny_gpt2: Path) -> list[object]:
+    return [*FLAGS, "--model_name_or_path", tiny_gpt2]
+
+
+def wait_for(path: Path, process) -> None:
+    while not path.exists():
+        assert process.is_alive()
+        time.sleep(0.01)
+
+
+def refused(printed: str, says: str) -> None:
+    """With one error and no traceback."""
+    assert printed.count("error: ") == 1, printed
+    assert says in printed
+    assert "Traceback" not in printed
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="limits of memory are Linux's")
+def test_out_of_memory_names_what_to_lower(given: list[object], tmp_path: Path):
+    before = partial(forked.little_memory, 8)
+    codes, printed = forked.train(*given, "--per_device_train_batch_size", 64, cwd=tmp_path, before=before)
+    assert codes == [1], printed
+    refused(printed, "error: out of memory (")
+    assert "Lower --per_device_train_batch_size and raise --gradient_accumulation_steps" in printed
+    assert "--max_seq_length" in printed
+    assert "--gradient_checkpointing" in printed
+
+
+def test_found_batch_size_is_that_of_the_run(given: list[object], tmp_path: Path):
+    """As if it had been given; the attempt's own first step is forgotten."""
+    auto, plain = tmp_path / "auto", tmp_path / "plain"
+    auto.mkdir(), plain.mkdir()
+    flags = [*given, "--auto_find_batch_size", "--max_steps", 4]
+    printed = finish(*flags, cwd=auto, before=partial(forked.memory_for, 7))
+    assert "out of memory; trying a --per_device_train_batch_size of 7." in printed
+    assert "| per_device_train_batch_size | 7 |" in (auto / "output" / "README.md").read_text(encoding="utf-8")
+    finish(*flags, "--per_device_train_batch_size", 7, cwd=plain)
+    assert weights(auto) == weights(plain)
+
+
+def test_dead_worker_ends_the_run(given: list[object], tmp_path: Path):
+    started = forked.start(
+        *given,
+        "--dataloader_num_workers",
+        1,
+        cwd=tmp_path,
+        before=partial(forked.slow, "hf_sentiment_ft.trainer", "label_word_loss", 0.2),
+    )
+    wait_for(tmp_path / "output" / "checkpoint-3", started[0])
+    workers = [child for child in psutil.Process(started[0].pid).children() if child.status() != psutil.STATUS_ZOMBIE]
+    assert workers
+    for worker in workers:
+        worker.kill()
+    codes, printed = forked.wait(started, tmp_path)
+    assert codes == [1], printed
+    refused(printed, "A process that loads data has died, often for want of memory: lower --dataloader_num_workers")
+    assert find_damage(tmp_path / "output" / "checkpoint-3") is None
+
+
+def test_second_run_in_the_same_folder_is_refused(given: list[object], tmp_path: Path):
+    """As long as the first one lives, and also by another spelling; a killed one leaves nothing to clear away."""
+    slow = partial(forked.slow, "hf_sentiment_ft.trainer", "label_word_loss", 60)
+    started = forked.start(*given, cwd=tmp_path, before=slow)
+    wait_for(tmp_path / "slow", started[0])
+    second = ["--output_dir", tmp_path / "output", "--resume_from_checkpoint", "true"]
+    codes, printed = forked.train(*given, *second, cwd=tmp_path)
+    assert codes == [2], printed
+    refused(printed, f"--output_dir {tmp_path / 'output'} is in use by another run.")
+    started[0].kill()
+    forked.wait(started, tmp_path)
+    finish(*given, *second, "--max_steps", 1, cwd=tmp_path)
+
+
+@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT])
+def test_second_signal_leaves_at_once(signum: signal.Signals, given: list[object], tmp_path: Path):
+    """Shells, schedulers and containers show 143 and 130 for an end by these signals."""
+    started = forked.start(
+        *given, cwd=tmp_path, before=partial(forked.slow, "hf_sentiment_ft.trainer", "label_word_loss", 60)
+    )
+    wait_for(tmp_path / "slow", started[0])
+    os.kill(started[0].pid, signum)
+    time.sleep(1.5)
+    assert started[0].is_alive(), "the first one lets it finish the step"
+    os.kill(started[0].pid, signum)
+    started[0].join(10)
+    assert started[0].exitcode == -signum
+
+
+def test_folder_that_goes_away_while_training(given: list[object], tmp_path: Path):
+    """As when a disk is unmounted."""
+    started = forked.start(*given, cwd=tmp_path)
+    wait_for(tmp_path / "output" / "checkpoint-3", started[0])
+    (tmp_path / "output").rename(tmp_path / "elsewhere")
+    (tmp_path / "output").touch()
+    codes, printed = forked.wait(started, tmp_path)
+    assert codes == [1], printed
+    refused(printed, "could not be written to ./output: ")
+    assert find_damage(tmp_path / "elsewhere" / "checkpoint-3") is None
+
+
+@pytest.mark.parametrize("obstacle", ["a file", "no permission", "read-only"])
+def test_folder_that_cannot_be_written_is_refused_before_training(obstacle: str, given: list[object], tmp_path: Path):
+    """Permissions bind root too where it lacks the capability to pass over them."""
+    output, command = tmp_path / "output", [sys.executable, "-m", "hf_sentiment_ft.train"]
+    if obstacle == "a file":
+        output.touch()
+    else:
+        output.mkdir(mode=0o555 if obstacle == "no permission" else 0o755)
+    if obstacle == "no permission" and os.getuid() == 0:
+        command = ["setpriv", "--bounding-set=-dac_override,-dac_read_search", *command]
+    if obstacle == "read-only":
+        script = 'mount -t tmpfs -o ro tmpfs output && "$@"'
+        command = ["unshare", "--map-root-user", "--mount", "sh", "-c", script, "sh", *command]
+    if subprocess.run(
+        [*command[: -2 if command[0] != sys.executable else 1], "-c", ""], cwd=tmp_path, capture_output=True
+    ).returncode:
+        pytest.skip("this system does not let us")
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    ended = subprocess.run([*command, *map(str, given)], cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert ended.returncode == 2, ended.stderr
+    reason = {"a file": "File exists", "no permission": "Permission denied", "read-only": "Read-only file system"}
+    refused(ended.stderr, f"error: --output_dir output cannot be written to: {reason[obstacle]}.")
