@@ -64,6 +64,7 @@ def test_splits_of_their_own_are_read_up_to_a_limit(tmp_path: Path):
     test = write_csv(tmp_path / "test.csv", [(f"new {text}", label) for text, label in ROWS[:8]])
     data = load(train_file=str(tmp_path / "part-*.csv"), validation_file=test, test_file=test, max_eval_samples=5)
     assert {split: len(rows) for split, rows in data.splits.items()} == {"train": 20, "validation": 5, "test": 8}
+    assert data.splits["validation"]["text"][:] == [f"new {text}" for text, _ in ROWS[:5]]
     assert "validation is the first 5 rows of that split; --max_eval_samples can take more." in data.notes
     assert not data.split_off
     assert sorted(streamed(data)) == sorted(ROWS)
@@ -163,6 +164,8 @@ def test_each_row_comes_once_in_each_pass_and_never_in_the_same_order():
     assert sorted(order[:30]) == sorted(order[30:60]) == list(range(30))
     assert len(set(order[60:])) == 15
     assert order[:30] != order[30:60]
+    ungrouped = [int(row["number"]) for row in make_rows(60, grouped=False)]
+    assert ungrouped[:30] != ungrouped[30:], "datasets shuffles anew in each pass"
     assert order == [int(row["number"]) for row in rows] == [int(row["number"]) for row in make_rows(75)]
     assert order != [int(row["number"]) for row in make_rows(75, seed=4)]
     assert rows.num_truncated == sum(number >= 20 for number in order), "of those given out, not of those read ahead"
