@@ -11,7 +11,15 @@ from .constraint import label_words_only
 from .data import LabelledSplits, load_splits
 from .errors import UsageError
 from .loading import load_raw
-from .modeling import BaseModel, find_base_model, load_config, load_tokenizer, prepare_for_generation, saved_verbalizer
+from .modeling import (
+    BaseModel,
+    find_adapter,
+    find_base_model,
+    load_config,
+    load_tokenizer,
+    prepare_for_generation,
+    saved_verbalizer,
+)
 from .prompt import Prompt, build_prompt, put_prompt_into_tokenizer, read_prompt
 from .stratified import stratified_sample
 from .verbalizer import Verbalizer, build_verbalizer, choose_label_words
@@ -79,7 +87,7 @@ def prepare_task(args: ModelArguments, data: LabelledSplits) -> LabelWordTask:
     Raises:
         UsageError: If the model cannot be loaded, or its labels are not the data set's.
     """
-    base = find_base_model(args)
+    base = find_adapter(find_base_model(args))
     config, tokenizer = load_config(base), load_tokenizer(base)
     verbalizer = saved_verbalizer(config)
     if verbalizer is None:

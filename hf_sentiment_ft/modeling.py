@@ -1,14 +1,14 @@
 """Load the model and its tokenizer, make them ready for label words, and save them."""
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .config import ModelArguments
 from .errors import UsageError, first_line
 from .hub import hub_errors, patiently
-from .lora import base_of_adapter, keep_gradients, load_adapter
+from .lora import CONFIG_FOLDER, base_of_adapter, keep_gradients, load_adapter
 from .paths import resolve_package_path
 from .verbalizer import Verbalizer
 
@@ -30,10 +30,12 @@ class BaseModel:
     Attributes:
         path: Hub id or folder.
         options: `revision` or `gguf_file`, and `trust_remote_code`.
+        adapter_of: Where it is a LoRA adapter of ours, the model under it.
     """
 
     path: str
     options: dict[str, Any]
+    adapter_of: str | None = None
 
 
 def find_base_model(args: ModelArguments) -> BaseModel:
@@ -54,6 +56,19 @@ def find_base_model(args: ModelArguments) -> BaseModel:
     if name.startswith((".", "/", "~")) or name.count("/") > 1:
         raise UsageError(f"--model_name_or_path is {name}, which is not a folder; a Hub id has the form user/name.")
     return BaseModel(name, options | {"revision": args.model_revision})
+
+
+def find_adapter(base: BaseModel) -> BaseModel:
+    """The same place, with the model under it if an adapter is there.
+
+    Raises:
+        UsageError: If it cannot be looked up.
+    """
+    try:
+        adapted = patiently(lambda: base_of_adapter(base.path, base.options.get("revision", "main")))
+    except hub_errors() as error:
+        raise UsageError(f"no model could be loaded from {base.path}: {first_line(error)}") from error
+    return replace(base, adapter_of=adapted)
 
 
 def load_tokenizer(base: BaseModel, add_pad_token: bool = True) -> "PreTrainedTokenizerBase":
@@ -110,7 +125,10 @@ def load_model(
         options["quantization_config"] = GgufConfig(dequantize=True)
     try:
         options |= {"dtype": dtype, "attn_implementation": attention}
-        model = patiently(lambda: AutoModelForCausalLM.from_pretrained(base.path, **options))
+        if under := base.adapter_of:
+            model = patiently(lambda: load_adapter(base.path, options.get("revision", "main"), under))
+        else:
+            model = patiently(lambda: AutoModelForCausalLM.from_pretrained(base.path, **options))
     except (*hub_errors(), ImportError, SafetensorError) as error:  # type: ignore[misc]
         raise UsageError(f"no causal language model could be loaded from {base.path}: {first_line(error)}") from error
     if quantized:
@@ -130,7 +148,8 @@ def load_config(base: BaseModel) -> "PretrainedConfig":
     from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForMaskedLM
 
     try:
-        config = patiently(lambda: AutoConfig.from_pretrained(base.path, **base.options))
+        options = base.options | ({"subfolder": CONFIG_FOLDER} if base.adapter_of else {})
+        config = patiently(lambda: AutoConfig.from_pretrained(base.path, **options))
     except hub_errors() as error:
         raise UsageError(f"no model could be loaded from {base.path}: {first_line(error)}") from error
     remote = "AutoModelForCausalLM" in getattr(config, "auto_map", {})
@@ -213,20 +232,11 @@ def load_label_word_model(path: str, revision: str = "main") -> LabelWordModel:
     Raises:
         UsageError: If there is no model, or it was not made by this package.
     """
-    from transformers import AutoModelForCausalLM, AutoTokenizer
-
-    from .padding import hide_padding
-
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(path, revision=revision)
-        if adapted := base_of_adapter(path, revision):
-            model = load_adapter(path, revision, adapted)
-        else:
-            model = AutoModelForCausalLM.from_pretrained(path, revision=revision)
-    except (OSError, ValueError) as error:
-        raise UsageError(f"no model could be loaded from {path}: {first_line(error)}") from error
-    verbalizer = saved_verbalizer(model.config)
+    base = find_adapter(BaseModel(path, {"revision": revision}))
+    config = load_config(base)
+    verbalizer = saved_verbalizer(config)
     if verbalizer is None:
         raise UsageError(f"{path} holds a model without label words; train it with hf_sentiment_ft.train first.")
-    hide_padding(model, tokenizer)
-    return LabelWordModel(model.eval(), tokenizer, verbalizer, getattr(model.config, "label_log_prior", None))
+    tokenizer = load_tokenizer(base)
+    model = load_model(base, "auto", tokenizer)
+    return LabelWordModel(model.eval(), tokenizer, verbalizer, getattr(config, "label_log_prior", None))

@@ -9,6 +9,7 @@ import pytest
 import torch
 from huggingface_hub import HfApi, ModelCard
 
+from hf_sentiment_ft import evaluate
 from hf_sentiment_ft.command_line import parse_train_arguments
 from hf_sentiment_ft.config import ModelArguments
 from hf_sentiment_ft.errors import UsageError
@@ -122,6 +123,7 @@ def test_published_adapter_is_loaded_from_the_hub(
     api.create_repo("alice/base")
     api.upload_folder(repo_id="alice/base", folder_path=save_tiny("llama", tmp_path / "base"))
     output, flags = tmp_path / "output", ["--use_peft", "--publish_adapter", "--push_to_hub", "--hub_model_id", REPO]
+    flags += ["--calibration", "contextual", "--max_steps", 12]
     saved, rows = train("alice/base", table, output, *flags, "--hub_timeout", 5)
     assert record(output)["status"] == "verified"
     files = files_of(api)
@@ -144,6 +146,11 @@ def test_published_adapter_is_loaded_from_the_hub(
         probabilities = predict_probabilities(loaded, [row["text"] for row in rows], batch_size=4)
         labels = [loaded.verbalizer.labels[best] for best in probabilities.argmax(1)]
         assert labels == [row["prediction"] for row in rows]
+    flags = ["--model_name_or_path", REPO, "--test_file", table, "--output_dir", tmp_path / "evaluated", "--use_cpu"]
+    evaluate.run(*evaluate.parse_evaluate_arguments([*map(str, flags)]))
+    figures = [json.loads((folder / "test_results.json").read_text()) for folder in (output, tmp_path / "evaluated")]
+    for name in ("test_accuracy", "test_uncalibrated_accuracy", "test_generation_accuracy"):
+        assert figures[0][name] == figures[1][name]
 
 
 @pytest.mark.parametrize(

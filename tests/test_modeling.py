@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from huggingface_hub import constants
 
 from hf_sentiment_ft.config import ModelArguments
 from hf_sentiment_ft.errors import UsageError
@@ -173,7 +174,8 @@ def test_encoder_is_refused(saved: Path):
     assert "not a causal language model" in refusal(load_config, find(saved))
 
 
-def test_hub_model_that_is_not_there():
+def test_hub_model_that_is_not_there(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)  # it would be tried for a minute
     assert refusal(load_tokenizer, find("user/nothing")).startswith("no tokenizer could be loaded from user/nothing: ")
 
 
@@ -226,5 +228,6 @@ def test_foreign_model_is_refused(saved: Path):
 
 
 @pytest.mark.parametrize("name", ["./nowhere", "user/nothing"])
-def test_label_word_model_that_is_not_there(name: str):
+def test_label_word_model_that_is_not_there(name: str, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     assert refusal(load_label_word_model, name).startswith(f"no model could be loaded from {name}: ")
