@@ -11,8 +11,12 @@ if TYPE_CHECKING:
     from datasets import Dataset
     from transformers import PretrainedConfig, TrainingArguments
 
+    from .config import ModelArguments
     from .hub import Destination
     from .label_word_task import LabelWordTask
+
+
+LIBRARIES = 0.5  # GB that torch and transformers take
 
 
 def num_parameters(config: "PretrainedConfig") -> int:
@@ -45,11 +49,7 @@ def describe_plan(
     precision: str,
     destination: "Destination | None",
 ) -> str:
-    """Data, label words, prompts, steps, estimates and destination, in lines.
-
-    Time is 6 × parameters × tokens (forward and backward; Kaplan et al. 2020, https://arxiv.org/abs/2001.08361) at half
-    the measured speed of a matrix product; memory is weights, gradients and the two moments of AdamW in fp32.
-    """
+    """Data, label words, prompts, steps, estimates and destination, in lines."""
     data, verbalizer = task.data, task.verbalizer
     lines = ["data"]
     lines += [f"  {split}: {len(dataset)} rows" for split, dataset in data.splits.items()]
@@ -65,19 +65,35 @@ def describe_plan(
     lengths = tokenized["train"]["length"][:]
     batch = args.train_batch_size * args.gradient_accumulation_steps * args.world_size
     steps = args.max_steps if args.max_steps > 0 else math.ceil(args.num_train_epochs * math.ceil(len(lengths) / batch))
-    parameters = num_parameters(task.config)
-    tokens = steps * batch * sum(lengths) / len(lengths)
-    seconds = 6 * parameters * tokens / args.world_size / (flops_per_second(precision) / 2)
     lines.append("training")
     lines.append(
         f"  {steps} steps of {batch} rows, {sum(lengths) / len(lengths):.0f} tokens a row on average, {precision}"
     )
-    lines.append(
-        f"  about {duration(seconds)} and {16 * parameters / 1e9 + 0.5:.1f} GB ({parameters / 1e6:.0f} M parameters)"
-    )
+    tokens = steps * batch * sum(lengths) / len(lengths) / args.world_size
+    lines.append(f"  {estimate(num_parameters(task.config), tokens, flops_per_second(precision), task.args)}")
     lines.append("publication")
     lines += [f"  {line}" for line in describe_publication(destination, args.hub_strategy)]
     return "\n".join(lines)
+
+
+def estimate(parameters: int, tokens: float, flops: float, args: "ModelArguments") -> str:
+    """How long training takes and how much memory, roughly, in words.
+
+    Time is 6 × parameters × tokens (forward and backward; Kaplan et al. 2020, https://arxiv.org/abs/2001.08361) at half
+    the speed of a matrix product; memory is weights, gradients and the two moments of AdamW in fp32. LoRA spares the
+    gradients of the weights, so it takes 4 × and the weights alone.
+
+    Args:
+        parameters: Of the model.
+        tokens: That a process reads.
+        flops: Operations in a second.
+        args: Whether it is LoRA, and on 4-bit weights.
+    """
+    operations, size = (4, 0.5 if args.load_in_4bit else 4) if args.use_peft else (6, 16)
+    seconds = operations * parameters * tokens / (flops / 2)
+    time = duration(seconds) if seconds >= 1 else "a second"
+    memory = size * parameters / 1e9 + LIBRARIES
+    return f"about {time} and {memory:.1f} GB, {LIBRARIES} of them the libraries ({parameters:,} parameters)"
 
 
 def describe_publication(destination: "Destination | None", strategy: str) -> list[str]:

@@ -3,10 +3,14 @@
 import re
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import pytest
+
+from hf_sentiment_ft.config import ModelArguments
 from hf_sentiment_ft.hub import Destination
 from hf_sentiment_ft.output import PUBLISHED_FILES
-from hf_sentiment_ft.plan import describe_publication
+from hf_sentiment_ft.plan import describe_publication, estimate
 
 NEW = Destination("alice/reviews", "hf_secret")
 
@@ -41,3 +45,16 @@ def test_what_else_is_asked_for():
         "each checkpoint while training goes on (--hub_strategy checkpoint)",
     ]
     assert "as a pull request" in lines(replace(NEW, create_pr=True, parent="0" * 40))
+
+
+@pytest.mark.parametrize(
+    ("parameters", "given", "expected"),
+    [
+        (100_000_000, {}, "about 12 min 0 s and 2.1 GB, 0.5 of them the libraries (100,000,000 parameters)"),
+        (100_000_000, {"use_peft": True}, "about 8 min 0 s and 0.9 GB"),
+        (1_000_000_000, {"use_peft": True, "load_in_4bit": True}, "about 1 h 20 min and 1.0 GB"),
+        (51_264, {}, "about a second and 0.5 GB, 0.5 of them the libraries (51,264 parameters)"),
+    ],
+)
+def test_time_and_memory_are_estimated(parameters: int, given: dict[str, Any], expected: str):
+    assert estimate(parameters, 120_000, 2e11, ModelArguments(**given)).startswith(expected)
