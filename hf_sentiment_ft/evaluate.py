@@ -3,8 +3,9 @@ r"""Evaluate causal language models on label words, trained or not, without trai
     accelerate launch -m hf_sentiment_ft.evaluate --model_name_or_path gpt2 user/name ./output \
         --dataset_name cornell-movie-review-data/rotten_tomatoes
 
-A model of this package brings its own prompt, labels and label words; for any other, --prompt_template and
---label_words say them. Several models are compared. Results are in the files that a training run writes.
+A model of this package brings its own prompt, labels, label words and calibration; for any other, --prompt_template,
+--label_words and --calibration say them. Several models are compared. Results are in the files that a training run
+writes.
 """
 
 import argparse
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from .label_word_task import LabelWordTask
 
 OUTPUT_DIR = "./evaluation"
-ONLY_TRAINING = ("push_to_hub", "resume_from_checkpoint", "dry_run", "export_text_classification")
+ONLY_TRAINING = ("push_to_hub", "resume_from_checkpoint", "dry_run", "export_text_classification", "use_peft")
 
 
 def main() -> None:
@@ -105,7 +106,7 @@ def parse_evaluate_arguments(
     rest += [f"--{name}={value}" for name, value in vars(own).items() if isinstance(value, str)]
     first, data_args, hub_args, run_args, args = parse_train_arguments([*rest, f"--model_name_or_path={names[0]}"])
     for name in ONLY_TRAINING:
-        if getattr(args, name, None) or getattr(run_args, name, None):
+        if any(getattr(group, name, None) for group in (first, run_args, args)):
             raise UsageError(f"--{name} is given, which is for training; evaluation only measures. Leave it out.")
     models = [dataclasses.replace(first, model_name_or_path=name) for name in names]
     return models, data_args, hub_args, run_args, args

@@ -82,7 +82,7 @@ def build_task(
 
 
 def prepare_task(args: ModelArguments, data: LabelledSplits) -> LabelWordTask:
-    """Make the task of an evaluation: a model of ours brings its own prompt and words, for others the flags say them.
+    """Make the task of an evaluation: a model of ours brings its own prompt, words and calibration, flags say others'.
 
     Raises:
         UsageError: If the model cannot be loaded, or its labels are not the data set's.
@@ -94,7 +94,7 @@ def prepare_task(args: ModelArguments, data: LabelledSplits) -> LabelWordTask:
         return build_task(args, base, config, tokenizer, data)
     data = with_labels(data, verbalizer.labels, args.model_name_or_path)
     dtype = str(config.dtype or "float32").removeprefix("torch.")  # what `pipeline` computes in
-    args = dataclasses.replace(args, dtype=dtype, truncation_side=tokenizer.truncation_side)
+    args = dataclasses.replace(args, dtype=dtype, truncation_side=tokenizer.truncation_side, calibration=None)
     return LabelWordTask(args, base, config, tokenizer, read_prompt(tokenizer), verbalizer, data)
 
 

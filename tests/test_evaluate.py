@@ -10,6 +10,9 @@ from typing import Any
 import pytest
 
 from hf_sentiment_ft import evaluate
+from hf_sentiment_ft.config import DataArguments, ModelArguments
+from hf_sentiment_ft.data import load_splits
+from hf_sentiment_ft.label_word_task import prepare_task
 from hf_sentiment_ft.prompt import build_prompt, put_prompt_into_tokenizer, read_prompt
 
 from .conftest import REVIEWS, ROOT, launch
@@ -61,6 +64,13 @@ def test_a_model_of_ours_gets_the_figures_of_its_training_run(compared: Path, ru
                 assert float(mine[name]) == pytest.approx(float(trained[name]), abs=1e-5)
             else:
                 assert mine[name] == trained[name]
+
+
+def test_calibration_is_the_models_own(run_dir: Path, tiny_gpt2: Path):
+    """Its `pipeline` would not follow another one."""
+    data = load_splits(DataArguments(dataset_name=str(REVIEWS)), seed=0)
+    tasks = [prepare_task(ModelArguments(str(model), calibration="contextual"), data) for model in (run_dir, tiny_gpt2)]
+    assert [task.args.calibration for task in tasks] == [None, "contextual"]
 
 
 def test_any_other_model_is_asked_as_the_flags_say(compared: Path, tiny_gpt2: Path, results: dict):
@@ -139,6 +149,7 @@ def test_the_prompt_is_read_back_from_its_tokenizer(kind: str, template: str):
         (["--model_name_or_path", "a", "b", "a"], "names a model twice: a, b, a"),
         (["--push_to_hub"], "--push_to_hub is given, which is for training"),
         (["--dry_run"], "--dry_run is given, which is for training"),
+        (["--use_peft"], "--use_peft is given, which is for training"),
         (["--model_name_or_path", "./nowhere"], "which is not a folder"),
         (["--modle", "x"], "unknown flag --modle"),
         (["--output_dir", "RUN"], "already holds a run"),
