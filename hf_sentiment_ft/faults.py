@@ -32,7 +32,7 @@ def explain_fault(error: Exception) -> str | None:
         )
     if any(lost in text for lost in LOST):
         return (
-            f"lost the connection to another process ({text.strip().splitlines()[0]}). It has failed or was killed; "
+            f"lost the connection to another process ({text.strip().split('. ')[0]}). It has failed or was killed; "
             "what is printed above, or the system's log, may say why. Go on by --resume_from_checkpoint true."
         )
     return None

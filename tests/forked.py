@@ -139,7 +139,7 @@ def slow(module: str, function: str, seconds: float) -> None:
 
 
 def memory_for(rows: int) -> None:
-    """Let training fail as PyTorch's allocator does from the second batch on, if a batch has more rows than these."""
+    """Let training fail as PyTorch's allocator does from the third batch on, if a batch has more rows than these."""
 
     def make(original: Any) -> Any:
         calls = 0
@@ -147,7 +147,7 @@ def memory_for(rows: int) -> None:
         def step(self: Any, model: Any, inputs: dict[str, Any], *args: Any) -> Any:
             nonlocal calls
             calls += 1
-            if calls > 1 and len(inputs["labels"]) > rows:
+            if calls > 2 and len(inputs["labels"]) > rows:
                 raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 8 bytes.")
             return original(self, model, inputs, *args)
 

@@ -48,7 +48,7 @@ def test_out_of_memory_names_what_to_lower(given: list[object], tmp_path: Path):
 
 
 def test_found_batch_size_is_that_of_the_run(given: list[object], tmp_path: Path):
-    """As if it had been given; the attempt's own first step is forgotten."""
+    """As if it had been given; the steps of the attempt before are forgotten."""
     auto, plain = tmp_path / "auto", tmp_path / "plain"
     auto.mkdir(), plain.mkdir()
     flags = [*given, "--auto_find_batch_size", "--max_steps", 4]
@@ -119,25 +119,26 @@ def test_folder_that_goes_away_while_training(given: list[object], tmp_path: Pat
     assert find_damage(tmp_path / "elsewhere" / "checkpoint-3") is None
 
 
-@pytest.mark.parametrize("obstacle", ["a file", "no permission", "read-only"])
-def test_folder_that_cannot_be_written_is_refused_before_training(obstacle: str, given: list[object], tmp_path: Path):
-    """Permissions bind root too where it lacks the capability to pass over them."""
-    output, command = tmp_path / "output", [sys.executable, "-m", "hf_sentiment_ft.train"]
-    if obstacle == "a file":
-        output.touch()
-    else:
-        output.mkdir(mode=0o555 if obstacle == "no permission" else 0o755)
-    if obstacle == "no permission" and os.getuid() == 0:
-        command = ["setpriv", "--bounding-set=-dac_override,-dac_read_search", *command]
-    if obstacle == "read-only":
+def test_file_in_place_of_the_folder_is_refused_before_training(given: list[object], tmp_path: Path):
+    (tmp_path / "output").touch()
+    codes, printed = forked.train(*given, cwd=tmp_path)
+    assert codes == [2], printed
+    refused(printed, "error: --output_dir output cannot be written to: File exists.")
+
+
+@pytest.mark.parametrize("reason", ["Permission denied", "Read-only file system"])
+def test_folder_that_cannot_be_written_is_refused_before_training(reason: str, given: list[object], tmp_path: Path):
+    """Permissions bind root too, where it lacks the capability to pass over them."""
+    (tmp_path / "output").mkdir(mode=0o555 if reason == "Permission denied" else 0o755)
+    if reason == "Read-only file system":
         script = 'mount -t tmpfs -o ro tmpfs output && "$@"'
-        command = ["unshare", "--map-root-user", "--mount", "sh", "-c", script, "sh", *command]
-    if subprocess.run(
-        [*command[: -2 if command[0] != sys.executable else 1], "-c", ""], cwd=tmp_path, capture_output=True
-    ).returncode:
+        under = ["unshare", "--map-root-user", "--mount", "sh", "-c", script, "sh"]
+    else:
+        under = ["setpriv", "--bounding-set=-dac_override,-dac_read_search"] if os.getuid() == 0 else ["env"]
+    if subprocess.run([*under, "true"], cwd=tmp_path, capture_output=True).returncode:
         pytest.skip("this system does not let us")
+    command = [*under, sys.executable, "-m", "hf_sentiment_ft.train", *map(str, given)]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    ended = subprocess.run([*command, *map(str, given)], cwd=tmp_path, env=environment, capture_output=True, text=True)
+    ended = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
     assert ended.returncode == 2, ended.stderr
-    reason = {"a file": "File exists", "no permission": "Permission denied", "read-only": "Read-only file system"}
-    refused(ended.stderr, f"error: --output_dir output cannot be written to: {reason[obstacle]}.")
+    refused(ended.stderr, f"error: --output_dir output cannot be written to: {reason}.")

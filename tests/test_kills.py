@@ -63,6 +63,7 @@ def test_killed_run_ends_with_the_same_weights(
     assert checkpoint_folders(tmp_path / "output")[-1].name == f"checkpoint-{newest}", "or it was another moment"
     finish(*given, *ON, cwd=tmp_path, processes=processes)
     assert weights(tmp_path) == uninterrupted(processes)
+    assert checkpoint_folders(tmp_path / "output")[-1].name == "checkpoint-14", "no step more"
     assert not (tmp_path / "output" / "unfinished").exists()
 
 

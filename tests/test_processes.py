@@ -2,8 +2,12 @@
 
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+
+from hf_sentiment_ft.distributed import check_engine
+from hf_sentiment_ft.errors import UsageError
 
 from . import forked
 from .forked import FLAGS
@@ -37,3 +41,9 @@ def test_one_that_waits_in_vain_says_for_what(tiny_gpt2: Path, tmp_path: Path):
     assert printed.count("error: ") == 1, printed
     assert "error: process 1 waited 2 s (--ddp_timeout) for another one: loading the data set. If that" in printed
     assert "Traceback" not in printed
+
+
+def test_no_batch_size_is_looked_for_by_each_process_alone():
+    """One would begin anew while the other waits for it."""
+    with pytest.raises(UsageError, match="--auto_find_batch_size looks for what one process has memory for"):
+        check_engine(SimpleNamespace(use_cpu=True, auto_find_batch_size=True, world_size=2))
