@@ -14,10 +14,13 @@ from .verbalizer import Verbalizer
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
+    from transformers import DynamicCache
 
 
-# How many tokens of prompts, their copies counted, are held for label words of several tokens: 32 prompts of 512.
+# What is held at once for label words of several tokens: tokens of prompts, as many as in 32 prompts of 512, copies
+# counted; and logits, 512 MiB in float32.
 CACHED_TOKENS = 32 * 512
+KEPT_LOGITS = 2**27
 
 Beginning = tuple[int, ...]
 Continuations = dict[Beginning, dict[int, list[int]]]
@@ -91,17 +94,18 @@ def score_label_words(
     scores = torch.zeros(batch, len(spellings), device=device)
     free = torch.full((batch, verbalizer.max_tokens), -1, device=device)
     constrained = free.clone()
-    at_once = max(1, CACHED_TOKENS // (batch * max(longest, input_ids.size(1))))
-    for beginning, logits in _logits_behind(model, input_ids, attention_mask, verbalizer, accepted, at_once):
+    longest = max(longest, input_ids.size(1))
+    for beginning, logits in _logits_behind(model, input_ids, attention_mask, verbalizer, accepted, longest):
         depth, following = len(beginning), tree[beginning]
         log_probabilities = log_softmax(logits.float(), dim=-1)  # (batch, vocabulary)
         words, tokens = zip(*((word, token) for token in following for word in following[token]), strict=True)
         scores[:, words] += log_probabilities[:, tokens]
-        allowed = torch.tensor(sorted(following), device=device)
-        best = allowed[(logits[:, allowed].float() + BIAS).argmax(dim=-1)]  # rounded as `generate` does
-        for generated, chosen in ((free, log_probabilities.argmax(dim=-1)), (constrained, best)):
-            goes_on = (generated[:, :depth] == torch.tensor(beginning, device=device)).all(dim=1)
-            generated[goes_on, depth] = chosen[goes_on]
+        begun, allowed = (torch.tensor(tokens, device=device) for tokens in (beginning, sorted(following)))
+        rows = (free[:, :depth] == begun).all(dim=1)
+        free[rows, depth] = log_probabilities[rows].argmax(dim=-1)
+        rows = (constrained[:, :depth] == begun).all(dim=1)
+        best = (logits[rows][:, allowed].float() + BIAS).argmax(dim=-1)  # rounded as `generate` does
+        constrained[rows, depth] = allowed[best]
     if verbalizer.synonyms:
         label_ids = torch.tensor([label for label, _ in spellings], device=device)
         of_labels = [scores[:, label_ids == label].logsumexp(dim=1) for label in range(len(verbalizer.labels))]
@@ -115,12 +119,12 @@ def _logits_behind(
     attention_mask: "Tensor",
     verbalizer: Verbalizer,
     accepted: set[str],
-    at_once: int,
+    longest: int,
 ) -> Iterator[tuple[Beginning, "Tensor"]]:
     """Yield every beginning of a label word, shorter ones before longer ones, and the logits behind it.
 
-    Where the model has a cache, the prompts are read once, and the last token of each beginning once: at most
-    `at_once` beginnings of the same length in one forward, with a copy of the prompts' cache for each.
+    Where the model has a cache, the prompts are read once, and tokens that words have in common once: many beginnings
+    in one forward, with a copy of the prompts' cache for each.
 
     Yields:
         A beginning, the empty one first; logits, (batch, vocabulary).
@@ -131,9 +135,12 @@ def _logits_behind(
     if verbalizer.max_tokens > 1 and "past_key_values" in accepted:
         outputs = model(**model_inputs(input_ids, attention_mask, 1, accepted), use_cache=True)
         cache = getattr(outputs, "past_key_values", None)
-    if type(cache) is DynamicCache:  # a model's own may hold what is not copied
+    # A model's own cache may hold what is not copied, and a recurrent state may take in one token at a time only.
+    if type(cache) is DynamicCache and cache.is_croppable:
+        batch, _, vocabulary = outputs.logits.shape
+        at_once = min(CACHED_TOKENS // longest, KEPT_LOGITS // (vocabulary * verbalizer.max_tokens)) // batch
         yield (), outputs.logits[:, -1]
-        yield from _read_on(model, cache, attention_mask, [()], verbalizer.continuations, accepted, at_once)
+        yield from _read_on(model, cache, attention_mask, [()], verbalizer.continuations, accepted, max(1, at_once))
         return
     known: set[Beginning] = set()
     for path in verbalizer.paths:
@@ -160,27 +167,50 @@ def _read_on(
 
     Args:
         model: A causal language model.
-        cache: Of the prompts and the beginnings: all prompts with the first one, all with the second one, ...
-        mask: (batch, seq), the beginnings' tokens included.
+        cache: Of prompts and beginnings: all prompts with the first one, all with the second one, ...
+        mask: Of the prompts and any one beginning, (batch, seq).
         beginnings: Equally long.
         tree: What may follow each beginning.
         accepted: What `forward_arguments` says of the model.
         at_once: The most beginnings that are read together.
     """
-    prompts = torch.arange(len(mask), device=mask.device)
-    mask = torch.cat([mask, torch.ones_like(mask[:, :1])], dim=1)
-    longer = [
-        (place, (*beginning, token))
-        for place, beginning in enumerate(beginnings)
-        for token in tree[beginning]
-        if (*beginning, token) in tree
-    ]
-    for start in range(0, len(longer), at_once):
-        places, some = zip(*longer[start : start + at_once], strict=True)
-        branch = copy.deepcopy(cache) if start + at_once < len(longer) else cache  # the last ones need no copy
-        branch.reorder_cache(torch.cat([prompts + place * len(prompts) for place in places]))
-        tokens = torch.tensor([beginning[-1] for beginning in some], device=mask.device)
-        inputs = model_inputs(tokens.repeat_interleave(len(prompts))[:, None], mask.repeat(len(some), 1), 1, accepted)
-        logits = model(**inputs, past_key_values=branch, use_cache=True).logits[:, -1]
-        yield from zip(some, logits.split(len(prompts)), strict=True)
-        yield from _read_on(model, branch, mask, list(some), tree, accepted, at_once)
+    batch, prompts, known = len(mask), torch.arange(len(mask), device=mask.device), len(beginnings[0])
+    by_length: dict[int, list[tuple[int, Beginning]]] = {}
+    for place, way in _ways_on(tree, beginnings):
+        by_length.setdefault(len(way), []).append((place, way))
+    for length, ways in by_length.items():
+        longer = torch.cat([mask, mask.new_ones(batch, length - known)], dim=1)
+        for start in range(0, len(ways), at_once):
+            places, some = zip(*ways[start : start + at_once], strict=True)
+            read = torch.tensor([way[known:] for way in some], device=mask.device).repeat_interleave(batch, dim=0)
+            inputs = model_inputs(read, longer.repeat(len(some), 1), length - known, accepted)
+            branch = _rows_of(cache, torch.cat([prompts + place * batch for place in places]))
+            logits = model(**inputs, past_key_values=branch, use_cache=True).logits[:, known - length :]
+            for way, of_way in zip(some, logits.split(batch), strict=True):
+                for depth in range(known, length):
+                    yield way[: depth + 1], of_way[:, depth - known]
+            yield from _read_on(model, branch, longer, list(some), tree, accepted, at_once)
+
+
+def _rows_of(cache: "DynamicCache", rows: "Tensor") -> "DynamicCache":
+    """These rows of a cache, as another cache; what `reorder_cache` makes anew is not copied before."""
+    branch = copy.copy(cache)
+    branch.layers = [copy.copy(layer) for layer in cache.layers]
+    for layer in branch.layers:
+        vars(layer).update({name: dict(held) for name, held in vars(layer).items() if isinstance(held, dict)})
+    branch.reorder_cache(rows)
+    return branch
+
+
+def _ways_on(tree: Continuations, beginnings: list[Beginning]) -> Iterator[tuple[int, Beginning]]:
+    """From each beginning, given by its place, to where words next differ, or to the last token before their ends."""
+    for place, beginning in enumerate(beginnings):
+        for way in _longer(tree, beginning):
+            while len(further := _longer(tree, way)) == 1:
+                way = further[0]
+            yield place, way
+
+
+def _longer(tree: Continuations, beginning: Beginning) -> list[Beginning]:
+    """Beginnings of one more token."""
+    return [way for token in tree[beginning] if (way := (*beginning, token)) in tree]

@@ -182,20 +182,27 @@ def tokens_read(model: "PreTrainedModel") -> Iterator[list[tuple[int, ...]]]:
 
 
 @pytest.mark.parametrize(
-    ("words", "beginnings"), [("one token", []), ("two tokens", [2]), ("mixed", [2, 1, 1]), ("tree", [3, 5])]
+    ("words", "read"),
+    [
+        ("one token", []),
+        ("two tokens", [(2, 1)]),
+        ("mixed", [(1, 1), (1, 3)]),  # 9; 5 6 7
+        ("tree", [(2, 1), (1, 2), (4, 1)]),  # 5 and 8; 3 1; 6 and 9 behind 5, and behind 8
+    ],
 )
-def test_prompts_and_every_beginning_of_label_words_are_read_once(
-    words: str, beginnings: list[int], prompts: list[list[int]], monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("limit", ["CACHED_TOKENS", "KEPT_LOGITS"])
+def test_prompts_and_what_label_words_share_are_read_once(
+    limit: str, words: str, read: list[tuple[int, int]], prompts: list[list[int]], monkeypatch: pytest.MonkeyPatch
 ):
-    """Beginnings of the same length together, as far as there is room for copies of the cache; the scores are equal."""
+    """Several together, as far as there is room for copies of the cache and for logits; the scores are equal."""
     model, verbalizer = model_of("llama"), verbalizer_of(WORDS[words])
     with tokens_read(model) as together:
         expected = score(model, prompts, verbalizer)
-    assert together == [(8, 30), *((8 * number, 1) for number in beginnings)]
-    monkeypatch.setattr("hf_sentiment_ft.scoring.CACHED_TOKENS", 1)
+    assert sorted(together) == sorted([(8, 30), *((8 * number, tokens) for number, tokens in read)])
+    monkeypatch.setattr(f"hf_sentiment_ft.scoring.{limit}", 1)
     with tokens_read(model) as one_by_one:
         scores, *generated = score(model, prompts, verbalizer)
-    assert one_by_one == [(8, 30)] + [(8, 1)] * sum(beginnings)
+    assert sorted(one_by_one) == sorted([(8, 30), *((8, tokens) for number, tokens in read for _ in range(number))])
     torch.testing.assert_close(scores, expected[0], rtol=1e-6, atol=1e-6)
     for tokens, same in zip(generated, expected[1:], strict=True):
         assert tokens.tolist() == same.tolist()
@@ -203,7 +210,7 @@ def test_prompts_and_every_beginning_of_label_words_are_read_once(
 
 def test_a_thousand_words_take_few_forwards(prompts: list[list[int]]):
     """And bounded memory: as many tokens are held as in 32 prompts of 512."""
-    words = [[1 + number % 400, 1 + number // 400, number % 7 + 1] for number in range(1000)]
+    words = [[1 + number % 400, 1 + number // 400, 5] for number in range(1000)]
     with tokens_read(model_of("gpt2")) as shapes:
         scores = score(model_of("gpt2"), prompts, verbalizer_of(words))[0]
     assert sum(rows for rows, _ in shapes[1:]) == 8 * (400 + 1000)
