@@ -50,8 +50,9 @@ def describe_run(
 
 def _digest_rows(rows: "Dataset") -> str:
     digest = hashlib.sha256()
-    for text, label in zip(rows["text"][:], rows["label"][:], strict=True):
-        digest.update(f"{label}\t{text}\n".encode())
+    for batch in rows.iter(batch_size=1000):
+        for text, label in zip(batch["text"], batch["label"], strict=True):
+            digest.update(f"{label}\t{text}\n".encode())
     return f"{len(rows)} ({digest.hexdigest()[:12]})"
 
 
