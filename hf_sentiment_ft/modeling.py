@@ -133,6 +133,8 @@ def load_model(
         raise UsageError(f"no causal language model could be loaded from {base.path}: {first_line(error)}") from error
     if quantized:
         keep_gradients(model)
+    if hasattr(model.config, "rescale_every"):
+        model.config.rescale_every = 0  # RWKV halves weights in place for inference, and would be saved halved
     if len(tokenizer) > model.get_input_embeddings().num_embeddings:
         model.resize_token_embeddings(len(tokenizer))
     hide_padding(model, tokenizer)

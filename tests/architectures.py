@@ -38,7 +38,7 @@ ARCHITECTURES: dict[str, tuple[str, dict[str, Any]]] = {
     "mamba2": ("gpt_neox", {}),
     "falcon_mamba": ("gpt2", {"pad": "<|endoftext|>"}),
     "xglm": ("unigram", {}),
-    "rwkv": ("gpt_neox", {}),
+    "rwkv": ("gpt_neox", {"num_hidden_layers": 8}),  # from the seventh on, it would scale its weights for inference
 }
 
 

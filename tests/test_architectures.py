@@ -146,3 +146,19 @@ def test_padding_is_kept_from_a_model_that_reads_it(tmp_path: Path, caplog: pyte
     together = model(input_ids=inputs, attention_mask=mask, logits_to_keep=1).logits[:, -1]
     alone = torch.stack([model(torch.tensor([row])).logits[0, -1] for row in prompts])
     torch.testing.assert_close(together, alone, rtol=1e-4, atol=1e-5)
+
+
+def test_weights_are_saved_as_they_are_after_an_evaluation(tmp_path: Path):
+    """RWKV would scale those from the seventh layer on while it answers."""
+    from transformers import AutoModelForCausalLM
+
+    base = find_base_model(ModelArguments(str(save_tiny("rwkv", tmp_path / "base"))))
+    model = load_model(base, "float32", load_tokenizer(base)).eval()
+    text = torch.tensor([[5, 6, 7]])
+    before = model(text).logits
+    model.save_pretrained(tmp_path / "saved")
+    after = AutoModelForCausalLM.from_pretrained(tmp_path / "saved").eval()(text).logits
+    torch.testing.assert_close(after, before)
+    torch.testing.assert_close(
+        AutoModelForCausalLM.from_pretrained(base.path).eval()(text).logits[..., :5], before[..., :5]
+    )
