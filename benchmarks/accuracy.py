@@ -99,7 +99,9 @@ def write_page() -> None:
     )
     page += ["## Recipes", "    python -m benchmarks.accuracy recipes --dataset FOLDER --seeds 42 43 44"]
     page += [summarize("recipes")]
-    page += ["| name | flags |\n|---|---|\n" + "\n".join(f"| {n} | `{' '.join(f)}` |" for n, f in RECIPES.items())]
+    made = {run["name"] for run in runs}
+    flags = [f"| {name} | `{' '.join(flags)}` |" for name, flags in RECIPES.items() if name in made]
+    page += ["\n".join(["| name | flags |", "|---|---|", *flags])]
     page += ["## Few examples per class", "    python -m benchmarks.accuracy few_shot --dataset FOLDER --seeds 42"]
     page += ["Both sides train on the same rows with the same steps, batches, learning rate and precision."]
     page += [summarize("few_shot")]
