@@ -37,7 +37,6 @@ COLUMNS = {
     "test_accuracy": "test",
     "test_generation_accuracy": "test, as generated",
     "test_expected_calibration_error": "calibration error",
-    "train_runtime": "training, s",
 }
 
 
@@ -76,11 +75,7 @@ def summarize(kind: str) -> str:
             row[head] = None
             if values:
                 spread = f" (± {(max(values) - min(values)) / 2:.3f})" if len(values) > 1 else ""
-                row[head] = (
-                    f"{statistics.mean(values):,.0f}"
-                    if key == "train_runtime"
-                    else (f"{statistics.mean(values):.3f}{spread}")
-                )
+                row[head] = f"{statistics.mean(values):.3f}{spread}"
         rows.append(row)
     return table(sorted(rows, key=lambda row: row[""])) if rows else "Not measured yet."
 
@@ -94,8 +89,8 @@ def write_page() -> None:
     page = ["# Accuracy", "Written by `python -m benchmarks.accuracy`, from `benchmarks/accuracy/*.json`."]
     page.append(
         f"Model: {last['model']}; data: {last['dataset']}. Recipes are chosen by the validation column; the test "
-        "column is for reporting. ± is half the distance from the lowest to the highest seed. Times are of whatever "
-        "else the machine did at that moment; docs/performance.md has the speeds."
+        "column is for reporting. ± is half the distance from the lowest to the highest seed. docs/performance.md has the "
+        "speeds."
     )
     page += ["## Recipes", "    python -m benchmarks.accuracy recipes --dataset FOLDER --seeds 42 43 44"]
     page += [summarize("recipes")]
