@@ -89,8 +89,8 @@ def write_page() -> None:
     page = ["# Accuracy", "Written by `python -m benchmarks.accuracy`, from `benchmarks/accuracy/*.json`."]
     page.append(
         f"Model: {last['model']}; data: {last['dataset']}. Recipes are chosen by the validation column; the test "
-        "column is for reporting. ± is half the distance from the lowest to the highest seed. docs/performance.md has the "
-        "speeds."
+        "column is for reporting. ± is half the distance from the lowest to the highest seed. Speeds are in "
+        "docs/performance.md."
     )
     page += ["## Recipes", "    python -m benchmarks.accuracy recipes --dataset FOLDER --seeds 42 43 44"]
     page += [summarize("recipes")]
