@@ -60,7 +60,9 @@ def launch_two(*flags: object, cwd: Path) -> subprocess.CompletedProcess:
 
 
 def everything_in(folder: Path) -> dict[str, bytes]:
-    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    """All files but the lock, which a process takes away with itself."""
+    files = [path for path in folder.rglob("*") if path.is_file() and path.name != ".lock"]
+    return {str(path.relative_to(folder)): path.read_bytes() for path in files}
 
 
 def names_holding(word: str, files: dict[str, bytes]) -> list[str]:
