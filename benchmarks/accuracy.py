@@ -77,7 +77,8 @@ def summarize(kind: str) -> str:
                 spread = f" (± {(max(values) - min(values)) / 2:.3f})" if len(values) > 1 else ""
                 row[head] = f"{statistics.mean(values):.3f}{spread}"
         rows.append(row)
-    return table(sorted(rows, key=lambda row: row[""])) if rows else "Not measured yet."
+    order = [name for name, *_ in planned(kind, [0], None)]
+    return table(sorted(rows, key=lambda row: order.index(row[""]))) if rows else "Not measured yet."
 
 
 def write_page() -> None:
@@ -101,7 +102,7 @@ def write_page() -> None:
     page += ["Both sides train on the same rows with the same steps, batches, learning rate and precision."]
     page += [summarize("few_shot")]
     page += [
-        f"{last['machine']['cpu']}, {last['machine']['cores']} cores; "
+        f"{last['machine']['cpu']}, cores used: {last['machine']['cores']}; "
         + ", ".join(f"{name} {number}" for name, number in last["versions"].items())
         + "."
     ]
