@@ -11,16 +11,16 @@ import time
 from .measure import ROOT
 
 COMPARISONS = {
-    "training": ["--rows", "64"],
+    "training": ["--rows", "64", "--rounds", "1"],
     "against_trl": ["--rows", "48", "--rounds", "1"],
     "against_sequence_head": ["--rows", "32", "--rounds", "1"],
     "lora": ["--rows", "48", "--rounds", "1"],
-    "limit": ["--rows", "256", "--rounds", "1"],
-    "evaluation": ["--rows", "512", "--rounds", "1"],
+    "limit": ["--rows", "128", "--rounds", "1"],
+    "evaluation": ["--rows", "256", "--rounds", "1"],
     "strong_scaling": [],
     "tokenization": ["--rounds", "3"],
     "startup": ["--rounds", "1"],
-    "scaling": ["--sizes", "1000", "10000", "100000", "1000000"],
+    "scaling": ["--sizes", "1000", "10000", "100000"],
     "prediction": ["--rows", "96", "--rounds", "1"],
 }
 

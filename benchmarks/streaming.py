@@ -12,7 +12,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from .strong_scaling import MODEL
+from .measure import MODEL
 
 
 def write_rows(path: Path, num_rows: int) -> None:
