@@ -15,19 +15,18 @@ from .measure import Figures, Goal, finish, medians, parser
 
 def our_tokenization(folder: Any, rows: Any) -> Any:
     """What train.py does with the train split, ready to be called."""
-    from hf_sentiment_ft.config import DEFAULT_PROMPT_TEMPLATE, ModelArguments
-    from hf_sentiment_ft.modeling import find_base_model, load_tokenizer
-    from hf_sentiment_ft.prompt import build_prompt, put_prompt_into_tokenizer
-    from hf_sentiment_ft.tokenization import tokenize
-    from hf_sentiment_ft.verbalizer import build_verbalizer, choose_label_words
+    from hf_sentiment_ft.config import ModelArguments
+    from hf_sentiment_ft.data import LabelledSplits
+    from hf_sentiment_ft.label_word_task import build_task
+    from hf_sentiment_ft.modeling import find_base_model, load_config, load_tokenizer
+    from hf_sentiment_ft.tokenization import features_of, tokenize
 
-    base = load_tokenizer(find_base_model(ModelArguments(model_name_or_path=str(folder))))
-    prompt = build_prompt(base, DEFAULT_PROMPT_TEMPLATE)
-    labels = rows.features["label"].names
-    verbalizer = build_verbalizer(base, prompt, labels, choose_label_words(labels, None))
-    tokenizer = put_prompt_into_tokenizer(base, prompt)
-    options = {"max_length": 512, "truncation_side": "left", "for_training": True, "num_proc": None}
-    return lambda rows: tokenize(rows, tokenizer, prompt, verbalizer, **options)
+    args = ModelArguments(model_name_or_path=str(folder))
+    base = find_base_model(args)
+    data = LabelledSplits({"train": rows}, rows.features["label"].names)
+    task = build_task(args, base, load_config(base), load_tokenizer(base), data)
+    to_features = features_of(task, task.max_train_length, for_training=True)
+    return lambda rows: tokenize(rows, to_features)
 
 
 def tokens_alone(tokenizer: Any) -> Any:

@@ -13,6 +13,7 @@ from .errors import UsageError
 from .loading import load_raw
 from .modeling import (
     BaseModel,
+    context_length,
     find_adapter,
     find_base_model,
     load_config,
@@ -50,6 +51,11 @@ class LabelWordTask:
     prompt: Prompt
     verbalizer: Verbalizer
     data: LabelledSplits
+
+    @property
+    def max_train_length(self) -> int:
+        """Tokens to which prompt and label word of a training row are cut together."""
+        return min(self.args.max_seq_length, context_length(self.config))
 
     def make_ready(self, model: "PreTrainedModel", log_prior: "np.ndarray[Any, Any] | None" = None) -> None:
         """Set what a bare `pipeline` needs in order to say the label word, with what calibration takes off scores."""

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 from .errors import UsageError
 from .hub import CARD_TAG, Destination, explain, hub_errors, patiently
-from .modeling import context_length
 from .paths import resources
 from .provenance import Provenance
 
@@ -152,7 +151,6 @@ def card_values(
         tokenized: The rows as the model has read them.
     """
     args, data, model_args, verbalizer = trainer.args, task.data, task.args, task.verbalizer
-    readable = context_length(task.config)
     rows = {split: results.get(f"{split}_streamed_rows", len(dataset)) for split, dataset in data.splits.items()}
     cut = {name: results.get(f"{name}_streamed_truncated", sum(tokenized[name]["truncated"][:])) for name in rows}
     test = split_figures(results, "test_", rows.get("test", 0))
@@ -186,7 +184,7 @@ def card_values(
         "train_rows": rows["train"],
         "data_notes": data.notes,
         "truncation_side": model_args.truncation_side,
-        "max_seq_length": min(model_args.max_seq_length, readable),
+        "max_seq_length": task.max_train_length,
         "best_checkpoint_metric": args.metric_for_best_model if args.load_best_model_at_end else None,
         "hyperparameters": {name: _plain(getattr(args, name)) for name in HYPERPARAMETERS}
         | {"precision": trainer.precision, "weights": model_args.dtype}

@@ -1,8 +1,9 @@
 """Texts → prompts, as the model reads them."""
 
 import copy
+import dataclasses
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+Features = Callable[[dict[str, list[Any]], Sequence[int]], dict[str, list[Any]]]
+
 
 def tokenize_splits(task: LabelWordTask, num_proc: int | None = None) -> "dict[str, Dataset]":
     """Tokenize every split as it will be read.
@@ -33,53 +36,30 @@ def tokenize_splits(task: LabelWordTask, num_proc: int | None = None) -> "dict[s
     Raises:
         UsageError: If prompt and label word leave no room for a text.
     """
-    args, prompt, verbalizer = task.args, task.prompt, task.verbalizer
+    prompt, verbalizer = task.prompt, task.verbalizer
     readable = context_length(task.config)
-    if min(args.max_seq_length, readable) < prompt.num_tokens + verbalizer.max_tokens + 1:
+    if task.max_train_length < prompt.num_tokens + verbalizer.max_tokens + 1:
         raise UsageError(
-            f"--max_seq_length is {args.max_seq_length} and the model reads {readable} tokens, but the prompt has "
+            f"--max_seq_length is {task.args.max_seq_length} and the model reads {readable} tokens, but the prompt has "
             f"{prompt.num_tokens} and the longest label word {verbalizer.max_tokens}; no text would be left."
         )
     tokenized = {}
     for split, dataset in task.data.splits.items():
-        limit = min(args.max_seq_length, readable) if split == "train" else readable
-        tokenized[split] = tokenize(
-            dataset,
-            task.tokenizer,
-            prompt,
-            verbalizer,
-            max_length=limit,
-            truncation_side=args.truncation_side,
-            for_training=split == "train",
-            num_proc=num_proc,
-        )
+        for_training = split == "train"
+        limit = task.max_train_length if for_training else readable
+        tokenized[split] = tokenize(dataset, features_of(task, limit, for_training), num_proc)
         truncated = sum(tokenized[split]["truncated"][:])
         if truncated:
             logger.warning("%d of %d %s texts were cut to %d tokens.", truncated, len(dataset), split, limit)
     return tokenized
 
 
-def tokenize(
-    dataset: "Dataset",
-    tokenizer: "PreTrainedTokenizerBase",
-    prompt: Prompt,
-    verbalizer: Verbalizer,
-    *,
-    max_length: int,
-    truncation_side: str,
-    for_training: bool,
-    num_proc: int | None,
-) -> "Dataset":
+def tokenize(dataset: "Dataset", to_features: Features, num_proc: int | None = None) -> "Dataset":
     """Turn texts into prompts, in batches, cached by `datasets`.
 
     Args:
         dataset: Columns `text` and, unless it is only to be predicted, `label`.
-        tokenizer: It puts the prompt around the text.
-        prompt: What stands around the text.
-        verbalizer: The label words.
-        max_length: The most tokens of prompt and label word together; only the text is cut.
-        truncation_side: Side on which a text is cut.
-        for_training: Whether the prompt goes on into the label word, so that every token of it can be learnt.
+        to_features: As `features_of` gives it.
         num_proc: Processes; None for one.
 
     Returns:
@@ -87,20 +67,12 @@ def tokenize(
         (evaluation goes by length, so rows come out in another order); `length`; and `truncated`.
     """
     return dataset.map(
-        _to_features,
+        to_features,
         batched=True,
         with_indices=True,
         num_proc=num_proc,
         remove_columns=dataset.column_names,
         desc="Tokenizing",
-        fn_kwargs={
-            "tokenizer": tokenizer,
-            "prompt": prompt,
-            "verbalizer": verbalizer,
-            "max_length": max_length,
-            "truncation_side": truncation_side,
-            "for_training": for_training,
-        },
     )
 
 
@@ -114,24 +86,35 @@ def tokenize_stream(task: LabelWordTask, args: "TrainingArguments") -> StreamedR
     stream = task.data.stream
     assert stream is not None
     assert stream.checked is not None
-    to_features = partial(
-        _to_features,
-        tokenizer=copy.deepcopy(task.tokenizer),  # its own, since a thread of its own will use it
-        prompt=task.prompt,
-        verbalizer=task.verbalizer,
-        max_length=min(task.args.max_seq_length, context_length(task.config)),
-        truncation_side=task.args.truncation_side,
-        for_training=True,
-    )
+    own = dataclasses.replace(task, tokenizer=copy.deepcopy(task.tokenizer))  # since a thread of its own will use it
     seed = args.seed if args.data_seed is None else args.data_seed
     global_batch = args.train_batch_size * args.gradient_accumulation_steps * args.world_size
     return StreamedRows(
         stream.checked.shuffle(seed=seed, buffer_size=stream.buffer_size),
-        to_features,
+        features_of(own, task.max_train_length, for_training=True),
         num_rows=args.max_steps * global_batch,
         global_batch=global_batch,
         grouped=args.train_sampling_strategy == "group_by_length",
         seed=seed,
+    )
+
+
+def features_of(task: LabelWordTask, max_length: int, for_training: bool) -> Features:
+    """What makes prompts of a batch of rows and their numbers; see `tokenize`.
+
+    Args:
+        task: What stands around a text, the label words, and the side on which a text is cut.
+        max_length: The most tokens of prompt and label word together; only the text is cut.
+        for_training: Whether the prompt goes on into the label word, so that every token of it can be learnt.
+    """
+    return partial(
+        _to_features,
+        tokenizer=task.tokenizer,
+        prompt=task.prompt,
+        verbalizer=task.verbalizer,
+        max_length=max_length,
+        truncation_side=task.args.truncation_side,
+        for_training=for_training,
     )
 
 
