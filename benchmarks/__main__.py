@@ -15,6 +15,7 @@ COMPARISONS = {
     "against_trl": ["--rows", "48", "--rounds", "1"],
     "against_sequence_head": ["--rows", "32", "--rounds", "1"],
     "lora": ["--rows", "48", "--rounds", "1"],
+    "defaults": ["--rows", "32"],
     "limit": ["--rows", "128", "--rounds", "1"],
     "evaluation": ["--rows", "256", "--rounds", "1"],
     "strong_scaling": [],

@@ -2,6 +2,8 @@
 
     python -m benchmarks.accuracy recipes --dataset FOLDER --seeds 42 43 44
     python -m benchmarks.accuracy few_shot --dataset FOLDER --seeds 42
+    python -m benchmarks.amazon_reviews build/amazon_reviews  # another task, and then
+    python -m benchmarks.accuracy recipes --dataset build/amazon_reviews --names "default" "classification head"
 
 Every run is kept in `benchmarks/accuracy/` as soon as it ends, and one that is there is not made again, so that hours
 of runs can be stopped and gone on with. docs/accuracy.md is written from all of them.
@@ -23,6 +25,8 @@ RUNS = Path(__file__).parent / "accuracy"
 RECIPES = {
     "the tutorial's recipe": ["recipes/tutorial.yaml"],
     "default": ["--num_train_epochs", "1"],
+    "default, learning rate 1e-4": ["--num_train_epochs", "1", "--learning_rate", "1e-4"],
+    "default, learning rate 2e-5": ["--num_train_epochs", "1", "--learning_rate", "2e-5"],
     "default, 2 epochs": ["--num_train_epochs", "2"],
     "default, 3 epochs": ["--num_train_epochs", "3"],
     "2 epochs, noise on embeddings": [
@@ -30,7 +34,9 @@ RECIPES = {
         *("--lr_scheduler_type", "cosine", "--weight_decay", "0.1", "--neftune_noise_alpha", "5"),
     ],
 }
+HEAD = "classification head"  # on the same model, rows, steps and learning rate
 FEW_SHOT_STEPS = {8: 10, 64: 24, 512: 128}  # rows of each class: steps of 16 rows
+KINDS = {"recipes": "Recipes", "few_shot": "Few examples per class"}
 AT_THE_END = ["--eval_strategy", "no", "--save_strategy", "no", "--load_best_model_at_end", "false"]
 COLUMNS = {
     "eval_accuracy": "validation",
@@ -52,33 +58,33 @@ def planned(kind: str, seeds: list[int], names: list[str] | None) -> list[tuple[
     for seed in seeds:
         if kind == "recipes":
             runs += [(name, seed, "accuracy_run", flags) for name, flags in RECIPES.items()]
+            runs.append((HEAD, seed, "head_accuracy", RECIPES["default"]))
         else:
             untouched = [*few_shot_flags(8), "--max_steps", "1", "--learning_rate", "0"]
             runs.append(("0 a class, label words", seed, "accuracy_run", untouched))
             for shots in FEW_SHOT_STEPS:
                 runs.append((f"{shots} a class, label words", seed, "accuracy_run", few_shot_flags(shots)))
-                runs.append((f"{shots} a class, classification head", seed, "head_accuracy", few_shot_flags(shots)))
+                runs.append((f"{shots} a class, {HEAD}", seed, "head_accuracy", few_shot_flags(shots)))
     return [run for run in runs if names is None or run[0] in names]
 
 
-def summarize(kind: str) -> str:
-    """One row a name: mean and spread (largest minus smallest) over the seeds."""
+def summarize(kind: str, runs: list[dict[str, Any]]) -> str:
+    """One row a name: mean and spread (half of largest minus smallest) over the seeds."""
     found: dict[str, list[dict[str, Any]]] = defaultdict(list)
-    for path in sorted(RUNS.glob(f"{kind}-*.json")):
-        run = json.loads(path.read_text(encoding="utf-8"))
-        found[run["name"]].append(run)
+    for run in runs:
+        found[run["name"]].append(run["figures"])
     rows = []
-    for name, runs in found.items():
-        row: dict[str, Any] = {"": name, "seeds": len(runs)}
+    for name, figures in found.items():
+        row: dict[str, Any] = {"": name, "seeds": len(figures)}
         for key, head in COLUMNS.items():
-            values = [run["figures"][key] for run in runs if run["figures"].get(key) is not None]
+            values = [of[key] for of in figures if of.get(key) is not None]
             row[head] = None
             if values:
                 spread = f" (± {(max(values) - min(values)) / 2:.3f})" if len(values) > 1 else ""
                 row[head] = f"{statistics.mean(values):.3f}{spread}"
         rows.append(row)
     order = [name for name, *_ in planned(kind, [0], None)]
-    return table(sorted(rows, key=lambda row: order.index(row[""]))) if rows else "Not measured yet."
+    return table(sorted(rows, key=lambda row: order.index(row[""])))
 
 
 def write_page() -> None:
@@ -86,21 +92,30 @@ def write_page() -> None:
     runs = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(RUNS.glob("*.json"))]
     if not runs:
         return
-    last = runs[-1]
     page = ["# Accuracy", "Written by `python -m benchmarks.accuracy`, from `benchmarks/accuracy/*.json`."]
     page.append(
-        f"Model: {last['model']}; data: {last['dataset']}. Recipes are chosen by the validation column; the test "
-        "column is for reporting. ± is half the distance from the lowest to the highest seed. Speeds are in "
-        "docs/performance.md."
+        f"Model: {runs[-1]['model']}. Recipes are chosen by the validation column; the test column is for reporting. "
+        "± is half the distance from the lowest to the highest seed. Speeds are in docs/performance.md."
     )
-    page += ["## Recipes", "    python -m benchmarks.accuracy recipes --dataset FOLDER --seeds 42 43 44"]
-    page += [summarize("recipes")]
     made = {run["name"] for run in runs}
     flags = [f"| {name} | `{' '.join(flags)}` |" for name, flags in RECIPES.items() if name in made]
-    page += ["\n".join(["| name | flags |", "|---|---|", *flags])]
-    page += ["## Few examples per class", "    python -m benchmarks.accuracy few_shot --dataset FOLDER --seeds 42"]
-    page += ["Both sides train on the same rows with the same steps, batches, learning rate and precision."]
-    page += [summarize("few_shot")]
+    page += ["\n".join(["| recipe | flags |", "|---|---|", *flags])]
+    page += [
+        "A classification head (AutoModelForSequenceClassification) has the same rows, steps, batches, learning rate "
+        "and precision as the label words beside it; their default recipe, where nothing else is said."
+    ]
+    tasks = sorted({run["dataset"] for run in runs}, reverse=True)
+    for kind, title in KINDS.items():
+        for task in tasks:
+            of_task = [run for run in runs if (run["kind"], run["dataset"]) == (kind, task)]
+            if of_task:
+                seeds = " ".join(sorted({str(run["seed"]) for run in of_task}))
+                page += [
+                    f"## {title}: {task}",
+                    f"    python -m benchmarks.accuracy {kind} --dataset {task} --seeds {seeds}",
+                ]
+                page += [summarize(kind, of_task)]
+    last = runs[-1]
     page += [
         f"{last['machine']['cpu']}, cores used: {last['machine']['cores']}; "
         + ", ".join(f"{name} {number}" for name, number in last["versions"].items())
@@ -111,7 +126,7 @@ def write_page() -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.accuracy", description="Accuracy over several seeds.")
-    parser.add_argument("kind", choices=("recipes", "few_shot", "page"), help="page: only write docs/accuracy.md")
+    parser.add_argument("kind", choices=(*KINDS, "page"), help="page: only write docs/accuracy.md")
     parser.add_argument("--dataset", default="package:hf_sentiment_ft/sample_reviews", help="as --dataset_name")
     parser.add_argument("--model", default=MODEL, help="base model")
     parser.add_argument("--seeds", type=int, nargs="+", default=[42])
@@ -119,15 +134,22 @@ def main() -> None:
     args = parser.parse_args()
     RUNS.mkdir(exist_ok=True)
     for name, seed, module, flags in [] if args.kind == "page" else planned(args.kind, args.seeds, args.names):
-        path = RUNS / f"{args.kind}-{''.join(c if c.isalnum() else '_' for c in name)}-{seed}.json"
+        task = args.dataset.rstrip("/").rpartition("/")[2]
+        path = RUNS / f"{args.kind}-{task}-{''.join(c if c.isalnum() else '_' for c in name)}-{seed}.json"
         if path.is_file():
             continue
         where = ["--model_name_or_path", model_folder(args.model), "--dataset_name", args.dataset]
         figures = run_side(side(module, *flags, *where, "--seed", seed))
         print(f"{name}, seed {seed}: {figures}", file=sys.stderr, flush=True)
-        record = {"name": name, "seed": seed, "flags": flags, "figures": figures, "machine": machine()}
-        record |= {"versions": versions(), "model": args.model.rpartition("/")[2]}
-        record |= {"dataset": args.dataset.rstrip("/").rpartition("/")[2]}
+        record = {
+            "kind": args.kind,
+            "name": name,
+            "seed": seed,
+            "flags": flags,
+            "figures": figures,
+            "machine": machine(),
+        }
+        record |= {"versions": versions(), "model": args.model.rpartition("/")[2], "dataset": task}
         path.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
     write_page()
 

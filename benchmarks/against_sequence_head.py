@@ -3,14 +3,14 @@
 python -m benchmarks.against_sequence_head --dataset FOLDER
 """
 
-from .material import best_precision, model_folder
+from .material import best_precision, training_flags
 from .measure import Goal, finish, in_turn, medians, parser, side
 from .training import COLUMNS
 
 
 def main() -> None:
     args = parser("benchmarks.against_sequence_head", rows=48).parse_args()
-    common = ["--model", model_folder(args.model), "--dataset", args.dataset, "--rows", args.rows]
+    common = training_flags(args)
     precisions = ["fp32"] + ["bf16"] * (best_precision() == "bf16")
     sides = {}
     for precision in precisions:

@@ -3,7 +3,7 @@
 pip install ".[bench]" && python -m benchmarks.against_trl --dataset FOLDER
 """
 
-from .material import best_precision, model_folder
+from .material import best_precision, training_flags
 from .measure import Goal, finish, in_turn, medians, parser, require, side
 from .training import COLUMNS
 
@@ -11,7 +11,7 @@ from .training import COLUMNS
 def main() -> None:
     args = parser("benchmarks.against_trl", rows=96).parse_args()
     require("trl")
-    common = ["--model", model_folder(args.model), "--dataset", args.dataset, "--rows", args.rows]
+    common = training_flags(args)
     sides = {
         "TRL without gradient checkpointing, by length, fp32": side("trl_sft", *common, "--fast"),
         "ours, fp32": side("ours", *common),

@@ -34,8 +34,7 @@ def put_clock_on_trainers(warmup_steps: int, rows_per_step: int) -> None:
     """Make every Trainer of this process print its speed when training ends, and stop there.
 
     The first `warmup_steps` steps do not count. A side trains for that many more steps than the rows make, so that
-    the counted steps see every row once, also where rows are grouped by length: with up to 50 batches of them,
-    Trainer's grouping is one sorted list, the same in every epoch.
+    the counted steps see every row once, also where rows come in a fixed order.
     """
     from transformers import TrainerCallback, trainer
 

@@ -3,7 +3,7 @@
 python -m benchmarks.limit --dataset FOLDER
 """
 
-from .material import best_precision, load_rows, model_folder, prompt_lengths
+from .material import best_precision, load_rows, model_folder, prompt_lengths, training_flags
 from .measure import Goal, finish, in_turn, median, parser, side
 
 BOUNDS = {"fp32": 0.75, "bf16": 0.5}
@@ -12,19 +12,20 @@ BOUNDS = {"fp32": 0.75, "bf16": 0.5}
 def main() -> None:
     args = parser("benchmarks.limit", rows=96).parse_args()
     folder = model_folder(args.model)
-    tokens = sum(prompt_lengths(folder, load_rows(args.dataset, args.rows))) / args.rows
-    common = ["--model", folder, "--dataset", args.dataset, "--rows", args.rows]
     table, goals, kept = [], [], {}
     for precision in ["fp32"] + ["bf16"] * (best_precision() == "bf16"):
         for batch_size in (8, 32):
+            common = training_flags(args, batch_size)
+            rows = load_rows(str(common[common.index("--dataset") + 1]), args.rows)
+            tokens = sum(prompt_lengths(folder, rows)) / len(rows)
             flags = ["--precision", precision]
             gemm = side("gemm", "--model", folder, "--tokens", round(tokens * batch_size), *flags)
-            ours = side("ours", *common, *flags, "--batch_size", batch_size)
+            ours = side("ours", *common, *flags)
             runs = in_turn({f"GEMM, {precision}": gemm, f"ours, {precision}, batch {batch_size}": ours}, args.rounds)
             products, trainings = runs.values()
             speed = median(trainings, "samples_per_second")
             flops = 6 * products[0]["weights"] * tokens * speed / 1e9
-            row = {"": f"{precision}, batch {batch_size}", "samples/s": speed, "GFLOPS": flops}
+            row = {"": f"{precision}, batch {batch_size}", "tokens/row": tokens, "samples/s": speed, "GFLOPS": flops}
             row["GEMM, these shapes"] = median(products, "gflops")
             row["share"] = flops / row["GEMM, these shapes"]
             row["GEMM, 2048²"] = median(products, "square_gflops")
@@ -34,7 +35,7 @@ def main() -> None:
         best = max(row["share"] for row in table[-2:])
         goals.append(Goal(f"share of the physical limit, {precision}", best, BOUNDS[precision]))
     notes = [
-        f"{tokens:.1f} real tokens a row; the output layer works at the decision position only and is not counted."
+        "Only real tokens count, no padding; the output layer works at the decision position only and is not counted."
     ]
     finish("Share of the physical limit", args, table, goals, notes=notes, runs=kept)
 

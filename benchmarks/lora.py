@@ -8,7 +8,7 @@ import sys
 
 from hf_sentiment_ft.config import ModelArguments
 
-from .material import best_precision, model_folder
+from .material import best_precision, training_flags
 from .measure import Goal, finish, in_turn, medians, parser, require, side
 from .training import COLUMNS
 
@@ -22,16 +22,7 @@ def main() -> None:
     if "use_peft" not in {field.name for field in dataclasses.fields(ModelArguments)}:
         sys.exit("skipped: this version of hf_sentiment_ft has no --use_peft.")
     precision = best_precision()
-    flags = [
-        "--model",
-        model_folder(args.model),
-        "--dataset",
-        args.dataset,
-        "--rows",
-        args.rows,
-        "--precision",
-        precision,
-    ]
+    flags = [*training_flags(args), "--precision", precision]
     sides = {
         "LoRA by TRL as documented (gradient checkpointing)": side("trl_sft", *flags, "--lora"),
         "LoRA by TRL without gradient checkpointing, by length": side("trl_sft", *flags, "--lora", "--fast"),

@@ -44,6 +44,46 @@ def load_rows(dataset: str, rows: int, split: str = "train") -> Any:
     return load_splits(DataArguments(dataset_name=dataset, **limits), seed=42).splits[split]
 
 
+def rows_by_length(dataset: str, model: Path, rows: int, batch_size: int) -> Path:
+    """Rows for a training that is timed in short, as a run on the whole train split meets them.
+
+    A run brings rows of similar length together. Among few rows there are few of any length, so that batches of a
+    small sample are padded more than those of the whole split, by half and more. Hence whole batches are taken, from
+    the whole split's order, evenly from the longest to the shortest. Sides that train by length read them in this
+    order; the others shuffle.
+
+    Returns:
+        A folder with the splits as parquet files; made once.
+    """
+    from hf_sentiment_ft.config import DataArguments
+    from hf_sentiment_ft.data import load_splits
+    from hf_sentiment_ft.sampling import EpochSampler
+
+    name = f"{dataset.rstrip('/').rpartition('/')[2]}-{rows}-by-{batch_size}"
+    folder = ROOT / "build" / "benchmarks" / "rows" / name
+    if (folder / "train.parquet").is_file():
+        return folder
+    splits = load_splits(DataArguments(dataset_name=dataset, max_eval_samples=8, max_test_samples=8), seed=42).splits
+    lengths = prompt_lengths(model, splits["train"])
+    order = list(EpochSampler(len(lengths), lengths, batch_size, multiple=1, seed=42))
+    batches = [order[start : start + batch_size] for start in range(0, len(order) - batch_size + 1, batch_size)]
+    batches.sort(key=lambda batch: -sum(lengths[row] for row in batch))
+    count = min(rows // batch_size, len(batches))
+    chosen = [batches[int((number + 0.5) * len(batches) / count)] for number in range(count)]
+    folder.mkdir(parents=True, exist_ok=True)
+    splits["train"] = splits["train"].select([row for batch in chosen for row in batch])
+    for split in ("validation", "test", "train"):
+        splits[split].to_parquet(folder / f"{split}.parquet")
+    return folder
+
+
+def training_flags(args: argparse.Namespace, batch_size: int = 8) -> list[object]:
+    """The flags of every side of a comparison of training: the model, its rows, the batch size."""
+    folder = model_folder(args.model)
+    rows = rows_by_length(args.dataset, folder, args.rows, batch_size)
+    return ["--model", folder, "--dataset", rows, "--rows", args.rows, "--batch_size", batch_size]
+
+
 def side_parser(module: str) -> argparse.ArgumentParser:
     """The flags that every peer's side has."""
     made = argparse.ArgumentParser(prog=f"python -m benchmarks.{module}")

@@ -7,7 +7,7 @@ import os
 import sys
 import time
 
-from .material import model_folder
+from .material import best_precision, model_folder
 from .measure import Figures, Goal, finish, medians, parser, run_side, side
 
 BASELINE = """
@@ -24,6 +24,7 @@ def main() -> None:
     args = parser("benchmarks.startup", rows=8, rounds=3).parse_args()
     folder = str(model_folder(args.model))
     ours = side("ours", "--model", folder, "--dataset", args.dataset, "--rows", args.rows, "--warmup_steps", 0)
+    ours += ["--precision", best_precision()]
     one_process = ["--num_processes", "1", "--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no"]
     launch = [sys.executable, "-m", "accelerate.commands.launch", *one_process, *ours[1:]]
     sides = {"imports and weights": None, "python -m hf_sentiment_ft.train": ours, "accelerate launch -m …": launch}

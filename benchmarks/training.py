@@ -3,7 +3,7 @@
 python -m benchmarks.training --dataset FOLDER
 """
 
-from .material import best_precision, model_folder
+from .material import best_precision, training_flags
 from .measure import Goal, finish, in_turn, medians, parser, run_side, side
 
 COLUMNS = {"samples_per_second": "samples/s", "peak_gib": "peak GiB"}
@@ -19,7 +19,7 @@ def loss_curves(common: list[str]) -> tuple[list[float], list[float]]:
 
 def main() -> None:
     args = parser("benchmarks.training", rows=96).parse_args()
-    common = ["--model", model_folder(args.model), "--dataset", args.dataset, "--rows", args.rows]
+    common = training_flags(args)
     best = best_precision()
     sides = {
         "the tutorial's script, fp32, batch 8": side("tutorial", *common),
@@ -29,7 +29,7 @@ def main() -> None:
         sides["ours, bf16, batch 8"] = side("ours", *common, "--precision", "bf16")
     saving = side("ours", *common, "--precision", best, "--gradient_checkpointing", "true")
     sides[f"ours, {best}, batch 8, gradient checkpointing as the tutorial's"] = saving
-    sides[f"ours, {best}, batch 32"] = side("ours", *common, "--precision", best, "--batch_size", 32)
+    sides[f"ours, {best}, batch 32"] = side("ours", *training_flags(args, 32), "--precision", best)
     runs = in_turn(sides, args.rounds)
     table = medians(runs, COLUMNS)
     for row in table:

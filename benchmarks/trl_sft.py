@@ -9,7 +9,9 @@ from .material import PROMPT_ENDING, WORDS, load_rows, peer_settings, side_parse
 
 def main() -> None:
     parser = side_parser("trl_sft")
-    parser.add_argument("--fast", action="store_true", help="no gradient checkpointing, fused AdamW, rows by length")
+    parser.add_argument(
+        "--fast", action="store_true", help="no gradient checkpointing, and rows as they come, by length"
+    )
     parser.add_argument("--padding_free", action="store_true", help="rows of a batch in one sequence, without padding")
     parser.add_argument("--lora", action="store_true", help="LoRA of PEFT on all linear layers")
     args = parser.parse_args()
@@ -25,7 +27,7 @@ def main() -> None:
         model_init_kwargs={"dtype": "float32"},
         **({"padding_free": True, "max_length": None} if args.padding_free else {}),
         **({"gradient_checkpointing": False} if args.fast else {}),
-        **({"train_sampling_strategy": "group_by_length"} if args.fast and not args.padding_free else {}),
+        **({"train_sampling_strategy": "sequential"} if args.fast and not args.padding_free else {}),
     )
     lora = None
     if args.lora:

@@ -222,6 +222,9 @@ class RunArguments:
 
     dry_run: bool = flag(False, "Check everything, show the plan, and end without training or writing to the Hub.")
     overwrite_output_dir: bool = flag(False, "Replace the run that --output_dir already holds.")
+    keep_freed_memory: bool = flag(
+        True, "Let glibc keep what training frees, which is faster; changes nothing on other systems."
+    )
     export_text_classification: bool = flag(
         False,
         "Also write the model for pipeline('text-classification'), with the same answers, into the subfolder "

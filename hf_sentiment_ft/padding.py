@@ -23,7 +23,7 @@ logger = logging.getLogger(__name__)
 
 @torch.no_grad()
 def hide_padding(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
-    """Try a few tokens alone, with others behind them, and with padding before them, which must change nothing.
+    """Try a few tokens with others behind them, and with padding before them: neither must change anything.
 
     The forward of a model that padding changes is wrapped, so that it is padded on the right.
 
@@ -36,23 +36,27 @@ def hide_padding(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> 
         return
     accepted = forward_arguments(model)
     text = tokenizer("a b c", add_special_tokens=False).input_ids[:4]
-    padding, shown, hidden = [tokenizer.pad_token_id] * 3, [1] * len(text), [0] * 3
+    padding, shown, hidden = [tokenizer.pad_token_id] * len(text), [1] * len(text), [0] * len(text)
 
-    def logits(ids: list[int], mask: list[int]) -> Tensor:  # (seq, vocabulary)
+    def logits(ids: list[list[int]], mask: list[list[int]]) -> Tensor:  # (batch, seq, vocabulary)
         batch = torch.tensor([ids, mask], device=model.device)
-        return model(**model_inputs(batch[:1], batch[1:], len(ids), accepted)).logits[0]
+        return model(**model_inputs(batch[0], batch[1], batch.size(2), accepted)).logits
 
-    alone = logits(text, shown)
-    tolerance = float(torch.finfo(alone.dtype).eps ** 0.5 * alone.abs().max())
-    kind = model.config.model_type
-    if not torch.allclose(logits(text + text, shown + shown)[: len(text)], alone, rtol=0, atol=tolerance):
+    def same(one: Tensor, other: Tensor) -> bool:
+        return torch.allclose(one, other, rtol=0, atol=float(torch.finfo(one.dtype).eps ** 0.5 * one.abs().max()))
+
+    both = logits([text + text, padding + text], [shown + shown, hidden + shown])
+    followed, padded = both[0, : len(text)], both[1, len(text) :]
+    if same(followed, padded):
+        return
+    alone, kind = logits([text], [shown])[0], model.config.model_type
+    if not same(followed, alone):
         raise UsageError(
             f"this {kind} model is not a causal language model: what it makes of a text depends on what stands behind "
             "it; choose one that generates text, such as gpt2."
         )
-    if not torch.allclose(logits(padding + text, hidden + shown)[len(padding) :], alone, rtol=0, atol=tolerance):
-        logger.warning("%s models read their padding; that is avoided here, but makes them slower.", kind)
-        model.forward = pad_on_the_right(model.forward)
+    logger.warning("%s models read their padding; that is avoided here, but makes them slower.", kind)
+    model.forward = pad_on_the_right(model.forward)
 
 
 def pad_on_the_right(forward: Callable[..., Any]) -> Callable[..., Any]:

@@ -6,6 +6,7 @@ r"""Fine-tune a causal language model to answer with the label word.
     accelerate launch -m hf_sentiment_ft.train recipes/tutorial.yaml --num_train_epochs 2
 """
 
+import gc
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 def main() -> None:
     """Read the flags, run, and end without a traceback if the user has made a mistake."""
+    gc.disable()  # importing makes no garbage, and looking for it would take a second
     with errors_exit():
         run(*parse_train_arguments(sys.argv[1:]))
 
@@ -62,9 +64,13 @@ def run(
     from .training_model import load_training_model, merge_trained, save_trained
     from .zero_shot import ZeroShotBaseline
 
+    gc.freeze()  # what was imported stays: Trainer's own collections need not look at it
+    gc.enable()
+
     # Checks: what can go wrong by mistake goes wrong here, before any long work.
     log_to_console(args)
-    keep_freed_memory()
+    if run_args.keep_freed_memory:
+        keep_freed_memory()
     limit_waiting(hub_args.hub_timeout)
     check_engine(args)
     check_streaming(data_args, args)
