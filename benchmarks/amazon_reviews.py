@@ -1,7 +1,7 @@
 """A second real task: sentences of Amazon reviews of five products, labelled by twenty raters each.
 
     python -m benchmarks.amazon_reviews build/amazon_reviews
-    python -m benchmarks.accuracy recipes --dataset build/amazon_reviews --names default
+    python -m benchmarks.accuracy recipes --dataset build/amazon_reviews --names "1 epoch"
 
 They come inside the source package of vaderSentiment on PyPI (Hutto and Gilbert 2014, on texts of Hu and Liu 2004).
 The label is the sign of the raters' mean; sentences with a mean of 0 are left out. All sentences of a review go into
