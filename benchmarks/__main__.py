@@ -14,15 +14,15 @@ COMPARISONS = {
     "training": ["--rows", "64", "--rounds", "1"],
     "against_trl": ["--rows", "48", "--rounds", "1"],
     "against_sequence_head": ["--rows", "32", "--rounds", "1"],
-    "lora": ["--rows", "48", "--rounds", "1"],
+    "lora": ["--rows", "32", "--rounds", "1"],
     "defaults": ["--rows", "32"],
-    "limit": ["--rows", "128", "--rounds", "1"],
+    "limit": ["--rows", "96", "--rounds", "1"],
     "evaluation": ["--rows", "256", "--rounds", "1"],
-    "strong_scaling": [],
+    "strong_scaling": ["--rows", "64"],
     "tokenization": ["--rounds", "3"],
     "startup": ["--rounds", "1"],
     "scaling": ["--sizes", "1000", "10000", "100000"],
-    "prediction": ["--rows", "96", "--rounds", "1"],
+    "prediction": ["--rows", "256", "--rounds", "1"],
 }
 
 
