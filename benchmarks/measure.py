@@ -9,6 +9,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import time
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -64,15 +65,17 @@ def side(module: str, *flags: object) -> list[str]:
 
 
 def run_side(command: list[str]) -> Figures:
-    """Run one side in a fresh process and return the figures of its last line."""
+    """Run one side in a fresh process; return the figures of its last line, and how long all of it took."""
     environment = {**os.environ, "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "true"}
     with tempfile.TemporaryDirectory() as folder:  # where a side may write
         environment["BENCHMARK_OUTPUT_DIR"] = folder
+        start = time.monotonic()
         done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
+        seconds = time.monotonic() - start
     lines = done.stdout.strip().splitlines()
     if done.returncode or not lines:
         sys.exit(f"{' '.join(command)} failed:\n{done.stderr[-3000:]}")
-    return json.loads(lines[-1])
+    return json.loads(lines[-1]) | {"run_seconds": seconds}
 
 
 def in_turn(sides: dict[str, list[str]], rounds: int) -> dict[str, list[Figures]]:
@@ -138,10 +141,12 @@ def finish(title: str, args: argparse.Namespace, table: list[Figures], goals: li
     name = Path(sys.argv[0]).stem
     flags = {key: value for key, value in vars(args).items() if value and key != "results"}
     flags = {key: " ".join(map(str, value)) if isinstance(value, list) else value for key, value in flags.items()}
+    flags = {key: "" if value is True else value for key, value in flags.items()}
     flags |= {key: flags[key].rstrip("/").rpartition("/")[2] for key in ("dataset", "model") if key in flags}
     report = {
         "title": title,
-        "command": f"python -m benchmarks.{name} " + " ".join(f"--{key} {value}" for key, value in flags.items()),
+        "command": f"python -m benchmarks.{name} "
+        + " ".join(f"--{key} {value}".rstrip() for key, value in flags.items()),
         "machine": machine(),
         "versions": versions(),
         "table": table,

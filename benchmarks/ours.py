@@ -14,7 +14,9 @@ def main() -> None:
     parser.add_argument("--recipe", help="recipe to start from")
     parser.add_argument("--evaluate", action="store_true", help="time the evaluation of the test split instead")
     args, flags = parser.parse_known_args()
-    argv = [args.recipe] if args.recipe else ["--train_sampling_strategy", "sequential"]  # they come by length
+    argv = [args.recipe] if args.recipe else []
+    if not args.recipe and not args.evaluate:
+        argv += ["--train_sampling_strategy", "sequential"]  # `rows_by_length` has brought them into order
     argv += ["--model_name_or_path", str(args.model), "--dataset_name", args.dataset, "--output_dir", output_dir()]
     argv += ["--overwrite_output_dir", "--precision", args.precision, "--disable_tqdm", "true"]
     argv += ["--per_device_train_batch_size", str(args.batch_size), "--max_train_samples", str(args.rows)]
