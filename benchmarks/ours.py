@@ -5,6 +5,8 @@
 Checkpoints and evaluations are off, since the other sides make none either.
 """
 
+import sys
+
 from .clock import output_dir, put_clock_on_predictions, put_clock_on_trainers
 from .material import side_parser, steps
 
@@ -24,14 +26,14 @@ def main() -> None:
     argv += ["--max_steps", str(steps(args)), "--max_eval_samples", "4"]
     argv += ["--max_test_samples", str(args.rows if args.evaluate else 4), "--zero_shot_baseline", str(args.evaluate)]
 
-    from hf_sentiment_ft.command_line import parse_train_arguments
-    from hf_sentiment_ft.train import run
+    from hf_sentiment_ft import train
 
     if args.evaluate:
         put_clock_on_predictions()
     else:
         put_clock_on_trainers(args.warmup_steps, args.batch_size)
-    run(*parse_train_arguments([*argv, *flags]))
+    sys.argv[1:] = [*argv, *flags]
+    train.main()
 
 
 if __name__ == "__main__":

@@ -64,8 +64,9 @@ def run(
     from .training_model import load_training_model, merge_trained, save_trained
     from .zero_shot import ZeroShotBaseline
 
-    gc.freeze()  # what was imported stays: Trainer's own collections need not look at it
-    gc.enable()
+    if not gc.isenabled():  # by `main`: a program that calls `run` keeps its garbage to itself
+        gc.freeze()  # what was imported stays: Trainer's own collections need not look at it
+        gc.enable()
 
     # Checks: what can go wrong by mistake goes wrong here, before any long work.
     log_to_console(args)

@@ -26,7 +26,9 @@ def test_sides_run_in_turn(tmp_path: Path):
     log = tmp_path / "log"
     code = "import sys; print(open(sys.argv[1], 'a').write(sys.argv[2]))"
     sides = {name: [sys.executable, "-c", code + "; print('{\"speed\": 1}')", str(log), name] for name in "AB"}
-    assert in_turn(sides, 2) == {"A": [{"speed": 1}] * 2, "B": [{"speed": 1}] * 2}
+    runs = in_turn(sides, 2)
+    assert {name: [run["speed"] for run in of] for name, of in runs.items()} == {"A": [1, 1], "B": [1, 1]}
+    assert all(run["run_seconds"] > 0 for run in runs["A"])
     assert log.read_text() == "ABAB"
 
 

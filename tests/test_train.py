@@ -64,7 +64,7 @@ def test_a_run_is_not_overwritten_silently(run_dir: Path, tiny_gpt2: Path, tmp_p
     flags = ["--model_name_or_path", tiny_gpt2, "--dataset_name", REVIEWS, "--output_dir", run_dir]
     finished = launch(*flags, cwd=tmp_path)
     assert finished.returncode != 0
-    assert "already holds a run" in finished.stderr
+    assert "already holds a run" in finished.stderr, finished.stderr
     assert "--overwrite_output_dir" in finished.stderr
     assert {path: path.stat().st_mtime_ns for path in run_dir.rglob("*")} == before
 
