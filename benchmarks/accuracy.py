@@ -41,7 +41,7 @@ COLUMNS = {
     "eval_accuracy": "validation",
     "test_accuracy": "test",
     "test_generation_accuracy": "test, as generated",
-    "test_expected_calibration_error": "calibration error",
+    "test_expected_calibration_error": "test, calibration error",
 }
 
 
@@ -91,9 +91,10 @@ def write_page() -> None:
     runs = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(RUNS.glob("*.json"))]
     if not runs:
         return
+    last = runs[-1]
     page = ["# Accuracy", "Written by `python -m benchmarks.accuracy`, from `benchmarks/accuracy/*.json`."]
     page.append(
-        f"Model: {runs[-1]['model']}. Recipes are chosen by the validation column; the test column is for reporting. "
+        f"Model: {last['model']}. Recipes are chosen by the validation column; the test column is for reporting. "
         "± is half the distance from the lowest to the highest seed. Speeds are in docs/performance.md."
     )
     made = {run["name"] for run in runs}
@@ -107,6 +108,7 @@ def write_page() -> None:
         "A classification head (AutoModelForSequenceClassification) has the same rows, steps, batches, learning rate "
         "and precision as the label words beside it."
     ]
+    page += ["`python -m benchmarks.amazon_reviews FOLDER/amazon_reviews` makes the second task."]
     tasks = sorted({run["dataset"] for run in runs}, reverse=True)
     for kind, title in KINDS.items():
         for task in tasks:
@@ -115,10 +117,9 @@ def write_page() -> None:
                 seeds = " ".join(sorted({str(run["seed"]) for run in of_task}))
                 page += [
                     f"## {title}: {task}",
-                    f"    python -m benchmarks.accuracy {kind} --dataset {task} --seeds {seeds}",
+                    f"    python -m benchmarks.accuracy {kind} --dataset FOLDER/{task} --seeds {seeds}",
                 ]
                 page += [summarize(kind, of_task)]
-    last = runs[-1]
     page += [
         f"{last['machine']['cpu']}, cores used: {last['machine']['cores']}; "
         + ", ".join(f"{name} {number}" for name, number in last["versions"].items())

@@ -19,7 +19,7 @@ from pathlib import Path
 
 PACKAGE = "vaderSentiment==3.3.2"
 INNER, RATINGS = "hutto_ICWSM_2014.tar.gz", "hutto_ICWSM_2014/amazonReviewSnippets_GroundTruth.txt"
-SHARES = {"validation": 0.15, "test": 0.15}
+HELD_OUT = 0.15  # of the reviews, for validation, and as many for test
 
 
 def read_ratings() -> list[tuple[str, float, str]]:
@@ -42,21 +42,17 @@ def main() -> None:
     rows = read_ratings()
     reviews = sorted({number.partition("_")[0] for number, _, _ in rows})
     random.Random(42).shuffle(reviews)
-    cuts = [0]
-    for share in SHARES.values():
-        cuts.append(cuts[-1] + round(share * len(reviews)))
-    split_of = dict.fromkeys(reviews[cuts[-1] :], "train")
-    for split, start, end in zip(SHARES, cuts, cuts[1:], strict=False):
-        split_of |= dict.fromkeys(reviews[start:end], split)
+    size = round(HELD_OUT * len(reviews))
+    splits = {"validation": reviews[:size], "test": reviews[size : 2 * size], "train": reviews[2 * size :]}
     folder.mkdir(parents=True, exist_ok=True)
-    for split in ("train", *SHARES):
+    for split, of_split in splits.items():
         with open(folder / f"{split}.csv", "w", newline="", encoding="utf-8") as file:
             table = csv.writer(file)
             table.writerow(["text", "label"])
             table.writerows(
                 (text, "positive" if rating > 0 else "negative")
                 for number, rating, text in rows
-                if rating and split_of[number.partition("_")[0]] == split
+                if rating and number.partition("_")[0] in of_split
             )
 
 

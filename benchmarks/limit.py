@@ -3,7 +3,7 @@
 python -m benchmarks.limit --dataset FOLDER
 """
 
-from .material import best_precision, load_rows, model_folder, prompt_lengths, training_flags
+from .material import best_precision, load_rows, model_folder, prompt_lengths, rows_by_length, training_flags
 from .measure import Goal, finish, in_turn, median, parser, side
 
 BOUNDS = {"fp32": 0.75, "bf16": 0.5}
@@ -12,20 +12,21 @@ BOUNDS = {"fp32": 0.75, "bf16": 0.5}
 def main() -> None:
     args = parser("benchmarks.limit", rows=96).parse_args()
     folder = model_folder(args.model)
+    tokens = {}  # of a row, by batch size
+    for batch_size in (8, 32):
+        rows = load_rows(str(rows_by_length(args.dataset, folder, args.rows, batch_size)), args.rows)
+        tokens[batch_size] = sum(prompt_lengths(folder, rows)) / len(rows)
     table, goals, kept = [], [], {}
     for precision in ["fp32"] + ["bf16"] * (best_precision() == "bf16"):
-        for batch_size in (8, 32):
-            common = training_flags(args, batch_size)
-            rows = load_rows(str(common[common.index("--dataset") + 1]), args.rows)
-            tokens = sum(prompt_lengths(folder, rows)) / len(rows)
+        for batch_size, per_row in tokens.items():
             flags = ["--precision", precision]
-            gemm = side("gemm", "--model", folder, "--tokens", round(tokens * batch_size), *flags)
-            ours = side("ours", *common, *flags)
+            gemm = side("gemm", "--model", folder, "--tokens", round(per_row * batch_size), *flags)
+            ours = side("ours", *training_flags(args, batch_size), *flags)
             runs = in_turn({f"GEMM, {precision}": gemm, f"ours, {precision}, batch {batch_size}": ours}, args.rounds)
             products, trainings = runs.values()
             speed = median(trainings, "samples_per_second")
-            flops = 6 * products[0]["weights"] * tokens * speed / 1e9
-            row = {"": f"{precision}, batch {batch_size}", "tokens/row": tokens, "samples/s": speed, "GFLOPS": flops}
+            flops = 6 * products[0]["weights"] * per_row * speed / 1e9
+            row = {"": f"{precision}, batch {batch_size}", "tokens/row": per_row, "samples/s": speed, "GFLOPS": flops}
             row["GEMM, these shapes"] = median(products, "gflops")
             row["share"] = flops / row["GEMM, these shapes"]
             row["GEMM, 2048²"] = median(products, "square_gflops")

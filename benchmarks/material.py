@@ -60,7 +60,7 @@ def rows_by_length(dataset: str, model: Path, rows: int, batch_size: int) -> Pat
     from hf_sentiment_ft.sampling import EpochSampler
 
     name = f"{dataset.rstrip('/').rpartition('/')[2]}-{rows}-by-{batch_size}"
-    folder = ROOT / "build" / "benchmarks" / "rows" / name
+    folder = ROOT / "build" / "benchmarks" / "rows" / model.name / name  # lengths are those of a model's tokens
     if (folder / "train.parquet").is_file():
         return folder
     splits = load_splits(DataArguments(dataset_name=dataset, max_eval_samples=8, max_test_samples=8), seed=42).splits

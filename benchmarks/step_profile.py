@@ -1,17 +1,16 @@
 """Where the time of a training step goes: torch's profiler on our command, a few steps of it.
 
-python -m benchmarks.step_profile --model FOLDER --dataset FOLDER --precision bf16 --batch_size 16
+python -m benchmarks.step_profile --model FOLDER --dataset FOLDER --rows 64 --precision bf16
 """
 
 from typing import Any
 
 from .clock import output_dir
-from .material import side_parser, steps
+from .material import rows_by_length, side_parser, steps
 
 
 def main() -> None:
     parser = side_parser("step_profile")
-    parser.set_defaults(rows=64, warmup_steps=2)
     args = parser.parse_args()
 
     import torch
@@ -35,7 +34,9 @@ def main() -> None:
             raise SystemExit
 
     trainer.DEFAULT_CALLBACKS.append(Profile)
-    flags = {"model_name_or_path": args.model, "dataset_name": args.dataset, "output_dir": output_dir()}
+    rows = rows_by_length(args.dataset, args.model, args.rows, args.batch_size)
+    flags = {"model_name_or_path": args.model, "dataset_name": rows, "output_dir": output_dir()}
+    flags |= {"train_sampling_strategy": "sequential"}
     flags |= {"per_device_train_batch_size": args.batch_size, "max_steps": steps(args), "precision": args.precision}
     flags |= {"max_train_samples": args.rows, "max_eval_samples": 4, "max_test_samples": 4, "save_strategy": "no"}
     flags |= {"eval_strategy": "no", "load_best_model_at_end": False, "zero_shot_baseline": False}

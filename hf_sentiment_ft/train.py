@@ -23,7 +23,10 @@ def main() -> None:
     """Read the flags, run, and end without a traceback if the user has made a mistake."""
     gc.disable()  # importing makes no garbage, and looking for it would take a second
     with errors_exit():
-        run(*parse_train_arguments(sys.argv[1:]))
+        arguments = parse_train_arguments(sys.argv[1:])
+        gc.freeze()  # what was imported stays: Trainer's own collections need not look at it
+        gc.enable()
+        run(*arguments)
 
 
 def run(
@@ -63,10 +66,6 @@ def run(
     from .trainer import LabelWordTrainer
     from .training_model import load_training_model, merge_trained, save_trained
     from .zero_shot import ZeroShotBaseline
-
-    if not gc.isenabled():  # by `main`: a program that calls `run` keeps its garbage to itself
-        gc.freeze()  # what was imported stays: Trainer's own collections need not look at it
-        gc.enable()
 
     # Checks: what can go wrong by mistake goes wrong here, before any long work.
     log_to_console(args)
