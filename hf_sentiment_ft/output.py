@@ -8,7 +8,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from filelock import FileLock, Timeout
+from filelock import BaseFileLock, FileLock, Timeout
 
 from .distributed import first_process_first
 from .errors import UsageError
@@ -68,6 +68,8 @@ def log_to_console(args: "TrainingArguments") -> None:
 def check_output_dir(args: "TrainingArguments", overwrite: bool) -> None:
     """Refuse to write over a run, unless the user says so, and keep other runs out until this process ends.
 
+    A run that is refused leaves the folder free, also in a process that goes on, such as a notebook's.
+
     Raises:
         UsageError: If the folder cannot be written to, is in use, or holds a run that is neither resumed nor to be
             overwritten.
@@ -79,19 +81,19 @@ def check_output_dir(args: "TrainingArguments", overwrite: bool) -> None:
             tempfile.TemporaryFile(dir=output_dir).close()
         except OSError as error:
             raise UsageError(f"--output_dir {output_dir} cannot be written to: {error.strerror}.") from error
-        if args.process_index == 0:
-            _lock(output_dir)
+        lock = _lock(output_dir) if args.process_index == 0 else None
         if any(_files_of_a_run(output_dir)) and not (args.resume_from_checkpoint or overwrite):
+            if lock:
+                _unlock(lock)
             raise UsageError(
                 f"--output_dir {output_dir} already holds a run. Go on with it by --resume_from_checkpoint true, "
                 "replace it by --overwrite_output_dir, or name another folder."
             )
 
 
-def _lock(output_dir: Path) -> None:
+def _lock(output_dir: Path) -> BaseFileLock:
     """Take the folder's lock, which the system takes back from a process that ends, however it ends."""
-    path = output_dir / ".lock"
-    lock = FileLock(path, is_singleton=True, fallback_to_soft=False)
+    lock = FileLock(output_dir / ".lock", is_singleton=True, fallback_to_soft=False)
     try:
         lock.acquire(blocking=False)
     except Timeout:
@@ -100,14 +102,15 @@ def _lock(output_dir: Path) -> None:
         ) from None
     except OSError as error:  # some network file systems have no locks
         logger.warning("%s cannot be locked (%s); see that no two runs use it at a time.", output_dir, error.strerror)
-        return
+    atexit.register(_unlock, lock)
+    return lock
 
-    def release() -> None:
+
+def _unlock(lock: BaseFileLock) -> None:
+    if lock.is_locked:  # else its file may be another run's by now
         with contextlib.suppress(OSError):  # it may be gone, or read-only by now
-            path.unlink()
-        lock.release()
-
-    atexit.register(release)
+            Path(lock.lock_file).unlink()
+        lock.release(force=True)
 
 
 def clear_output_dir(args: "TrainingArguments") -> None:

@@ -167,6 +167,7 @@ def test_mistakes_give_one_line(flags: list[str], message: str, run_dir: Path, t
     error = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]
     assert len(error) == 1
     assert message.replace("RUN", str(run_dir)) in error[0]
+    assert not (run_dir / ".lock").exists(), "the folder is free again, while this process lives"
 
 
 def test_help_needs_no_heavy_import():
