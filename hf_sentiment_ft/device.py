@@ -59,7 +59,17 @@ def choose_attention(requested: str, device: "torch.device", longest: int) -> st
     if device.type == "cpu" and longest <= EAGER_TOKENS:
         logger.info("attention: eager, the fastest on a CPU for prompts of at most %d tokens", EAGER_TOKENS)
         return "eager"
+    logger.info("attention: the model's own default, which is torch's fused one where the model has it")
     return None
+
+
+def log_compilation(compiled: bool) -> None:
+    """Say that training is compiled, or why not: batches of all widths are compiled for minutes.
+
+    docs/performance.md has what it gains on a CPU, which is nothing.
+    """
+    reason = "as --torch_compile says" if compiled else "it takes minutes; --torch_compile true does it"
+    logger.info("%s: %s", "compiled" if compiled else "not compiled", reason)
 
 
 def keep_freed_memory() -> None:

@@ -105,7 +105,7 @@ def run(
 
     # Train, between the evaluation of the untouched model and that of the trained one.
     clear_output_dir(args)
-    model = load_training_model(task, args.device, precision, max(tokenized["train"]["length"][:]))
+    model = load_training_model(task, args, precision, max(tokenized["train"]["length"][:]))
     described = describe_run(task, args, precision, model)
     if checkpoint:
         on_first_process(args, "comparing with the checkpoint", lambda: refuse_changes(checkpoint, described))

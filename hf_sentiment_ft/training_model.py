@@ -3,29 +3,31 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .device import choose_attention
+from .device import choose_attention, log_compilation
 from .label_word_task import LabelWordTask
 from .lora import merge_adapter, put_on_whole_weights, quantization, save_adapter_config
 from .modeling import load_model
 
 if TYPE_CHECKING:
     import numpy as np
-    import torch
-    from transformers import PreTrainedModel
+    from transformers import PreTrainedModel, TrainingArguments
 
     from .trainer import LabelWordTrainer
 
 
-def load_training_model(task: LabelWordTask, device: "torch.device", precision: str, longest: int) -> "PreTrainedModel":
+def load_training_model(
+    task: LabelWordTask, args: "TrainingArguments", precision: str, longest: int
+) -> "PreTrainedModel":
     """Load the base model, with attention and quantization for training, ready to generate label words.
 
     Args:
         task: Where the model is, and what it is asked.
-        device: Where it trains.
+        args: Say where it trains, and whether it is compiled.
         precision: `fp32` or `bf16`.
         longest: Tokens of the longest training prompt.
     """
-    attention = choose_attention(task.args.attn_implementation, device, longest)
+    attention = choose_attention(task.args.attn_implementation, args.device, longest)
+    log_compilation(args.torch_compile)
     quantized = quantization(precision) if task.args.load_in_4bit else None
     model = load_model(task.base, task.args.dtype, task.tokenizer, attention, quantized)
     task.make_ready(model)

@@ -84,8 +84,12 @@ def test_freed_memory_is_kept_and_still_usable():
         ("sdpa", "cpu", 30, "sdpa"),
     ],
 )
-def test_attention_is_chosen_by_device_and_length(requested: str, device: str, longest: int, expected: str | None):
-    assert choose_attention(requested, torch.device(device), longest) == expected
+def test_attention_is_chosen_by_device_and_length(
+    requested: str, device: str, longest: int, expected: str | None, caplog: pytest.LogCaptureFixture
+):
+    with caplog.at_level(logging.INFO, "hf_sentiment_ft"):
+        assert choose_attention(requested, torch.device(device), longest) == expected
+    assert caplog.messages[0].startswith(f"attention: {expected or 'the model'}")
 
 
 def test_attention_that_was_asked_for_reaches_the_model(tiny_gpt2: Path):

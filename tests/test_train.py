@@ -59,6 +59,12 @@ def test_pad_token_is_the_same_everywhere(run_dir: Path):
     assert model.get_input_embeddings().num_embeddings == len(tokenizer)
 
 
+@pytest.mark.parametrize("choice", ["training in ", "attention: ", "not compiled: "])
+def test_what_was_chosen_for_speed_is_said_in_one_line(choice: str, run_dir: Path):
+    lines = (run_dir.parent / "printed.txt").read_text().splitlines()
+    assert len([line for line in lines if line.startswith(choice)]) == 1
+
+
 def test_a_run_is_not_overwritten_silently(run_dir: Path, tiny_gpt2: Path, tmp_path: Path):
     before = {path: path.stat().st_mtime_ns for path in run_dir.rglob("*")}
     flags = ["--model_name_or_path", tiny_gpt2, "--dataset_name", REVIEWS, "--output_dir", run_dir]
