@@ -27,7 +27,9 @@ RECIPES = {
     "default": [],
     "1 epoch": ["--num_train_epochs", "1"],
     "1 epoch, learning rate 1e-4": ["--num_train_epochs", "1", "--learning_rate", "1e-4"],
+    "1 epoch, label smoothing": ["--num_train_epochs", "1", "--label_smoothing_factor", "0.1"],
     "2 epochs": ["--num_train_epochs", "2"],
+    "2 epochs, label smoothing": ["--num_train_epochs", "2", "--label_smoothing_factor", "0.1"],
     "2 epochs, noise on embeddings": [
         *("--num_train_epochs", "2", "--per_device_train_batch_size", "32", "--learning_rate", "1e-4"),
         *("--lr_scheduler_type", "cosine", "--weight_decay", "0.1", "--neftune_noise_alpha", "5"),

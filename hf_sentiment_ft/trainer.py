@@ -5,10 +5,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from torch.nn.functional import cross_entropy, pad
 from transformers import EvalPrediction
 
 from .errors import RunError
+from .loss import label_targets, label_word_loss
 from .resumable import ResumableTrainer
 from .sampling import IGNORED
 from .scoring import forward_arguments, left_pad, model_inputs, score_label_words
@@ -39,31 +39,6 @@ class LabelWordCollator:
         return model_inputs(input_ids, mask, labels.size(1), self.accepted) | {"labels": labels}
 
 
-def label_word_loss(
-    outputs: Any,
-    labels: "Tensor",
-    num_items_in_batch: "Tensor | int | None" = None,
-    label_smoothing: float = 0.0,
-    weights: "Tensor | None" = None,
-) -> "Tensor":
-    """Cross-entropy of the label word's tokens over the whole vocabulary.
-
-    Args:
-        outputs: A causal language model's output; the last positions of its logits predict `labels`.
-        labels: (batch, label tokens), on the right; -100 where a shorter word leaves room.
-        num_items_in_batch: Label tokens of the global batch, all processes and accumulation steps together.
-        label_smoothing: Share of the target spread over the vocabulary.
-        weights: What the loss of each row is multiplied by, (batch,). They are 1 on average over train, so the number
-            of tokens stays the divisor, and accumulated steps stay one big batch.
-    """
-    logits = outputs.logits[:, -labels.size(1) :].float()  # (batch, label tokens, vocabulary)
-    losses = cross_entropy(
-        logits.flatten(0, 1), labels.flatten(), ignore_index=IGNORED, reduction="none", label_smoothing=label_smoothing
-    ).view_as(labels)
-    total = (losses if weights is None else losses * weights[:, None]).sum()
-    return total / (num_items_in_batch if num_items_in_batch is not None else (labels != IGNORED).sum())
-
-
 class LabelWordTrainer(ResumableTrainer):
     """Trainer with the loss at the label word's tokens, and predictions of the size rows × labels.
 
@@ -91,7 +66,7 @@ class LabelWordTrainer(ResumableTrainer):
         """
         self.verbalizer = verbalizer
         self.precision = precision
-        self.class_weights = class_weights
+        self.targets = label_targets(verbalizer.token_ids, kwargs["args"].label_smoothing_factor, class_weights)
         self.constrained = constrained
         self.accepted = forward_arguments(kwargs["model"])
         collator = LabelWordCollator(kwargs["processing_class"].pad_token_id, self.accepted)
@@ -104,17 +79,7 @@ class LabelWordTrainer(ResumableTrainer):
         self._loss_shifts_labels = False
 
     def _loss(self, outputs: Any, labels: "Tensor", num_items_in_batch: "Tensor | int | None" = None) -> "Tensor":
-        weights = self._row_weights(labels)
-        return label_word_loss(outputs, labels, num_items_in_batch, self.args.label_smoothing_factor, weights)
-
-    def _row_weights(self, labels: "Tensor") -> "Tensor | None":
-        """The weight of each row's class, (batch,), which is known by the tokens of its label word."""
-        if self.class_weights is None:
-            return None
-        words = left_pad(self.verbalizer.token_ids, IGNORED).to(labels.device)  # (classes, tokens of the longest)
-        labels = pad(labels, (words.size(1) - labels.size(1), 0), value=IGNORED)
-        weights = torch.tensor(self.class_weights, device=labels.device)
-        return (labels[:, None] == words).all(-1).float() @ weights
+        return label_word_loss(outputs, labels, self.targets, num_items_in_batch)
 
     def _compute_metrics(self, prediction: EvalPrediction) -> dict[str, float]:
         """The figures that are one number each; loggers and `--metric_for_best_model` know no others."""

@@ -39,7 +39,13 @@ def rows_of(verbalizer: Verbalizer, num_rows: int, training: bool) -> "Dataset":
 
 @pytest.fixture
 def make_trainer(tmp_path: Path):
-    def make(verbalizer: Verbalizer = MIXED, precision: str = "fp32", num_rows: int = 12, **given: Any):
+    def make(
+        verbalizer: Verbalizer = MIXED,
+        precision: str = "fp32",
+        num_rows: int = 12,
+        class_weights: list[float] | None = None,
+        **given: Any,
+    ):
         from transformers import TrainingArguments
 
         from hf_sentiment_ft.trainer import LabelWordTrainer
@@ -49,6 +55,7 @@ def make_trainer(tmp_path: Path):
         return LabelWordTrainer(
             verbalizer=verbalizer,
             precision=precision,
+            class_weights=class_weights,
             model=tiny_model(),
             args=TrainingArguments(**{"output_dir": str(tmp_path / "out")} | defaults | given),
             train_dataset=rows_of(verbalizer, num_rows, training=True),
@@ -59,21 +66,30 @@ def make_trainer(tmp_path: Path):
     return make
 
 
-def reference_loss(model: "PreTrainedModel", rows: "Dataset", smoothing: float = 0.0) -> torch.Tensor:
-    """Mean over all label tokens, from the full logits of one row at a time, without padding."""
+def reference_loss(
+    model: "PreTrainedModel", rows: "Dataset", verbalizer: Verbalizer, smoothing: float = 0.0
+) -> torch.Tensor:
+    """Mean over all label tokens, from the full logits of one row at a time, without padding.
+
+    The tokens' targets come from a distribution over whole words, given the tokens before.
+    """
+    words = verbalizer.token_ids
     losses = []
     for row in rows:
-        logits = model(torch.tensor([row["input_ids"]])).logits[0]
-        for position, token in enumerate(reversed(row["labels"]), start=1):
-            target = torch.tensor(token)
-            losses.append(cross_entropy(logits[-position], target, label_smoothing=smoothing))
+        logits = model(torch.tensor([row["input_ids"]])).logits[0, -len(row["labels"]) :]
+        for position, at_position in enumerate(logits):
+            target = torch.zeros(at_position.shape)
+            for word in words:
+                if word[:position] == row["labels"][:position]:
+                    target[word[position]] += smoothing / len(words) + (1 - smoothing) * (word == row["labels"])
+            losses.append(cross_entropy(at_position, target / target.sum()))
     return torch.stack(losses).mean()
 
 
-def reference_step(rows: "Dataset", learning_rate: float = 0.1) -> dict[str, torch.Tensor]:
+def reference_step(rows: "Dataset", verbalizer: Verbalizer, learning_rate: float = 0.1) -> dict[str, torch.Tensor]:
     """Weights after one plain gradient step."""
     model = tiny_model()
-    reference_loss(model, rows).backward()
+    reference_loss(model, rows, verbalizer).backward()
     return {name: (value - learning_rate * value.grad).detach() for name, value in model.named_parameters()}
 
 
@@ -81,7 +97,7 @@ def reference_step(rows: "Dataset", learning_rate: float = 0.1) -> dict[str, tor
 @pytest.mark.parametrize("verbalizer", VERBALIZERS)
 def test_loss_is_that_of_the_label_words_tokens(verbalizer: Verbalizer, smoothing: float, make_trainer):
     trainer = make_trainer(verbalizer, label_smoothing_factor=smoothing, per_device_train_batch_size=12)
-    expected = reference_loss(tiny_model(), trainer.train_dataset, smoothing)
+    expected = reference_loss(tiny_model(), trainer.train_dataset, verbalizer, smoothing)
     batch = trainer.data_collator(list(trainer.train_dataset))
     torch.testing.assert_close(trainer.compute_loss(trainer.model, batch), expected, rtol=1e-5, atol=1e-5)
     assert trainer.train().training_loss == pytest.approx(expected.item(), rel=1e-5)
@@ -92,9 +108,9 @@ def test_loss_is_that_of_the_label_words_tokens(verbalizer: Verbalizer, smoothin
 def test_accumulated_steps_are_one_big_batch(verbalizer: Verbalizer, batch: int, accumulation: int, make_trainer):
     """Weights and loss of one step, with words of different lengths in the parts of the batch."""
     trainer = make_trainer(verbalizer, per_device_train_batch_size=batch, gradient_accumulation_steps=accumulation)
-    trained = trainer.train()
-    assert trained.training_loss == pytest.approx(reference_loss(tiny_model(), trainer.train_dataset).item(), rel=1e-5)
-    expected = reference_step(trainer.train_dataset)
+    expected_loss = reference_loss(tiny_model(), trainer.train_dataset, verbalizer).item()
+    assert trainer.train().training_loss == pytest.approx(expected_loss, rel=1e-5)
+    expected = reference_step(trainer.train_dataset, verbalizer)
     for name, value in trainer.model.named_parameters():
         torch.testing.assert_close(value.detach(), expected[name], rtol=1e-4, atol=1e-5)
 
@@ -103,7 +119,7 @@ def test_accumulated_steps_are_one_big_batch(verbalizer: Verbalizer, batch: int,
 def test_gradient_checkpointing_changes_nothing(make_trainer):
     trainer = make_trainer(per_device_train_batch_size=12, gradient_checkpointing=True)
     trainer.train()
-    expected = reference_step(trainer.train_dataset)
+    expected = reference_step(trainer.train_dataset, MIXED)
     for name, value in trainer.model.named_parameters():
         torch.testing.assert_close(value.detach(), expected[name], rtol=1e-4, atol=1e-5)
 
@@ -153,7 +169,7 @@ def test_evaluation_goes_by_length_and_row_numbers_lead_back(verbalizer: Verbali
 @pytest.mark.parametrize("verbalizer", VERBALIZERS)
 def test_evaluation_loss_is_that_of_training(verbalizer: Verbalizer, loss_only: bool, make_trainer):
     trainer = make_trainer(verbalizer, per_device_eval_batch_size=12, prediction_loss_only=loss_only)
-    expected = reference_loss(tiny_model(), trainer.train_dataset).item()
+    expected = reference_loss(tiny_model(), trainer.train_dataset, verbalizer).item()
     assert trainer.evaluate()["eval_loss"] == pytest.approx(expected, rel=1e-5)
 
 
