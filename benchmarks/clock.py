@@ -12,11 +12,19 @@ from typing import Any
 
 def peak_gib() -> float:
     """The most memory that this process has held, in GiB."""
+    # Not ru_maxrss where there is another way: it would also count the parent's, from before the program was loaded.
+    return _of_status("VmHWM") or resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**30  # bytes on macOS
+
+
+def own_gib() -> float:
+    """Memory that this process holds now, in GiB; on Linux without files that are mapped, which the kernel may drop."""
+    return _of_status("RssAnon") or peak_gib()
+
+
+def _of_status(name: str) -> float:
     status = Path("/proc/self/status")
-    if status.is_file():  # ru_maxrss would also count the parent's, from before the program was loaded
-        kib = next(line.split()[1] for line in status.read_text().splitlines() if line.startswith("VmHWM"))
-        return int(kib) / 2**20
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**30  # bytes on macOS
+    lines = status.read_text().splitlines() if status.is_file() else []
+    return next((int(line.split()[1]) / 2**20 for line in lines if line.startswith(name)), 0.0)
 
 
 def output_dir() -> str:
