@@ -41,6 +41,7 @@ KINDS = {"recipes": "Recipes", "few_shot": "Few examples per class"}
 AT_THE_END = ["--eval_strategy", "no", "--save_strategy", "no", "--load_best_model_at_end", "false"]
 COLUMNS = {
     "eval_accuracy": "validation",
+    "eval_expected_calibration_error": "validation, calibration error",
     "test_accuracy": "test",
     "test_generation_accuracy": "test, as generated",
     "test_expected_calibration_error": "test, calibration error",
