@@ -19,7 +19,8 @@ class LabelTargets:
 
     Attributes:
         words: Tokens of the label words, (classes, label tokens), on the right; -100 where a shorter word leaves room.
-        tokens: The token of every word at each position of each class's word, (classes, label tokens, words).
+        tokens: The token of each word with a share at each position of the class's own word, (classes, label tokens,
+            words).
         shares: The probability that each of these tokens should have, of the same shape.
         weights: What the loss of a row of each class is multiplied by, (classes,).
     """
@@ -45,14 +46,14 @@ def label_targets(token_ids: list[list[int]], smoothing: float, class_weights: l
     """
     words = left_pad(token_ids, IGNORED)
     classes, width = words.shape
-    tokens = torch.zeros(classes, width, classes, dtype=torch.long)
-    shares = torch.zeros(classes, width, classes)
+    tokens = torch.zeros(classes, width, classes if smoothing else 1, dtype=torch.long)
+    shares = torch.zeros(tokens.shape)
     for own, own_ids in enumerate(token_ids):
         for position, column in enumerate(range(width - len(own_ids), width)):
-            for word, ids in enumerate(token_ids):
+            for word, ids in enumerate(token_ids if smoothing else [own_ids]):
                 if ids[:position] == own_ids[:position]:
                     tokens[own, column, word] = ids[position]
-                    shares[own, column, word] = smoothing / classes + (1 - smoothing) * (word == own)
+                    shares[own, column, word] = smoothing / classes + (1 - smoothing) * (ids == own_ids)
     shares /= shares.sum(-1, keepdim=True).clamp(min=torch.finfo().tiny)
     return LabelTargets(words, tokens, shares, torch.tensor(class_weights or [1.0] * classes))
 
@@ -79,5 +80,5 @@ def label_word_loss(
     of_row = is_class.argmax(-1)
     tokens, shares = (of_class.to(device)[of_row, -width:] for of_class in (targets.tokens, targets.shares))
     losses = -(log_probabilities.gather(-1, tokens) * shares).sum((-1, -2))  # (batch,)
-    total = losses @ (is_class @ targets.weights.to(device))
+    total = (losses * (is_class * targets.weights.to(device)).sum(-1)).sum()  # no `@`: autocast would round it to bf16
     return total / (num_items_in_batch if num_items_in_batch is not None else (labels != IGNORED).sum())

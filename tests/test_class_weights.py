@@ -49,6 +49,15 @@ def test_a_word_that_ends_like_another_has_its_own_weight():
     assert weights([-100]) == 0, "a row without a label word"
 
 
+def test_autocast_does_not_round_the_loss():
+    targets = label_targets([[5], [6]], smoothing=0.1, class_weights=[0.7, 1.3])
+    outputs = SimpleNamespace(logits=torch.randn(3, 1, 8, generator=torch.Generator().manual_seed(0)))
+    labels = torch.tensor([[5], [6], [5]])
+    with torch.autocast("cpu", torch.bfloat16):
+        rounded = label_word_loss(outputs, labels, targets)
+    assert rounded == label_word_loss(outputs, labels, targets)
+
+
 def test_evaluation_is_not_weighted(make_trainer: Any):  # noqa: F811
     losses = [make_trainer(class_weights=weights).evaluate()["eval_loss"] for weights in (None, WEIGHTS)]
     assert losses[0] == losses[1]
