@@ -11,7 +11,7 @@ DEFAULT_PROMPT_TEMPLATE = "{text}\nSentiment:{label_word}"
 # Where our defaults differ from TrainingArguments' own.
 TRAINING_DEFAULTS: dict[str, Any] = {
     "output_dir": "./output",
-    "num_train_epochs": 1,  # more of them overfit; docs/accuracy.md has the figures
+    "num_train_epochs": 1,  # more make the probabilities worse; docs/accuracy.md has the figures
     "per_device_train_batch_size": 16,
     "per_device_eval_batch_size": 32,
     "warmup_steps": 0.06,
