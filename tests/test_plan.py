@@ -10,7 +10,7 @@ import pytest
 from hf_sentiment_ft.config import ModelArguments
 from hf_sentiment_ft.hub import Destination
 from hf_sentiment_ft.output import PUBLISHED_FILES
-from hf_sentiment_ft.plan import describe_publication, estimate
+from hf_sentiment_ft.plan import advise_more_epochs, describe_publication, estimate
 
 NEW = Destination("alice/reviews", "hf_secret")
 
@@ -58,3 +58,23 @@ def test_what_else_is_asked_for():
 )
 def test_time_and_memory_are_estimated(parameters: int, given: dict[str, Any], expected: str):
     assert estimate(parameters, 120_000, 2e11, ModelArguments(**given)).startswith(expected)
+
+
+@pytest.mark.parametrize(
+    ("flags", "num_rows", "advised"),
+    [
+        ({"num_train_epochs": 1}, 16 * 49, True),
+        ({"num_train_epochs": 1}, 16 * 49 + 1, False),
+        ({"num_train_epochs": 1, "gradient_accumulation_steps": 2}, 16 * 50, True),
+        ({"num_train_epochs": 2}, 16, False),
+        ({"max_steps": 3}, 16, False),
+    ],
+)
+def test_more_epochs_are_advised_where_rows_are_few(
+    flags: dict[str, Any], num_rows: int, advised: bool, tmp_path: Path, caplog: pytest.LogCaptureFixture
+):
+    from transformers import TrainingArguments
+
+    args = TrainingArguments(str(tmp_path), per_device_train_batch_size=16, **flags)
+    advise_more_epochs(args, num_rows)
+    assert ("--num_train_epochs 3" in caplog.text) == advised
