@@ -1,4 +1,4 @@
-"""What a run would do, for `--dry_run`."""
+"""What a run would do: all of it for `--dry_run`, and advice where it would learn too little."""
 
 import logging
 import math

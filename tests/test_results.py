@@ -36,7 +36,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     )  # fmt: skip
     args = TrainingArguments(
         output_dir=str(tmp_path_factory.mktemp("run")), report_to="none", per_device_eval_batch_size=4,
-        train_sampling_strategy="group_by_length", disable_tqdm=True,
+        disable_tqdm=True,
     )  # fmt: skip
     trainer = LabelWordTrainer(
         verbalizer=WORDS, precision="fp32", model=tiny_model(), args=args, processing_class=base_tokenizer("gpt2")

@@ -1,4 +1,4 @@
-"""Classes of different sizes: how the loss weights them."""
+"""The training loss: what it is over the label words, and how classes are weighted."""
 
 import math
 from types import SimpleNamespace
@@ -10,10 +10,20 @@ import torch
 from hf_sentiment_ft.loss import label_targets, label_word_loss
 from hf_sentiment_ft.verbalizer import Verbalizer
 
-from .test_trainer import MIXED, ONE_TOKEN, make_trainer, reference_loss  # noqa: F401
+from .test_trainer import MIXED, ONE_TOKEN, VERBALIZERS, make_trainer, reference_loss  # noqa: F401
 from .tiny import tiny_model
 
 WEIGHTS = [0.5, 1.75, 3.0]
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.2])
+@pytest.mark.parametrize("verbalizer", VERBALIZERS)
+def test_loss_is_that_of_the_label_words_tokens(verbalizer: Verbalizer, smoothing: float, make_trainer: Any):  # noqa: F811
+    trainer = make_trainer(verbalizer, label_smoothing_factor=smoothing, per_device_train_batch_size=12)
+    expected = reference_loss(tiny_model(), trainer.train_dataset, verbalizer, smoothing)
+    batch = trainer.data_collator(list(trainer.train_dataset))
+    torch.testing.assert_close(trainer.compute_loss(trainer.model, batch), expected, rtol=1e-5, atol=1e-5)
+    assert trainer.train().training_loss == pytest.approx(expected.item(), rel=1e-5)
 
 
 @pytest.mark.parametrize("accumulation", [1, 4])
