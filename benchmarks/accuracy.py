@@ -11,6 +11,7 @@ of runs can be stopped and gone on with. docs/accuracy.md is written from all of
 
 import argparse
 import json
+import shlex
 import statistics
 import sys
 from collections import defaultdict
@@ -34,6 +35,11 @@ RECIPES = {
         *("--num_train_epochs", "2", "--per_device_train_batch_size", "32", "--learning_rate", "1e-4"),
         *("--lr_scheduler_type", "cosine", "--weight_decay", "0.1", "--neftune_noise_alpha", "5"),
     ],
+}
+# The default until the words before the text were measured.
+TEXT_FIRST = ["--prompt_template", "{text}\\nSentiment:{label_word}"]
+RECIPES |= {
+    f"{name}, the text first": [*flags, *TEXT_FIRST] for name, flags in RECIPES.items() if "tutorial" not in name
 }
 HEAD = "classification head, 1 epoch"  # on the same model, rows, steps and learning rate
 FEW_SHOT_STEPS = {8: 10, 64: 24, 512: 128}  # rows of each class: steps of 16 rows
@@ -63,10 +69,11 @@ def planned(kind: str, seeds: list[int], names: list[str] | None) -> list[tuple[
             runs.append((HEAD, seed, "head_accuracy", RECIPES["1 epoch"]))
         else:
             untouched = [*few_shot_flags(8), "--max_steps", "1", "--learning_rate", "0"]
-            runs.append(("0 a class, label words", seed, "accuracy_run", untouched))
-            for shots in FEW_SHOT_STEPS:
-                runs.append((f"{shots} a class, label words", seed, "accuracy_run", few_shot_flags(shots)))
-                runs.append((f"{shots} a class, classification head", seed, "head_accuracy", few_shot_flags(shots)))
+            for shots, flags in {0: untouched, **{n: few_shot_flags(n) for n in FEW_SHOT_STEPS}}.items():
+                runs.append((f"{shots} a class, label words", seed, "accuracy_run", flags))
+                runs.append((f"{shots} a class, label words, the text first", seed, "accuracy_run", flags + TEXT_FIRST))
+                if shots:
+                    runs.append((f"{shots} a class, classification head", seed, "head_accuracy", flags))
     return [run for run in runs if names is None or run[0] in names]
 
 
@@ -102,7 +109,7 @@ def write_page() -> None:
         "± is half the distance from the lowest to the highest seed. Speeds are in docs/performance.md."
     )
     made = {run["name"] for run in runs}
-    flags = [f"| {name} | `{' '.join(flags)}` |" for name, flags in RECIPES.items() if name in made]
+    flags = [f"| {name} | `{shlex.join(flags)}` |" for name, flags in RECIPES.items() if name in made]
     page += ["\n".join(["| recipe | flags |", "|---|---|", *flags])]
     page += [
         "A classification head (AutoModelForSequenceClassification) has the same rows, steps, batches, learning rate "

@@ -4,9 +4,10 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from hf_sentiment_ft.config import DEFAULT_PROMPT_TEMPLATE
+
 from .measure import ROOT
 
-PROMPT_ENDING = "\nSentiment:"
 WORDS = (" negative", " positive")
 
 
@@ -24,6 +25,11 @@ def model_folder(name: str) -> Path:
         load_model(base, "float32", tokenizer).save_pretrained(folder)
         tokenizer.save_pretrained(folder)
     return folder
+
+
+def prompt_of(text: str) -> str:
+    """What our command asks by default, for sides that have no prompt of their own."""
+    return DEFAULT_PROMPT_TEMPLATE.format(text=text, label_word="")
 
 
 def best_precision() -> str:
@@ -120,8 +126,8 @@ def peer_settings(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def prompt_lengths(model: Path, rows: Any) -> list[int]:
-    """Tokens of each prompt, text and ending."""
+    """Tokens of each prompt."""
     from transformers import AutoTokenizer
 
-    texts = [text + PROMPT_ENDING for text in rows["text"]]
-    return [len(ids) for ids in AutoTokenizer.from_pretrained(model)(texts).input_ids]
+    prompts = [prompt_of(text) for text in rows["text"]]
+    return [len(ids) for ids in AutoTokenizer.from_pretrained(model)(prompts).input_ids]

@@ -4,7 +4,7 @@ Its own defaults: bf16 autocast, gradient checkpointing, batches of 8, loss on t
 """
 
 from .clock import put_clock_on_trainers
-from .material import PROMPT_ENDING, WORDS, load_rows, peer_settings, side_parser
+from .material import WORDS, load_rows, peer_settings, prompt_of, side_parser
 
 
 def main() -> None:
@@ -19,7 +19,7 @@ def main() -> None:
     from trl import SFTConfig, SFTTrainer
 
     def to_prompt_and_completion(row: dict) -> dict:
-        return {"prompt": row["text"] + PROMPT_ENDING, "completion": WORDS[row["label"]]}
+        return {"prompt": prompt_of(row["text"]), "completion": WORDS[row["label"]]}
 
     rows = load_rows(args.dataset, args.rows).map(to_prompt_and_completion, remove_columns=["text", "label"])
     config = SFTConfig(

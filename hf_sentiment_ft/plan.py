@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from .config import ModelArguments
     from .hub import Destination
     from .label_word_task import LabelWordTask
+    from .prompt import Prompt
 
 
 logger = logging.getLogger(__name__)
@@ -29,8 +30,8 @@ def num_steps(args: "TrainingArguments", num_rows: int) -> int:
     return args.max_steps if args.max_steps > 0 else math.ceil(args.num_train_epochs * math.ceil(num_rows / batch))
 
 
-def advise_more_epochs(args: "TrainingArguments", num_rows: int) -> None:
-    """Log what helps where the rows are too few for one pass over them to teach much."""
+def advise(args: "TrainingArguments", num_rows: int, prompt: "Prompt") -> None:
+    """Log what would teach the model more: several passes over few rows, and something to read before the text."""
     steps = num_steps(args, num_rows)
     if args.max_steps <= 0 and args.num_train_epochs <= 1 and steps < FEW_STEPS:
         logger.warning(
@@ -38,6 +39,12 @@ def advise_more_epochs(args: "TrainingArguments", num_rows: int) -> None:
             "--label_smoothing_factor 0.1 its probabilities stay modest.",
             num_rows,
             steps,
+        )
+    if not prompt.beginning_ids:
+        logger.warning(
+            "The prompt begins with the text itself. With a word before it, models often learn more: "
+            "--prompt_template %r",
+            f"Text:\n{{text}}{prompt.ending}{{label_word}}",
         )
 
 

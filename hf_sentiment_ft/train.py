@@ -54,7 +54,7 @@ def run(
     from .model_card import card_values, check_metadata, save_card
     from .modeling import find_base_model, load_config, load_tokenizer
     from .output import check_output_dir, clear_output_dir, log_to_console
-    from .plan import advise_more_epochs, describe_plan
+    from .plan import advise, describe_plan
     from .plots import save_plots
     from .preflight import preflight, take_hub_options
     from .provenance import find_provenance
@@ -97,7 +97,7 @@ def run(
         tokenized = tokenize_splits(task, data_args.preprocessing_num_workers)
     if run_args.export_text_classification:
         check_text_classification(config, task.tokenizer, task.verbalizer)
-    advise_more_epochs(args, len(tokenized["train"]))
+    advise(args, len(tokenized["train"]), task.prompt)
     precision = choose_precision(model_args.precision, args.device)
     if run_args.dry_run:
         if args.process_index == 0:

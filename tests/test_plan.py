@@ -10,7 +10,8 @@ import pytest
 from hf_sentiment_ft.config import ModelArguments
 from hf_sentiment_ft.hub import Destination
 from hf_sentiment_ft.output import PUBLISHED_FILES
-from hf_sentiment_ft.plan import advise_more_epochs, describe_publication, estimate
+from hf_sentiment_ft.plan import advise, describe_publication, estimate
+from hf_sentiment_ft.prompt import Prompt
 
 NEW = Destination("alice/reviews", "hf_secret")
 
@@ -76,5 +77,23 @@ def test_more_epochs_are_advised_where_rows_are_few(
     from transformers import TrainingArguments
 
     args = TrainingArguments(str(tmp_path), per_device_train_batch_size=16, **flags)
-    advise_more_epochs(args, num_rows)
+    advise(args, num_rows, Prompt("Text:\n", "\n", [3, 4], [4]))
     assert ("--num_train_epochs 3" in caplog.text) == advised
+
+
+@pytest.mark.parametrize(
+    ("prompt", "advised"),
+    [
+        (Prompt("", "\nQueue:", [], [4, 5]), r"'Text:\n{text}\nQueue:{label_word}'"),
+        (Prompt("Ticket:\n", "\nQueue:", [3, 4], [4, 5]), ""),
+        (Prompt("", "\nQueue:", [1], [4, 5]), ""),  # the tokenizer's own token
+    ],
+)
+def test_words_before_the_text_are_advised(
+    prompt: Prompt, advised: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+):
+    from transformers import TrainingArguments
+
+    advise(TrainingArguments(str(tmp_path), max_steps=100), 1000, prompt)
+    assert advised in caplog.text
+    assert ("begins with the text" in caplog.text) == bool(advised)
