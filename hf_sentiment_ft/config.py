@@ -6,9 +6,9 @@ from typing import Any
 
 from .errors import UsageError
 
-# It begins with words, since a causal model cannot tell much of its first token (Xiao et al. 2023 call it an attention
-# sink, https://arxiv.org/abs/2309.17453): with the text first, accuracy was lower; docs/accuracy.md has the figures.
-DEFAULT_PROMPT_TEMPLATE = "Review:\n{text}\nSentiment:{label_word}"
+# The text is not the first thing that is read: a model's attention rests on its first token, whatever that is (Xiao et
+# al. 2023, https://arxiv.org/abs/2309.17453), so it had better be always the same. docs/accuracy.md has the figures.
+DEFAULT_PROMPT_TEMPLATE = "\n{text}\nSentiment:{label_word}"
 
 # Where our defaults differ from TrainingArguments' own.
 TRAINING_DEFAULTS: dict[str, Any] = {

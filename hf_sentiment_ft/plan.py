@@ -42,9 +42,9 @@ def advise(args: "TrainingArguments", num_rows: int, prompt: "Prompt") -> None:
         )
     if not prompt.beginning_ids:
         logger.warning(
-            "The prompt begins with the text itself. With a word before it, models often learn more: "
-            "--prompt_template %r",
-            f"Text:\n{{text}}{prompt.ending}{{label_word}}",
+            "The prompt begins with the text itself. With something before it, if only a line break, models often learn "
+            "more: --prompt_template %r",
+            f"\n{{text}}{prompt.ending}{{label_word}}",
         )
 
 

@@ -84,12 +84,12 @@ def test_more_epochs_are_advised_where_rows_are_few(
 @pytest.mark.parametrize(
     ("prompt", "advised"),
     [
-        (Prompt("", "\nQueue:", [], [4, 5]), r"'Text:\n{text}\nQueue:{label_word}'"),
+        (Prompt("", "\nQueue:", [], [4, 5]), r"'\n{text}\nQueue:{label_word}'"),
         (Prompt("Ticket:\n", "\nQueue:", [3, 4], [4, 5]), ""),
         (Prompt("", "\nQueue:", [1], [4, 5]), ""),  # the tokenizer's own token
     ],
 )
-def test_words_before_the_text_are_advised(
+def test_something_before_the_text_is_advised(
     prompt: Prompt, advised: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ):
     from transformers import TrainingArguments
