@@ -42,8 +42,8 @@ def advise(args: "TrainingArguments", num_rows: int, prompt: "Prompt") -> None:
         )
     if not prompt.beginning_ids:
         logger.warning(
-            "The prompt begins with the text itself. With something before it, if only a line break, models often learn "
-            "more: --prompt_template %r",
+            "The prompt begins with the text itself; with something before it, if only a line break, a model often "
+            "learns more: --prompt_template %r",
             f"\n{{text}}{prompt.ending}{{label_word}}",
         )
 
