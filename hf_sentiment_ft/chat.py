@@ -31,7 +31,7 @@ def render_chat(tokenizer: "PreTrainedTokenizerBase", template: str) -> str:
     if not tokenizer.chat_template:
         raise UsageError(
             f"--prompt_template is {template!r}, but the tokenizer of {name} has no chat template; choose an instruct "
-            "or chat model, or a template such as '{text}\\nSentiment:{label_word}'."
+            "or chat model, or a template such as '\\n{text}\\nSentiment:{label_word}'."
         )
     message = message.removesuffix("{label_word}").strip() or "{text}"
     try:

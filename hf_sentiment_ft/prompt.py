@@ -65,7 +65,7 @@ def split_template(template: str) -> tuple[str, str]:
     if not text or "{text}" in ending or template.count(LABEL_WORD) != 1 or not ending.endswith(LABEL_WORD):
         raise UsageError(
             f"--prompt_template is {template!r}; expected {{text}} once and {LABEL_WORD} at the end, "
-            "such as '{text}\\nSentiment:{label_word}', or names of columns in place of {text}."
+            "such as '\\n{text}\\nSentiment:{label_word}', or names of columns in place of {text}."
         )
     ending = ending.removesuffix(LABEL_WORD)
     if not ending:
