@@ -17,7 +17,10 @@ from .local_hub import REPO, api_fixture, files_of, hub_fixture, quick_look_fixt
 from .test_architectures import table, train  # noqa: F401
 
 
-@pytest.fixture(scope="module", params=[("gpt2", []), ("llama", ["--use_peft", "--class_weights", "balanced"])])
+@pytest.fixture(
+    scope="module",
+    params=[("gpt2", []), ("llama", ["--use_peft", "--class_weights", "balanced", "--learning_rate", "0.01"])],
+)
 def exported(request, table: str, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[dict[str, str]]]:  # noqa: F811
     """A run's folder and its predictions; with tied embeddings, and of a merged adapter with a head of its own."""
     (model_type, flags), folder = request.param, tmp_path_factory.mktemp("exported")
