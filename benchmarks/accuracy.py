@@ -36,7 +36,7 @@ RECIPES = {
         *("--lr_scheduler_type", "cosine", "--weight_decay", "0.1", "--neftune_noise_alpha", "5"),
     ],
 }
-# The default until the words before the text were measured.
+# The default until something before the text was measured.
 TEXT_FIRST = ["--prompt_template", "{text}\\nSentiment:{label_word}"]
 RECIPES |= {
     f"{name}, the text first": [*flags, *TEXT_FIRST] for name, flags in RECIPES.items() if "tutorial" not in name
@@ -69,7 +69,7 @@ def planned(kind: str, seeds: list[int], names: list[str] | None) -> list[tuple[
             runs.append((HEAD, seed, "head_accuracy", RECIPES["1 epoch"]))
         else:
             untouched = [*few_shot_flags(8), "--max_steps", "1", "--learning_rate", "0"]
-            for shots, flags in {0: untouched, **{n: few_shot_flags(n) for n in FEW_SHOT_STEPS}}.items():
+            for shots, flags in ({0: untouched} | {n: few_shot_flags(n) for n in FEW_SHOT_STEPS}).items():
                 runs.append((f"{shots} a class, label words", seed, "accuracy_run", flags))
                 runs.append((f"{shots} a class, label words, the text first", seed, "accuracy_run", flags + TEXT_FIRST))
                 if shots:

@@ -43,8 +43,7 @@ def advise(args: "TrainingArguments", num_rows: int, prompt: "Prompt") -> None:
     if not prompt.beginning_ids:
         logger.warning(
             "The prompt begins with the text itself; with something before it, if only a line break, a model often "
-            "learns more: --prompt_template %r",
-            f"\n{{text}}{prompt.ending}{{label_word}}",
+            r"learns more: begin --prompt_template with \n."
         )
 
 

@@ -84,7 +84,7 @@ def test_more_epochs_are_advised_where_rows_are_few(
 @pytest.mark.parametrize(
     ("prompt", "advised"),
     [
-        (Prompt("", "\nQueue:", [], [4, 5]), r"'\n{text}\nQueue:{label_word}'"),
+        (Prompt("", "\nQueue:", [], [4, 5]), r"begin --prompt_template with \n"),
         (Prompt("Ticket:\n", "\nQueue:", [3, 4], [4, 5]), ""),
         (Prompt("", "\nQueue:", [1], [4, 5]), ""),  # the tokenizer's own token
     ],
