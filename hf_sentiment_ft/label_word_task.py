@@ -1,6 +1,7 @@
 """What a model is asked: prompt, label words, and rows with labels in their order."""
 
 import dataclasses
+import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -21,13 +22,15 @@ from .modeling import (
     prepare_for_generation,
     saved_verbalizer,
 )
-from .prompt import Prompt, build_prompt, put_prompt_into_tokenizer, read_prompt
+from .prompt import Prompt, build_prompt, put_prompt_into_tokenizer, read_prompt, remove_prompt
 from .stratified import stratified_sample
 from .verbalizer import Verbalizer, build_verbalizer, choose_label_words
 
 if TYPE_CHECKING:
     import numpy as np
     from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -78,6 +81,13 @@ def build_task(
         UsageError: If they do not go together.
     """
     args = dataclasses.replace(args, prompt_template=render_chat(tokenizer, args.prompt_template))
+    if saved_verbalizer(config):
+        remove_prompt(tokenizer)
+        if config.prompt_template != args.prompt_template:
+            logger.warning(
+                "%s was trained with --prompt_template %r, and will now be with %r.",
+                *(base.path, config.prompt_template, args.prompt_template),
+            )
     prompt = build_prompt(tokenizer, args.prompt_template)
     words = choose_label_words(data.labels, args.label_words)
     verbalizer = build_verbalizer(tokenizer, prompt, data.labels, words)

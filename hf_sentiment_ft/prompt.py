@@ -6,6 +6,7 @@ and after the text become part of the tokenizer's post-processor, so that `token
 
 import json
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 LABEL_WORD = "{label_word}"
+TRIED_TEXTS = ("a film", "3 stars", "- no")
 
 
 @dataclass(frozen=True)
@@ -27,12 +29,14 @@ class Prompt:
         ending: The words after the text; the label word comes next.
         beginning_ids: Token ids before the text, the model's own beginning-of-text token included.
         ending_ids: Token ids after the text. The last one is the decision position.
+        space: What stands for the space before the text where that belongs to the text's first word; otherwise empty.
     """
 
     beginning: str
     ending: str
     beginning_ids: list[int]
     ending_ids: list[int]
+    space: str = ""
 
     @property
     def num_tokens(self) -> int:
@@ -101,20 +105,53 @@ def build_prompt(tokenizer: "PreTrainedTokenizerBase", template: str) -> Prompt:
 
     # What the tokenizer itself puts before a text, such as <s>; what it puts behind would come between the text and
     # the ending and is left out.
-    framed, bare = tokenizer("a").input_ids, tokenizer("a", add_special_tokens=False).input_ids
-    own_beginning, beginning_ids = framed[: framed.index(bare[0])], encode(beginning)
+    framed, bare = tokenizer("a").input_ids, encode("a")
+    own_beginning = framed[: framed.index(bare[0])]
+    beginning_ids, space = _encode_beginning(tokenizer, encode, beginning)
     if beginning_ids[: len(own_beginning)] != own_beginning:  # a chat template brings it along
         beginning_ids = own_beginning + beginning_ids
-    return Prompt(beginning, ending, beginning_ids, encode(ending))
+    return Prompt(beginning, ending, beginning_ids, encode(ending), space)
+
+
+def _encode_beginning(
+    tokenizer: "PreTrainedTokenizerBase", encode: Callable[[str], list[int]], beginning: str
+) -> tuple[list[int], str]:
+    """Token ids of the words before a text, and what stands for the space before it.
+
+    Most tokenizers make one token of a space and the word behind it, so a prompt such as `Review: ` must leave its
+    last space to the text: alone, it is a token that models have hardly met before a word.
+    """
+    if beginning.endswith(" "):
+        ids = encode(beginning[:-1])
+        begun = tokenizer.convert_ids_to_tokens(encode(" a"))[0].startswith("▁")
+        for before, space in (("", ""), (" ", "▁" if begun else " ")):
+            if all(encode(beginning + text) == ids + encode(before + text) for text in TRIED_TEXTS):
+                return ids, space
+    return encode(beginning), ""
 
 
 def read_prompt(tokenizer: "PreTrainedTokenizerBase") -> Prompt:
     """The prompt that `put_prompt_into_tokenizer` has put into a tokenizer, as far as its tokens tell."""
-    post_processor = json.loads(tokenizer.backend_tokenizer.post_processor.__getstate__())
-    beginning, ending = (
-        post_processor["special_tokens"].get(name, {}).get("ids", []) for name in ("[BEGINNING]", "[ENDING]")
-    )
-    return Prompt(tokenizer.decode(beginning), tokenizer.decode(ending), beginning, ending)
+    pieces = json.loads(tokenizer.backend_tokenizer.post_processor.__getstate__())["special_tokens"]
+    beginning, ending = (pieces.get(name, {}).get("ids", []) for name in ("[BEGINNING]", "[ENDING]"))
+    space = "".join(pieces.get("[SPACE]", {}).get("tokens", []))
+    return Prompt(tokenizer.decode(beginning), tokenizer.decode(ending), beginning, ending, space)
+
+
+def remove_prompt(tokenizer: "PreTrainedTokenizerBase") -> None:
+    """Take out of a tokenizer what `put_prompt_into_tokenizer` has put in, so that a trained model can learn further.
+
+    A beginning-of-text token stays: the model has met no text without it.
+    """
+    from tokenizers.pre_tokenizers import Sequence
+    from tokenizers.processors import TemplateProcessing
+
+    backend, prompt = tokenizer.backend_tokenizer, read_prompt(tokenizer)
+    begins = prompt.beginning_ids[:1] == [tokenizer.bos_token_id]
+    own = [(tokenizer.bos_token, tokenizer.bos_token_id)] if begins else []
+    backend.post_processor = TemplateProcessing(single=[*(token for token, _ in own), "$A"], special_tokens=own)
+    if prompt.space:
+        backend.pre_tokenizer = Sequence([*backend.pre_tokenizer][1:])
 
 
 def put_prompt_into_tokenizer(
@@ -128,6 +165,7 @@ def put_prompt_into_tokenizer(
     Raises:
         UsageError: If the tokenizer has no fast backend, or did not take the prompt.
     """
+    from tokenizers.pre_tokenizers import Metaspace, Sequence
     from tokenizers.processors import TemplateProcessing
     from transformers import PreTrainedTokenizerFast
 
@@ -152,10 +190,16 @@ def put_prompt_into_tokenizer(
         **tokenizer.special_tokens_map,
     )
     _split_control_tokens(wrapped)
+    if prompt.space:
+        before = Metaspace(replacement=prompt.space, prepend_scheme="first", split=False)
+        own = wrapped.backend_tokenizer.pre_tokenizer
+        wrapped.backend_tokenizer.pre_tokenizer = Sequence([before, own] if own else [before])
+        special_tokens.append({"id": "[SPACE]", "ids": [0], "tokens": [prompt.space]})  # in no text; for `read_prompt`
     wrapped.backend_tokenizer.post_processor = TemplateProcessing(
         single=single, pair=f"{single} $B:1", special_tokens=special_tokens
     )
-    expected = prompt.beginning_ids + tokenizer("a", add_special_tokens=False).input_ids + prompt.ending_ids
+    text = " a" if prompt.space else "a"
+    expected = prompt.beginning_ids + tokenizer(text, add_special_tokens=False).input_ids + prompt.ending_ids
     if wrapped("a").input_ids != expected:
         raise UsageError(
             f"{type(tokenizer).__name__} did not take the prompt: it reads {wrapped('a').input_ids} "

@@ -1,6 +1,7 @@
 """A tiny random GPT-2 with a small trained tokenizer, a small labelled table, and one real run of the command."""
 
 import json
+import multiprocessing
 import os
 import subprocess
 import sys
@@ -11,13 +12,14 @@ import pytest
 
 # Before any test module imports the libraries, which read these once: caches of our own, and one thread a process,
 # since the machine is shared with the processes that the tests start.
-CACHES = tempfile.TemporaryDirectory(prefix="hf_sentiment_ft_tests_")
-os.environ |= {
-    "HF_HOME": CACHES.name,
-    "TOKENIZERS_PARALLELISM": "false",
-    "OMP_NUM_THREADS": "1",
-}
-os.environ.pop("HF_TOKEN", None)
+if multiprocessing.parent_process() is None:  # those forked from it use its caches, and would leave their own behind
+    CACHES = tempfile.TemporaryDirectory(prefix="hf_sentiment_ft_tests_")
+    os.environ |= {
+        "HF_HOME": CACHES.name,
+        "TOKENIZERS_PARALLELISM": "false",
+        "OMP_NUM_THREADS": "1",
+    }
+    os.environ.pop("HF_TOKEN", None)
 
 ROOT = Path(__file__).parent.parent
 REVIEWS = ROOT / "hf_sentiment_ft" / "sample_reviews"

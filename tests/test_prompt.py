@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from hf_sentiment_ft.errors import UsageError
-from hf_sentiment_ft.prompt import Prompt, build_prompt, put_prompt_into_tokenizer, split_template
+from hf_sentiment_ft.prompt import Prompt, build_prompt, put_prompt_into_tokenizer, remove_prompt, split_template
 
 from .tiny import KINDS, TEMPLATE, TEXTS, base_tokenizer
 
@@ -23,8 +23,10 @@ def wrap(kind: str, template: str = TEMPLATE) -> tuple[Any, Prompt]:
     return put_prompt_into_tokenizer(base_tokenizer(kind), prompt), prompt
 
 
-def bare(kind: str, text: str) -> list[int]:
-    """The text's own tokens."""
+def bare(kind: str, text: str, template: str = TEMPLATE) -> list[int]:
+    """The text's own tokens, with the space before it where that is a part of its first word."""
+    if wrap(kind, template)[1].space and text and not text.startswith(" "):
+        text = f" {text}"
     return base_tokenizer(kind)(text, add_special_tokens=False, split_special_tokens=True).input_ids
 
 
@@ -48,7 +50,7 @@ def reload(tmp_path_factory: pytest.TempPathFactory):
 def test_prompt_stands_around_every_text(kind: str, template: str):
     tokenizer, prompt = wrap(kind, template)
     for text in TEXTS:
-        assert tokenizer(text).input_ids == prompt.beginning_ids + bare(kind, text) + prompt.ending_ids
+        assert tokenizer(text).input_ids == prompt.beginning_ids + bare(kind, text, template) + prompt.ending_ids
     assert tokenizer("").input_ids == prompt.beginning_ids + prompt.ending_ids
     assert prompt.num_tokens == len(tokenizer("").input_ids)
     decoded = tokenizer.decode(tokenizer("great film").input_ids, skip_special_tokens=True)
@@ -66,6 +68,16 @@ def test_saved_tokenizer_gives_the_same_prompts(kind: str, template: str, reload
     assert loaded.pad_token_id == base_tokenizer(kind).pad_token_id
     assert loaded.eos_token_id == base_tokenizer(kind).eos_token_id
     assert loaded.model_max_length == base_tokenizer(kind).model_max_length
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_text_is_read_in_one_piece_with_the_words_before_it(kind: str, reload):
+    """A space before it belongs to its first word, as it did in pretraining, and is no token of its own."""
+    loaded, ending_ids = reload(kind, WITH_BEGINNING), wrap(kind, WITH_BEGINNING)[1].ending_ids
+    for text in (text for text in TEXTS if not text.startswith(" ")):
+        joint = base_tokenizer(kind)(f"Review: {text}").input_ids
+        joint = joint[:-1] if joint[-1] == base_tokenizer(kind).eos_token_id else joint
+        assert loaded(text).input_ids == joint + ending_ids
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -87,7 +99,7 @@ def test_own_beginning_of_text_token_stays_in_front(kind: str):
     ids = tokenizer("great film").input_ids
     assert ids[0] == base.bos_token_id
     assert ids.count(base.bos_token_id) == 1
-    assert prompt.beginning_ids[1:] == base("Review: ", add_special_tokens=False).input_ids
+    assert prompt.beginning_ids[1:] == base("Review:", add_special_tokens=False).input_ids
 
 
 def test_end_token_that_the_tokenizer_appends_is_left_out():
@@ -117,7 +129,7 @@ def test_truncation_cuts_only_the_text(kind: str, template: str, side: str, relo
     prompt, loaded = wrap(kind, template)[1], copy.deepcopy(reload(kind, template))
     loaded.truncation_side = side
     for text in TEXTS:
-        ids, own = loaded(text).input_ids, bare(kind, text)
+        ids, own = loaded(text).input_ids, bare(kind, text, template)
         for length in range(prompt.num_tokens + 1, len(ids) + 2):
             room = length - prompt.num_tokens
             kept = own[-room:] if side == "left" else own[:room]
@@ -131,6 +143,18 @@ def test_truncation_to_the_prompt_itself_leaves_no_text():
     assert prompt.truncate([1, 2, 5, 6, 7, 8, 9], 4, "left") == [1, 2, 8, 9]
     assert prompt.truncate([1, 2, 5, 6, 7, 8, 9], 4, "right") == [1, 2, 8, 9]
     assert prompt.truncate([1, 2, 5, 8, 9], 5, "left") == [1, 2, 5, 8, 9]
+
+
+@pytest.mark.parametrize("template", TEMPLATES)
+@pytest.mark.parametrize("kind", KINDS)
+def test_prompt_can_be_taken_out_again(kind: str, template: str, reload):
+    """A model that is trained further, on another prompt or the same, reads that prompt alone."""
+    trained = copy.deepcopy(reload(kind, template))
+    remove_prompt(trained)
+    assert [trained(text, add_special_tokens=False).input_ids for text in TEXTS] == [bare(kind, text) for text in TEXTS]
+    for following in TEMPLATES:
+        further = put_prompt_into_tokenizer(trained, build_prompt(trained, following))
+        assert further(list(TEXTS)).input_ids == reload(kind, following)(list(TEXTS)).input_ids
 
 
 def test_base_tokenizer_is_not_changed():

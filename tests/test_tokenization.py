@@ -26,7 +26,7 @@ from .tiny import TEMPLATE, TEXTS, base_tokenizer, write_csv
 if TYPE_CHECKING:
     from datasets import Dataset
 
-TEMPLATE_WITH_BEGINNING = "Review: " + TEMPLATE
+TEMPLATE_WITH_BEGINNING = "Review:\n" + TEMPLATE
 WORDS = {"one token": [" negative", " positive"], "several": [" negative!!", " positive"], "equal": ["?!?", "!?!"]}
 
 

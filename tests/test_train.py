@@ -132,3 +132,21 @@ def test_a_users_mistake_gives_one_line(
     printed = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]
     assert len(printed) == 1
     assert message in printed[0]
+
+
+def test_a_trained_model_is_trained_further_on_this_runs_prompt(
+    run_dir: Path, tmp_path: Path, monkeypatch, capsys, caplog
+):
+    """Without what the prompt before it had put around a text; that it is another one is said."""
+    from hf_sentiment_ft import train
+
+    monkeypatch.chdir(tmp_path)
+    further = ["--model_name_or_path", str(run_dir), "--dataset_name", str(REVIEWS)]
+    template = ["--prompt_template", r"Mood of {text}\nis{label_word}"]
+    monkeypatch.setattr("sys.argv", ["train", *further, *template, "--dry_run"])
+    train.main()
+    printed = capsys.readouterr().out
+    text = next(csv.DictReader((REVIEWS / "train.csv").open(encoding="utf-8")))["text"]
+    assert repr(f"Mood of {text}\nis")[1:-1] in printed
+    assert repr(f"\nMood of {text}\nis")[1:-1] not in printed
+    assert "was trained with --prompt_template" in caplog.text

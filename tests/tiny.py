@@ -67,6 +67,23 @@ def metaspace_bpe(post_processor: str | None) -> "PreTrainedTokenizerFast":
     return PreTrainedTokenizerFast(tokenizer_object=tokenizer, bos_token="<s>", eos_token="</s>", unk_token="<unk>")
 
 
+def gemma() -> "PreTrainedTokenizerFast":
+    """Spaces become ▁ as in SentencePiece, but none is put in front."""
+    from tokenizers import Tokenizer, decoders, models, normalizers, trainers
+    from transformers import PreTrainedTokenizerFast
+
+    pieces = ["<pad>", "<eos>", "<bos>", "<unk>", *(f"<0x{byte:02X}>" for byte in range(256))]
+    tokenizer = Tokenizer(models.BPE(unk_token="<unk>", byte_fallback=True, fuse_unk=True))
+    tokenizer.normalizer = normalizers.Replace(" ", "▁")
+    tokenizer.decoder = decoders.Sequence([decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse()])
+    words = [f" {word}" for line in corpus() for word in line.split()]  # so that no piece has two
+    trainer = trainers.BpeTrainer(vocab_size=900, special_tokens=pieces, initial_alphabet=["\n"], show_progress=False)
+    tokenizer.train_from_iterator(words, trainer)
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, bos_token="<bos>", eos_token="<eos>", unk_token="<unk>", pad_token="<pad>"
+    )
+
+
 def unigram(eos: str | None = "</s>") -> "PreTrainedTokenizerFast":
     from tokenizers import models, trainers
     from transformers import PreTrainedTokenizerFast
@@ -105,6 +122,7 @@ BUILDERS: dict[str, Callable[[], "PreTrainedTokenizerFast"]] = {
     "llama_adds_bos": lambda: metaspace_bpe("<s> $A"),
     "llama_adds_bos_and_eos": lambda: metaspace_bpe("<s> $A </s>"),
     "metaspace": lambda: metaspace_bpe(None),
+    "gemma": gemma,
     "unigram": unigram,
     "no_eos": no_eos,
     "unigram_no_eos": lambda: unigram(eos=None),
