@@ -56,7 +56,7 @@ def run(
     check_engine(args)
     own_args = choose_folders(models, args)
     for one in own_args:
-        check_output_dir(one, run_args.overwrite_output_dir)
+        check_output_dir(one, run_args.overwrite_output_dir, [model.model_name_or_path for model in models])
     with first_process_first(args, "loading the data set"):
         data = load_evaluation_splits(data_args, args.seed)
     tasks = [prepare_task(model, data) for model in models]

@@ -5,6 +5,7 @@ import contextlib
 import logging
 import shutil
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -65,16 +66,28 @@ def log_to_console(args: "TrainingArguments") -> None:
         datasets.disable_progress_bars()
 
 
-def check_output_dir(args: "TrainingArguments", overwrite: bool) -> None:
+def check_output_dir(args: "TrainingArguments", overwrite: bool, models: Sequence[str]) -> None:
     """Refuse to write over a run, unless the user says so, and keep other runs out until this process ends.
 
     A run that is refused leaves the folder free, also in a process that goes on, such as a notebook's.
 
+    Args:
+        args: The output folder, and whether its run is resumed.
+        overwrite: Whether its run is to be replaced.
+        models: What is loaded later on, and must not be cleared away with what is replaced.
+
     Raises:
-        UsageError: If the folder cannot be written to, is in use, or holds a run that is neither resumed nor to be
-            overwritten.
+        UsageError: If the folder cannot be written to, is in use, is a model's, or holds a run that is neither resumed
+            nor to be overwritten.
     """
     output_dir = Path(str(args.output_dir))
+    for model in models:
+        path = Path(model).resolve()
+        replaced = set(_files_of_a_run(output_dir.resolve())) if overwrite else set()
+        if path == output_dir.resolve() or replaced.intersection((path, *path.parents)):
+            raise UsageError(
+                f"--output_dir {output_dir} is where the model {model} is, or would be looked for; name another folder."
+            )
     with first_process_first(args, "looking at the output folder"):
         try:
             output_dir.mkdir(parents=True, exist_ok=True)

@@ -75,7 +75,7 @@ def run(
     check_engine(args)
     check_streaming(data_args, args)
     checkpoint = find_checkpoint(args)
-    check_output_dir(args, run_args.overwrite_output_dir)
+    check_output_dir(args, run_args.overwrite_output_dir, [model_args.model_name_or_path])
     model_name = default_model_name(model_args.model_name_or_path, data_args.name)
     hub_options = take_hub_options(args, hub_args)
     destination = (

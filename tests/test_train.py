@@ -2,9 +2,12 @@
 
 import csv
 import json
+import shutil
 from pathlib import Path
 
 import pytest
+
+from hf_sentiment_ft.errors import UsageError
 
 from .conftest import REVIEWS, launch
 
@@ -73,6 +76,27 @@ def test_a_run_is_not_overwritten_silently(run_dir: Path, tiny_gpt2: Path, tmp_p
     assert "already holds a run" in finished.stderr, finished.stderr
     assert "--overwrite_output_dir" in finished.stderr
     assert {path: path.stat().st_mtime_ns for path in run_dir.rglob("*")} == before
+
+
+@pytest.mark.parametrize("command", ["train", "evaluate"])
+@pytest.mark.parametrize("place", ["", "checkpoint-1"])
+def test_the_model_to_start_from_is_never_overwritten(command: str, place: str, run_dir: Path, tmp_path: Path):
+    from hf_sentiment_ft import evaluate, train
+    from hf_sentiment_ft.command_line import parse_train_arguments
+
+    output, model = tmp_path / "output", tmp_path / "output" / place
+    shutil.copytree(run_dir, model)
+    before = sorted(tmp_path.rglob("*"))
+    flags = ["--model_name_or_path", str(model), "--dataset_name", str(REVIEWS)]
+    flags += ["--output_dir", str(output), "--overwrite_output_dir"]
+    run, parse = {
+        "train": (train.run, parse_train_arguments),
+        "evaluate": (evaluate.run, evaluate.parse_evaluate_arguments),
+    }[command]
+    arguments = parse(flags)
+    with pytest.raises(UsageError, match=f"--output_dir {output} is where the model {model} is"):
+        run(*arguments)
+    assert sorted(tmp_path.rglob("*")) == before
 
 
 def test_tutorial_recipe_with_flags_that_win(tiny_gpt2: Path, tmp_path: Path):
