@@ -1,6 +1,5 @@
 """Several processes: what one of them does for all, and how all end when one fails."""
 
-import logging
 import os
 import sys
 import time
@@ -17,7 +16,6 @@ if TYPE_CHECKING:
     from torch.distributed import ProcessGroup
     from transformers import TrainingArguments
 
-logger = logging.getLogger(__name__)
 Answer = TypeVar("Answer")
 
 

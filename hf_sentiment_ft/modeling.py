@@ -1,6 +1,5 @@
 """Load the model and its tokenizer, make them ready for label words, and save them."""
 
-import logging
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,8 +16,6 @@ if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
     from .constraint import SequenceBias
-
-logger = logging.getLogger(__name__)
 
 PAD_TOKEN = "[PAD]"
 
@@ -141,11 +138,11 @@ def load_model(
     return model
 
 
-def load_config(base: BaseModel) -> "PretrainedConfig":
+def load_config(base: BaseModel, publish: bool = False) -> "PretrainedConfig":
     """Load the model's configuration, and see that it is a causal language model's, before its weights.
 
     Raises:
-        UsageError: If it is not, or cannot be loaded.
+        UsageError: If it is not, or cannot be loaded, or is to be published but runs Python code of its own.
     """
     from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForMaskedLM
 
@@ -153,15 +150,23 @@ def load_config(base: BaseModel) -> "PretrainedConfig":
         options = base.options | ({"subfolder": CONFIG_FOLDER} if base.adapter_of else {})
         config = patiently(lambda: AutoConfig.from_pretrained(base.path, **options))
     except hub_errors() as error:
-        raise UsageError(f"no model could be loaded from {base.path}: {first_line(error)}") from error
-    remote = "AutoModelForCausalLM" in getattr(config, "auto_map", {})
+        hint = "; --trust_remote_code, for training and evaluation, runs it" if "custom code" in str(error) else ""
+        raise UsageError(f"no model could be loaded from {base.path}: {first_line(error)}{hint}") from error
+    remote = type(config).__module__.startswith("transformers_modules")
+    causal = type(config) in AutoModelForCausalLM._model_mapping
+    causal = causal or (remote and "AutoModelForCausalLM" in getattr(config, "auto_map", {}))
     # Encoders have a causal head in transformers too, but read the whole text unless they are made decoders.
     encoder = type(config) in AutoModelForMaskedLM._model_mapping and not getattr(config, "is_decoder", False)
     encoder = encoder or getattr(config, "is_encoder_decoder", False)  # half of one, such as BART's decoder
-    if encoder or (type(config) not in AutoModelForCausalLM._model_mapping and not remote):
+    if encoder or not causal:
         raise UsageError(
             f"{base.path} is a {config.model_type} model, which is not a causal language model; "
             "choose one that generates text, such as gpt2."
+        )
+    if remote and publish:
+        raise UsageError(
+            f"{base.path} runs Python code of its own, so `pipeline` alone could not load what is published; "
+            "leave --push_to_hub out."
         )
     return config
 
@@ -234,7 +239,7 @@ def load_label_word_model(path: str, revision: str = "main") -> LabelWordModel:
     Raises:
         UsageError: If there is no model, or it was not made by this package.
     """
-    base = find_adapter(BaseModel(path, {"revision": revision}))
+    base = find_adapter(BaseModel(path, {"revision": revision, "trust_remote_code": False}))
     config = load_config(base)
     verbalizer = saved_verbalizer(config)
     if verbalizer is None:

@@ -47,13 +47,13 @@ def advise(args: "TrainingArguments", num_rows: int, prompt: "Prompt") -> None:
         )
 
 
-def num_parameters(config: "PretrainedConfig") -> int:
+def num_parameters(config: "PretrainedConfig", trust_remote_code: bool) -> int:
     """How many parameters a causal language model of this configuration has, without making it."""
     import torch
     from transformers import AutoModelForCausalLM
 
     with torch.device("meta"):
-        return int(AutoModelForCausalLM.from_config(config).num_parameters())
+        return int(AutoModelForCausalLM.from_config(config, trust_remote_code=trust_remote_code).num_parameters())
 
 
 def flops_per_second(precision: str) -> float:
@@ -98,7 +98,8 @@ def describe_plan(
         f"  {steps} steps of {batch} rows, {sum(lengths) / len(lengths):.0f} tokens a row on average, {precision}"
     )
     tokens = steps * batch * sum(lengths) / len(lengths) / args.world_size
-    lines.append(f"  {estimate(num_parameters(task.config), tokens, flops_per_second(precision), task.args)}")
+    parameters = num_parameters(task.config, task.args.trust_remote_code)
+    lines.append(f"  {estimate(parameters, tokens, flops_per_second(precision), task.args)}")
     lines.append("publication")
     lines += [f"  {line}" for line in describe_publication(destination, args.hub_strategy)]
     return "\n".join(lines)

@@ -82,7 +82,7 @@ def run(
         on_first_process(args, "asking the Hub", lambda: preflight(hub_options, model_name)) if hub_options else None
     )
     base = find_base_model(model_args)
-    config = load_config(base)
+    config = load_config(base, publish=args.push_to_hub)
     check_lora(model_args, base.path, config, args)
     set_seed(args.seed)
 

@@ -1,6 +1,8 @@
 """Where a base model comes from, how it is made ready for label words, and how it is loaded again."""
 
 import importlib.util
+import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,7 @@ from hf_sentiment_ft.modeling import (
     load_tokenizer,
     prepare_for_generation,
 )
+from hf_sentiment_ft.plan import num_parameters
 from hf_sentiment_ft.prompt import build_prompt, put_prompt_into_tokenizer
 from hf_sentiment_ft.verbalizer import Verbalizer, build_verbalizer
 
@@ -231,3 +234,32 @@ def test_foreign_model_is_refused(saved: Path):
 def test_label_word_model_that_is_not_there(name: str, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     assert refusal(load_label_word_model, name).startswith(f"no model could be loaded from {name}: ")
+
+
+@pytest.fixture
+def model_with_code(saved: Path, tmp_path: Path) -> Path:
+    """A model whose architecture is a Python file beside its weights."""
+    folder = tmp_path / "custom"
+    shutil.copytree(saved, folder)
+    config = json.loads((folder / "config.json").read_text()) | {"model_type": "custom"}
+    config["auto_map"] = {"AutoConfig": "custom.CustomConfig", "AutoModelForCausalLM": "custom.CustomForCausalLM"}
+    (folder / "config.json").write_text(json.dumps(config))
+    (folder / "custom.py").write_text(
+        "from transformers import GPT2Config, GPT2LMHeadModel\n\n\n"
+        "class CustomConfig(GPT2Config):\n    model_type = 'custom'\n\n\n"
+        "class CustomForCausalLM(GPT2LMHeadModel):\n    config_class = CustomConfig\n"
+    )
+    return folder
+
+
+def test_code_of_a_model_runs_only_when_asked_and_is_not_published(model_with_code: Path):
+    with pytest.raises(UsageError, match="custom code.*--trust_remote_code"):
+        load_config(find_base_model(ModelArguments(str(model_with_code))))
+    with pytest.raises(UsageError, match="no model could be loaded"):
+        load_label_word_model(str(model_with_code))
+    trusted = find_base_model(ModelArguments(str(model_with_code), trust_remote_code=True))
+    config = load_config(trusted)
+    model = load_model(trusted, "float32", base_tokenizer("gpt2"))
+    assert num_parameters(config, trust_remote_code=True) + model.config.n_embd == model.num_parameters()  # [PAD]
+    with pytest.raises(UsageError, match="leave --push_to_hub out"):
+        load_config(trusted, publish=True)
