@@ -11,6 +11,7 @@ from .config import DataArguments, ModelArguments
 from .constraint import label_words_only
 from .data import LabelledSplits, load_splits
 from .errors import UsageError
+from .label_word_model import saved_verbalizer
 from .loading import load_raw
 from .modeling import (
     BaseModel,
@@ -20,7 +21,6 @@ from .modeling import (
     load_config,
     load_tokenizer,
     prepare_for_generation,
-    saved_verbalizer,
 )
 from .prompt import Prompt, build_prompt, put_prompt_into_tokenizer, read_prompt, remove_prompt
 from .stratified import stratified_sample

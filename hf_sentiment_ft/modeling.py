@@ -1,4 +1,4 @@
-"""Load the model and its tokenizer, make them ready for label words, and save them."""
+"""Load the base model and its tokenizer, and make them ready for label words."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -123,11 +123,18 @@ def load_model(
     try:
         options |= {"dtype": dtype, "attn_implementation": attention}
         if under := base.adapter_of:
-            model = patiently(lambda: load_adapter(base.path, options.get("revision", "main"), under))
+            model, missing = patiently(lambda: load_adapter(base.path, options.get("revision", "main"), under)), set()
         else:
-            model = patiently(lambda: AutoModelForCausalLM.from_pretrained(base.path, **options))
+            options["output_loading_info"] = True
+            model, info = patiently(lambda: AutoModelForCausalLM.from_pretrained(base.path, **options))
+            missing = info["missing_keys"].intersection(name for name, _ in model.named_parameters())
     except (*hub_errors(), ImportError, SafetensorError) as error:  # type: ignore[misc]
         raise UsageError(f"no causal language model could be loaded from {base.path}: {first_line(error)}") from error
+    if missing:  # transformers would make them up
+        raise UsageError(
+            f"{base.path} has no {', '.join(sorted(missing)[:3])}, which a causal language model needs; it may have "
+            "been saved with another head. Name the model that it was made from."
+        )
     if quantized:
         keep_gradients(model)
     if hasattr(model.config, "rescale_every"):
@@ -212,38 +219,3 @@ def prepare_for_generation(
         bos_token_id=tokenizer.bos_token_id,
         eos_token_id=tokenizer.eos_token_id,
     )
-
-
-def saved_verbalizer(config: "PretrainedConfig") -> Verbalizer | None:
-    """The label words of a model that this package has trained, None for any other model."""
-    if not hasattr(config, "label_words"):
-        return None
-    labels = [config.id2label[index] for index in range(len(config.label_words))]
-    synonyms = getattr(config, "label_synonyms", []), getattr(config, "label_synonym_ids", [])
-    return Verbalizer(labels, config.label_words, config.label_token_ids, *synonyms)
-
-
-@dataclass(frozen=True)
-class LabelWordModel:
-    """A trained model as it was saved, ready to answer; `log_prior` is what calibration takes off the scores."""
-
-    model: "PreTrainedModel"
-    tokenizer: "PreTrainedTokenizerBase"
-    verbalizer: Verbalizer
-    log_prior: list[float] | None = None
-
-
-def load_label_word_model(path: str, revision: str = "main") -> LabelWordModel:
-    """Load what a training run saved, from its folder or from the Hub.
-
-    Raises:
-        UsageError: If there is no model, or it was not made by this package.
-    """
-    base = find_adapter(BaseModel(path, {"revision": revision, "trust_remote_code": False}))
-    config = load_config(base)
-    verbalizer = saved_verbalizer(config)
-    if verbalizer is None:
-        raise UsageError(f"{path} holds a model without label words; train it with hf_sentiment_ft.train first.")
-    tokenizer = load_tokenizer(base)
-    model = load_model(base, "auto", tokenizer)
-    return LabelWordModel(model.eval(), tokenizer, verbalizer, getattr(config, "label_log_prior", None))

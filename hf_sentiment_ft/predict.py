@@ -21,7 +21,7 @@ from .text_template import FIELD, fill, split_at_text
 if TYPE_CHECKING:
     import numpy as np
 
-    from .modeling import LabelWordModel
+    from .label_word_model import LabelWordModel
 
 Row = dict[str, Any]
 ROWS_AT_ONCE = 1024  # read, answered and written together, so that memory does not grow with the file
@@ -171,7 +171,7 @@ def main() -> None:
 
         import torch
 
-        from .modeling import load_label_word_model
+        from .label_word_model import load_label_word_model
 
         loaded = load_label_word_model(args.model, args.model_revision)
         device = args.device or ("cuda" if torch.cuda.is_available() else "cpu")

@@ -53,7 +53,7 @@ def main() -> None:
 
         from transformers import logging, pipeline
 
-        from .modeling import load_label_word_model
+        from .label_word_model import load_label_word_model
         from .predict import predict_probabilities
 
         logging.disable_progress_bar()

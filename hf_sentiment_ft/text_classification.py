@@ -20,7 +20,7 @@ from .errors import UsageError, errors_exit
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
-    from .modeling import LabelWordModel
+    from .label_word_model import LabelWordModel
     from .verbalizer import Verbalizer
 
 logger = logging.getLogger("hf_sentiment_ft.text_classification")  # not __main__, also where this is the command
@@ -131,7 +131,7 @@ def export_text_classification(folder: Path) -> Path:
     Raises:
         UsageError: If `folder` holds no model of ours, or one that has no exact classifier.
     """
-    from .modeling import load_label_word_model
+    from .label_word_model import load_label_word_model
 
     loaded = load_label_word_model(str(folder))
     classifier = classifier_of(loaded)

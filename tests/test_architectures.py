@@ -9,14 +9,8 @@ import torch
 from hf_sentiment_ft.command_line import parse_train_arguments
 from hf_sentiment_ft.config import ModelArguments
 from hf_sentiment_ft.errors import UsageError
-from hf_sentiment_ft.modeling import (
-    LabelWordModel,
-    find_base_model,
-    load_config,
-    load_label_word_model,
-    load_model,
-    load_tokenizer,
-)
+from hf_sentiment_ft.label_word_model import LabelWordModel, load_label_word_model
+from hf_sentiment_ft.modeling import find_base_model, load_config, load_model, load_tokenizer
 from hf_sentiment_ft.predict import predict_probabilities
 from hf_sentiment_ft.scoring import left_pad
 from hf_sentiment_ft.train import run

@@ -13,8 +13,9 @@ from hf_sentiment_ft import evaluate
 from hf_sentiment_ft.command_line import parse_train_arguments
 from hf_sentiment_ft.config import ModelArguments
 from hf_sentiment_ft.errors import UsageError
+from hf_sentiment_ft.label_word_model import load_label_word_model
 from hf_sentiment_ft.lora import add_adapter, check_lora
-from hf_sentiment_ft.modeling import find_base_model, load_config, load_label_word_model, load_model, load_tokenizer
+from hf_sentiment_ft.modeling import find_base_model, load_config, load_model, load_tokenizer
 from hf_sentiment_ft.predict import predict_probabilities
 
 from .architectures import ARCHITECTURES, save_tiny, tiny_config

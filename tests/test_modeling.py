@@ -11,12 +11,12 @@ from huggingface_hub import constants
 
 from hf_sentiment_ft.config import ModelArguments
 from hf_sentiment_ft.errors import UsageError
+from hf_sentiment_ft.label_word_model import load_label_word_model
 from hf_sentiment_ft.modeling import (
     BaseModel,
     context_length,
     find_base_model,
     load_config,
-    load_label_word_model,
     load_model,
     load_tokenizer,
     prepare_for_generation,
@@ -263,3 +263,11 @@ def test_code_of_a_model_runs_only_when_asked_and_is_not_published(model_with_co
     assert num_parameters(config, trust_remote_code=True) + model.config.n_embd == model.num_parameters()  # [PAD]
     with pytest.raises(UsageError, match="leave --push_to_hub out"):
         load_config(trusted, publish=True)
+
+
+def test_weights_that_transformers_would_make_up_are_refused(tmp_path: Path):
+    from transformers import LlamaForSequenceClassification
+
+    LlamaForSequenceClassification(tiny_model("llama").config).save_pretrained(tmp_path)
+    refused = refusal(load_model, find(tmp_path), "float32", base_tokenizer("gpt2"))
+    assert refused.startswith(f"{tmp_path} has no lm_head.weight, which a causal language model needs")

@@ -13,14 +13,8 @@ import torch
 from hf_sentiment_ft import text_classification
 from hf_sentiment_ft.command_line import parse_train_arguments
 from hf_sentiment_ft.errors import UsageError
-from hf_sentiment_ft.modeling import (
-    BaseModel,
-    LabelWordModel,
-    load_label_word_model,
-    load_model,
-    load_tokenizer,
-    prepare_for_generation,
-)
+from hf_sentiment_ft.label_word_model import LabelWordModel, load_label_word_model
+from hf_sentiment_ft.modeling import BaseModel, load_model, load_tokenizer, prepare_for_generation
 from hf_sentiment_ft.output import published_files
 from hf_sentiment_ft.predict import predict_probabilities
 from hf_sentiment_ft.prompt import build_prompt, put_prompt_into_tokenizer
