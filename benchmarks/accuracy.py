@@ -26,7 +26,6 @@ RUNS = Path(__file__).parent / "accuracy"
 RECIPES = {
     "the tutorial's recipe": ["recipes/tutorial.yaml"],
     "1 epoch": ["--num_train_epochs", "1"],  # the default
-    "1 epoch, a word before the text": ["--prompt_template", "Review: {text}\\nSentiment:{label_word}"],
     "1 epoch, learning rate 1e-4": ["--num_train_epochs", "1", "--learning_rate", "1e-4"],
     "1 epoch, label smoothing": ["--num_train_epochs", "1", "--label_smoothing_factor", "0.1"],
     "3 epochs, the best one kept": ["--num_train_epochs", "3"],
@@ -40,9 +39,7 @@ RECIPES = {
 # The default until something before the text was measured.
 TEXT_FIRST = ["--prompt_template", "{text}\\nSentiment:{label_word}"]
 RECIPES |= {
-    f"{name}, the text first": [*flags, *TEXT_FIRST]
-    for name, flags in RECIPES.items()
-    if not name.endswith(("tutorial's recipe", "a word before the text"))
+    f"{name}, the text first": [*flags, *TEXT_FIRST] for name, flags in RECIPES.items() if "tutorial" not in name
 }
 HEAD = "classification head, 1 epoch"  # on the same model, rows, steps and learning rate
 FEW_SHOT_STEPS = {8: 10, 64: 24, 512: 128}  # rows of each class: steps of 16 rows
