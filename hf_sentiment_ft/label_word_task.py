@@ -83,6 +83,9 @@ def build_task(
     args = dataclasses.replace(args, prompt_template=render_chat(tokenizer, args.prompt_template))
     if saved_verbalizer(config):
         remove_prompt(tokenizer)
+        data.notes.append(
+            "The base model was trained by this package before; rows measured here may have been among its train rows."
+        )
         if config.prompt_template != args.prompt_template:
             logger.warning(
                 "%s was trained with --prompt_template %r, and will now be with %r.",

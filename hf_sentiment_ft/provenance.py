@@ -35,26 +35,38 @@ class Provenance:
     is_adapter: bool = False
 
 
-def find_provenance(model_args: "ModelArguments", base: "BaseModel", data_args: "DataArguments") -> Provenance:
+def find_provenance(
+    model_args: "ModelArguments", base: "BaseModel", data_args: "DataArguments", published: str | None = None
+) -> Provenance:
     """Collect what is known of where model and data come from.
 
-    The licence is that of the base model: from a GGUF file's metadata, from a folder's card, or from the Hub's.
+    The licence is that of the base model: from a GGUF file's metadata, from a folder's card, or from the Hub's. A model
+    that is trained further, from a folder or in its own repository, has the base model that its card names.
+
+    Args:
+        model_args: The base model as it was named.
+        base: Where that is.
+        data_args: The data.
+        published: The repository that the result goes to.
 
     Raises:
         UsageError: If the Hub does not say it.
     """
     try:
-        return _find_provenance(model_args, base, data_args)
+        return _find_provenance(model_args, base, data_args, published)
     except hub_errors() as error:
         raise UsageError(
             f"what the card needs to say of model and data could not be read from the Hub: {explain(error)}"
         ) from error
 
 
-def _find_provenance(model_args: "ModelArguments", base: "BaseModel", data_args: "DataArguments") -> Provenance:
+def _find_provenance(
+    model_args: "ModelArguments", base: "BaseModel", data_args: "DataArguments", published: str | None
+) -> Provenance:
     base_id, dataset_id = None, None
     if not Path(base.path).is_dir():
         base_id = base.path
+    base_card = {} if "gguf_file" in base.options else _card_metadata(base_id, Path(base.path), "model")
     name = data_args.dataset_name or Path(str(data_args.train_file)).name
     if data_args.dataset_name and not name.startswith("package:") and not Path(name).is_dir():
         dataset_id = name
@@ -64,9 +76,9 @@ def _find_provenance(model_args: "ModelArguments", base: "BaseModel", data_args:
     revision = _dataset_revision(dataset_id, data_args.dataset_revision) if dataset_id else None
     config = data_args.dataset_config_name
     return Provenance(
-        base_model_id=base_id,
+        base_model_id=base_id if base_id and base_id != published else _base_of(base_card),
         base_model_text=_base_model_text(model_args, base_id),
-        license=_base_license(base, base_id),
+        license=_base_license(base, base_card),
         dataset_id=dataset_id,
         dataset_title=title,
         dataset_name=str(dataset_card.get("pretty_name") or title),
@@ -92,14 +104,26 @@ def _base_model_text(model_args: "ModelArguments", base_id: str | None) -> str:
         return f"`{Path(file).name}` of the Python package {package}"
 
 
-def _base_license(base: "BaseModel", base_id: str | None) -> str | None:
+def _base_license(base: "BaseModel", card: dict[str, Any]) -> str | None:
     if "gguf_file" in base.options:
         from gguf import GGUFReader
 
         field = GGUFReader(Path(base.path) / base.options["gguf_file"]).fields.get("general.license")
         return str(field.contents()) if field else None
-    license = _card_metadata(base_id, Path(base.path), "model").get("license")
-    return str(license) if license else None
+    return str(card["license"]) if card.get("license") else None
+
+
+def _base_of(card: dict[str, Any]) -> str | None:
+    """The base model that a card names, if it is on the Hub; not one of several, which would be a merged model's."""
+    from huggingface_hub.errors import HFValidationError
+    from huggingface_hub.utils import validate_repo_id
+
+    named = _as_list(card.get("base_model"))
+    try:
+        validate_repo_id(named[0] if len(named) == 1 else "")
+    except HFValidationError:
+        return None
+    return str(named[0])
 
 
 def _card_metadata(repo_id: str | None, folder: Path, repo_type: str) -> dict[str, Any]:

@@ -89,7 +89,7 @@ def run(
     # Data, label words, and the tokenizer that puts the prompt around every text.
     with first_process_first(args, "loading the data set"):
         data = load_splits(data_args, args.seed, model_args.label_words)
-    provenance = find_provenance(model_args, base, data_args)
+    provenance = find_provenance(model_args, base, data_args, destination.repo_id if destination else None)
     on_first_process(args, "checking the card", lambda: check_metadata(provenance, model_name, destination))
     tokenizer = load_tokenizer(base, add_pad_token=not model_args.publish_adapter)
     task = build_task(model_args, base, config, tokenizer, data)

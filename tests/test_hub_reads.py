@@ -47,6 +47,20 @@ def _fresh(stocked: None, hub: HubServer, tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr(patiently, "__defaults__", (1,))
 
 
+def test_a_model_trained_further_keeps_the_base_model_of_its_card(tmp_path: Path):
+    """In its own repository, which cannot be its own base, and from a folder, of which the Hub knows nothing."""
+
+    def base_model_id(name: str, published: str | None = None) -> str | None:
+        args = ModelArguments(model_name_or_path=name)
+        return find_provenance(args, find_base_model(args), DATA_ARGS, published).base_model_id
+
+    assert base_model_id(BASE, published="alice/another") == BASE
+    assert base_model_id(BASE, published=BASE) == "org/original"
+    for named, expected in {"org/original": "org/original", "./out": None, "[org/a, org/b]": None}.items():
+        (tmp_path / "README.md").write_text(f"---\nbase_model: {named}\n---\n")
+        assert base_model_id(str(tmp_path)) == expected
+
+
 @pytest.mark.parametrize("times", [1, None], ids=["once", "lasting"])
 @pytest.mark.parametrize(("what", "path", "read"), READS, ids=[what for what, _, _ in READS])
 def test_503(what: str, path: str, read: Callable[[], Any], times: int | None, hub: HubServer):

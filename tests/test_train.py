@@ -174,3 +174,4 @@ def test_a_trained_model_is_trained_further_on_this_runs_prompt(
     assert repr(f"Mood of {text}\nis")[1:-1] in printed
     assert repr(f"\nMood of {text}\nis")[1:-1] not in printed
     assert "was trained with --prompt_template" in caplog.text
+    assert "rows measured here may have been among its train rows" in printed

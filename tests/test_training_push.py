@@ -42,7 +42,7 @@ def stocked(api: HfApi, tiny_gpt2: Path) -> None:
     """A base model and a benchmark data set on the Hub."""
     api.create_repo(BASE)
     api.upload_folder(repo_id=BASE, folder_path=tiny_gpt2)
-    card = b"---\nlicense: mit\nlanguage: en\n---\n"
+    card = b"---\nlicense: mit\nlanguage: en\nbase_model: org/original\n---\n"
     api.upload_file(repo_id=BASE, path_or_fileobj=card, path_in_repo="README.md")
     api.create_repo(DATA, repo_type="dataset")
     api.upload_folder(repo_id=DATA, folder_path=REVIEWS, repo_type="dataset", allow_patterns="*.csv")
