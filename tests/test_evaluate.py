@@ -152,7 +152,7 @@ def test_the_prompt_is_read_back_from_its_tokenizer(kind: str, template: str):
         (["--use_peft"], "--use_peft is given, which is for training"),
         (["--model_name_or_path", "./nowhere"], "which is not a folder"),
         (["--modle", "x"], "unknown flag --modle"),
-        (["--output_dir", "RUN"], "already holds a run"),
+        (["--output_dir", "RUN"], "is where the model RUN is"),
     ],
 )
 def test_mistakes_give_one_line(flags: list[str], message: str, run_dir: Path, tmp_path: Path, monkeypatch, capsys):
