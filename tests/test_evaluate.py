@@ -153,6 +153,7 @@ def test_the_prompt_is_read_back_from_its_tokenizer(kind: str, template: str):
         (["--model_name_or_path", "./nowhere"], "which is not a folder"),
         (["--modle", "x"], "unknown flag --modle"),
         (["--output_dir", "RUN"], "is where the model RUN is"),
+        (["--model_name_or_path", "gpt2", "--output_dir", "RUN"], "already holds a run"),
     ],
 )
 def test_mistakes_give_one_line(flags: list[str], message: str, run_dir: Path, tmp_path: Path, monkeypatch, capsys):
