@@ -81,9 +81,9 @@ def check_output_dir(args: "TrainingArguments", overwrite: bool, models: Sequenc
             nor to be overwritten.
     """
     output_dir = Path(str(args.output_dir))
+    replaced = set(_files_of_a_run(output_dir.resolve())) if overwrite else set()
     for model in models:
         path = Path(model).resolve()
-        replaced = set(_files_of_a_run(output_dir.resolve())) if overwrite else set()
         if path == output_dir.resolve() or replaced.intersection((path, *path.parents)):
             raise UsageError(
                 f"--output_dir {output_dir} is where the model {model} is, or would be looked for; name another folder."
