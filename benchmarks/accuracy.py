@@ -28,6 +28,13 @@ RECIPES = {
     "1 epoch": ["--num_train_epochs", "1"],  # the default
     "1 epoch, learning rate 1e-4": ["--num_train_epochs", "1", "--learning_rate", "1e-4"],
     "1 epoch, label smoothing": ["--num_train_epochs", "1", "--label_smoothing_factor", "0.1"],
+    "1 epoch, batches of 8": ["--num_train_epochs", "1", "--per_device_train_batch_size", "8"],
+    "1 epoch, batches of 32, learning rate 1e-4": [
+        *("--num_train_epochs", "1", "--per_device_train_batch_size", "32", "--learning_rate", "1e-4")
+    ],
+    "1 epoch, cosine schedule": ["--num_train_epochs", "1", "--lr_scheduler_type", "cosine"],
+    "1 epoch, weight decay 0.1": ["--num_train_epochs", "1", "--weight_decay", "0.1"],
+    "1 epoch, bad and good": ["--num_train_epochs", "1", "--label_words", '{"neg": " bad", "pos": " good"}'],
     "3 epochs, the best one kept": ["--num_train_epochs", "3"],
     "2 epochs": ["--num_train_epochs", "2"],
     "2 epochs, label smoothing": ["--num_train_epochs", "2", "--label_smoothing_factor", "0.1"],

@@ -68,6 +68,21 @@ def find_adapter(base: BaseModel) -> BaseModel:
     return replace(base, adapter_of=adapted)
 
 
+def find_whole_model(args: ModelArguments) -> BaseModel:
+    """What training starts from.
+
+    Raises:
+        UsageError: If it is not there, or is an adapter.
+    """
+    base = find_adapter(find_base_model(args))
+    if base.adapter_of:
+        raise UsageError(
+            f"{base.path} is a LoRA adapter, and only whole models can be trained further: name its base model, "
+            f"{base.adapter_of}, or make it anew without --publish_adapter, so that the adapter is merged."
+        )
+    return base
+
+
 def load_tokenizer(base: BaseModel, add_pad_token: bool = True) -> "PreTrainedTokenizerBase":
     """Load the base model's tokenizer and give it a `[PAD]` token if it has none.
 

@@ -52,7 +52,7 @@ def run(
     from .label_word_task import build_task
     from .lora import add_adapter, check_lora
     from .model_card import card_values, check_metadata, save_card
-    from .modeling import find_base_model, load_config, load_tokenizer
+    from .modeling import find_whole_model, load_config, load_tokenizer
     from .output import check_output_dir, clear_output_dir, log_to_console
     from .plan import advise, describe_plan
     from .plots import save_plots
@@ -81,7 +81,7 @@ def run(
     destination = (
         on_first_process(args, "asking the Hub", lambda: preflight(hub_options, model_name)) if hub_options else None
     )
-    base = find_base_model(model_args)
+    base = find_whole_model(model_args)
     config = load_config(base, publish=args.push_to_hub)
     check_lora(model_args, base.path, config, args)
     set_seed(args.seed)

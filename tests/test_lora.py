@@ -15,7 +15,7 @@ from hf_sentiment_ft.config import ModelArguments
 from hf_sentiment_ft.errors import UsageError
 from hf_sentiment_ft.label_word_model import load_label_word_model
 from hf_sentiment_ft.lora import add_adapter, check_lora
-from hf_sentiment_ft.modeling import find_base_model, load_config, load_model, load_tokenizer
+from hf_sentiment_ft.modeling import find_base_model, find_whole_model, load_config, load_model, load_tokenizer
 from hf_sentiment_ft.predict import predict_probabilities
 
 from .architectures import ARCHITECTURES, save_tiny, tiny_config
@@ -152,6 +152,9 @@ def test_published_adapter_is_loaded_from_the_hub(
     figures = [json.loads((folder / "test_results.json").read_text()) for folder in (output, tmp_path / "evaluated")]
     for name in ("test_accuracy", "test_uncalibrated_accuracy", "test_generation_accuracy"):
         assert figures[0][name] == figures[1][name]
+    for adapter in (REPO, str(output)):
+        with pytest.raises(UsageError, match=f"{adapter} is a LoRA adapter.* name its base model, alice/base, or make"):
+            find_whole_model(ModelArguments(adapter))
 
 
 @pytest.mark.parametrize(
