@@ -172,9 +172,7 @@ class DataArguments:
     )
     preprocessing_num_workers: int | None = flag(None, "Processes for tokenization. Default: one.")
     save_dataset_dir: str | None = flag(None, "Keep the raw data set in this folder (Dataset.save_to_disk).")
-    language: str | None = flag(
-        None, "Language code for the model card, such as en. Default: what the data set's card says."
-    )
+    language: str | None = flag(None, "Language code for the model card, such as en. Default: the data set's own.")
 
     def __post_init__(self) -> None:
         for name in ("dataset_name", "train_file", "validation_file", "test_file", "save_dataset_dir"):
@@ -228,11 +226,17 @@ class RunArguments:
     keep_freed_memory: bool = flag(
         True, "Let glibc keep what training frees, which is faster; changes nothing on other systems."
     )
+    max_tokens_per_microbatch: int | None = flag(
+        None, "Larger batches go in parts: less memory, the same result. 0: never. Default: 1024 on a CPU, else 0."
+    )
     export_text_classification: bool = flag(
         False,
         "Also write the model for pipeline('text-classification'), with the same answers, into the subfolder "
         "text-classification; needs label words of one token.",
     )
+
+    def __post_init__(self) -> None:
+        _check_at_least("max_tokens_per_microbatch", self.max_tokens_per_microbatch or 0, 0)
 
 
 def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:

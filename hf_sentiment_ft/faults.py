@@ -22,8 +22,9 @@ def explain_fault(error: Exception) -> str | None:
         first = text.strip().splitlines()[0] if text.strip() else "MemoryError"
         return (
             f"out of memory ({first}). Lower --per_device_train_batch_size and raise --gradient_accumulation_steps by "
-            "the same factor, which changes nothing else; or lower --max_seq_length, use --gradient_checkpointing, or "
-            "let --auto_find_batch_size search. If it was an evaluation, lower --per_device_eval_batch_size."
+            "the same factor, or lower --max_tokens_per_microbatch (not with FSDP and DeepSpeed): both change nothing "
+            "else. Or lower --max_seq_length, use --gradient_checkpointing, or let --auto_find_batch_size search. If "
+            "it was an evaluation, lower --per_device_eval_batch_size."
         )
     if "DataLoader worker" in text:
         return (

@@ -51,6 +51,7 @@ def run(
     from .hub import default_model_name, limit_waiting
     from .label_word_task import build_task
     from .lora import add_adapter, check_lora
+    from .microbatches import choose_microbatch
     from .model_card import card_values, check_metadata, save_card
     from .modeling import find_whole_model, load_config, load_tokenizer
     from .output import check_output_dir, clear_output_dir, log_to_console
@@ -73,6 +74,7 @@ def run(
         keep_freed_memory()
     limit_waiting(hub_args.hub_timeout)
     check_engine(args)
+    max_tokens = choose_microbatch(run_args.max_tokens_per_microbatch, args)
     check_streaming(data_args, args)
     checkpoint = find_checkpoint(args)
     check_output_dir(args, run_args.overwrite_output_dir, [model_args.model_name_or_path])
@@ -116,6 +118,7 @@ def run(
         precision=precision,
         class_weights=data.class_weights,
         constrained=model_args.constrain_generation,
+        max_tokens=max_tokens,
         model=add_adapter(model, model_args),
         args=args,
         train_dataset=tokenize_stream(task, args) if data.stream else tokenized["train"],

@@ -9,6 +9,7 @@ from transformers import EvalPrediction
 
 from .errors import RunError
 from .loss import label_targets, label_word_loss
+from .microbatches import split_batch
 from .resumable import ResumableTrainer
 from .sampling import IGNORED
 from .scoring import forward_arguments, left_pad, model_inputs, score_label_words
@@ -52,6 +53,7 @@ class LabelWordTrainer(ResumableTrainer):
         precision: str,
         class_weights: list[float] | None = None,
         constrained: bool = False,
+        max_tokens: int = 0,
         **kwargs: Any,
     ) -> None:
         """Set up the label words.
@@ -62,12 +64,14 @@ class LabelWordTrainer(ResumableTrainer):
                 model is saved, since that is what a user's `pipeline` computes in.
             class_weights: What the training loss of each class is multiplied by; None for 1.
             constrained: Whether `pipeline` can only say label words (see `constraint`).
+            max_tokens: The most tokens of one forward and backward pass, 0 for whole batches (see `microbatches`).
             **kwargs: ResumableTrainer's and Trainer's own arguments.
         """
         self.verbalizer = verbalizer
         self.precision = precision
         self.targets = label_targets(verbalizer.token_ids, kwargs["args"].label_smoothing_factor, class_weights)
         self.constrained = constrained
+        self.max_tokens = max_tokens
         self.accepted = forward_arguments(kwargs["model"])
         collator = LabelWordCollator(kwargs["processing_class"].pad_token_id, self.accepted)
         kwargs["args"].dataloader_pin_memory &= torch.cuda.is_available()  # it only warns elsewhere
@@ -77,6 +81,17 @@ class LabelWordTrainer(ResumableTrainer):
         # Trainer counts label tokens from the second position on, since a causal model shifts labels; ours already
         # stand where they are predicted.
         self._loss_shifts_labels = False
+
+    def training_step(
+        self, model: "nn.Module", inputs: dict[str, Any], num_items_in_batch: "Tensor | int | None" = None
+    ) -> "Tensor":
+        """Trainer's, on the parts of a batch of many tokens; processes exchange gradients after the last part only."""
+        *parts, last = split_batch(inputs, self.max_tokens)
+        losses = []
+        for part in parts:
+            with self.accelerator.no_sync(model):
+                losses.append(super().training_step(model, part, num_items_in_batch))
+        return sum(losses, super().training_step(model, last, num_items_in_batch))
 
     def _loss(self, outputs: Any, labels: "Tensor", num_items_in_batch: "Tensor | int | None" = None) -> "Tensor":
         return label_word_loss(outputs, labels, self.targets, num_items_in_batch)

@@ -44,6 +44,7 @@ def make_trainer(tmp_path: Path):
         precision: str = "fp32",
         num_rows: int = 12,
         class_weights: list[float] | None = None,
+        max_tokens: int = 0,
         **given: Any,
     ):
         from transformers import TrainingArguments
@@ -56,6 +57,7 @@ def make_trainer(tmp_path: Path):
             verbalizer=verbalizer,
             precision=precision,
             class_weights=class_weights,
+            max_tokens=max_tokens,
             model=tiny_model(),
             args=TrainingArguments(**{"output_dir": str(tmp_path / "out")} | defaults | given),
             train_dataset=rows_of(verbalizer, num_rows, training=True),
@@ -94,10 +96,15 @@ def reference_step(rows: "Dataset", verbalizer: Verbalizer, learning_rate: float
 
 
 @pytest.mark.parametrize("verbalizer", VERBALIZERS)
-@pytest.mark.parametrize(("batch", "accumulation"), [(12, 1), (4, 3), (1, 12)])
-def test_accumulated_steps_are_one_big_batch(verbalizer: Verbalizer, batch: int, accumulation: int, make_trainer):
+@pytest.mark.parametrize(
+    ("batch", "accumulation", "max_tokens"), [(12, 1, 0), (4, 3, 0), (1, 12, 0), (12, 1, 70), (4, 3, 40)]
+)
+def test_accumulated_steps_are_one_big_batch(
+    verbalizer: Verbalizer, batch: int, accumulation: int, max_tokens: int, make_trainer
+):
     """Weights and loss of one step, with words of different lengths in the parts of the batch."""
-    trainer = make_trainer(verbalizer, per_device_train_batch_size=batch, gradient_accumulation_steps=accumulation)
+    sizes = {"per_device_train_batch_size": batch, "gradient_accumulation_steps": accumulation}
+    trainer = make_trainer(verbalizer, max_tokens=max_tokens, **sizes)
     expected_loss = reference_loss(tiny_model(), trainer.train_dataset, verbalizer).item()
     assert trainer.train().training_loss == pytest.approx(expected_loss, rel=1e-5)
     expected = reference_step(trainer.train_dataset, verbalizer)

@@ -1,0 +1,77 @@
+"""Batches in parts; that their gradients are those of the whole batch, test_trainer and test_same_mathematics show."""
+
+import logging
+
+import pytest
+import torch
+from transformers import TrainingArguments
+
+from hf_sentiment_ft.command_line import parse_train_arguments
+from hf_sentiment_ft.errors import UsageError
+from hf_sentiment_ft.microbatches import CPU_TOKENS, choose_microbatch, split_batch
+from hf_sentiment_ft.trainer import LabelWordCollator
+
+LENGTHS = [3, 20, 7, 1, 19, 8, 2, 5]
+
+
+def batch_of(lengths: list[int]) -> dict:
+    """Rows of tokens that tell row and place; labels that tell the row."""
+    rows = [
+        {"input_ids": [100 * row + place for place in range(length)], "labels": [row]}
+        for row, length in enumerate(lengths)
+    ]
+    return LabelWordCollator(pad_token_id=-7, accepted={"position_ids", "logits_to_keep"})(rows)
+
+
+@pytest.mark.parametrize("max_tokens", [1, 20, 45, 90, 159])
+def test_every_row_is_in_one_part_as_it_was(max_tokens: int):
+    seen = {}
+    for part in split_batch(batch_of(LENGTHS), max_tokens):
+        num_rows, width = part["input_ids"].shape
+        assert num_rows == 1 or num_rows * width <= max_tokens
+        assert part["attention_mask"].sum(1).max() == width, "padded no further than needed"
+        assert part["logits_to_keep"] == 1
+        for ids, mask, positions, label in zip(
+            part["input_ids"], part["attention_mask"].bool(), part["position_ids"], part["labels"], strict=True
+        ):
+            assert (ids[~mask] == -7).all()
+            assert positions[mask].tolist() == list(range(int(mask.sum())))
+            assert int(label) not in seen
+            seen[int(label)] = ids[mask].tolist()
+    assert seen == {row: [100 * row + place for place in range(length)] for row, length in enumerate(LENGTHS)}
+
+
+@pytest.mark.parametrize("max_tokens", [0, 160])
+def test_a_batch_that_is_small_enough_stays_whole(max_tokens: int):
+    batch = batch_of(LENGTHS)
+    assert split_batch(batch, max_tokens) == [batch]
+
+
+def test_parts_are_of_almost_equally_many_rows():
+    """No part of a single row behind others of three: each pass reads all weights."""
+    parts = split_batch(batch_of([10] * 16), max_tokens=50)
+    assert [len(part["labels"]) for part in parts] == [4, 4, 4, 4]
+
+
+def test_chosen_by_device_unless_given(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, tmp_path):
+    caplog.set_level(logging.INFO)
+    args = TrainingArguments(str(tmp_path), use_cpu=True)
+    assert choose_microbatch(None, args) == CPU_TOKENS
+    assert f"at most {CPU_TOKENS} tokens, as a CPU" in caplog.text
+    assert choose_microbatch(0, args) == 0
+    assert choose_microbatch(64, args) == 64
+    monkeypatch.setattr(TrainingArguments, "device", torch.device("cuda"))
+    assert choose_microbatch(None, args) == 0
+
+
+def test_refused_where_processes_share_weights(monkeypatch: pytest.MonkeyPatch, tmp_path):
+    args = TrainingArguments(str(tmp_path), use_cpu=True)
+    monkeypatch.setattr("hf_sentiment_ft.microbatches.is_fsdp_enabled", lambda: True)
+    with pytest.raises(UsageError, match="--max_tokens_per_microbatch is 64, but with FSDP"):
+        choose_microbatch(64, args)
+    assert choose_microbatch(None, args) == 0
+
+
+def test_a_negative_number_is_refused():
+    with pytest.raises(UsageError, match="--max_tokens_per_microbatch is -1; expected at least 0"):
+        parse_train_arguments(["--max_tokens_per_microbatch", "-1"])
