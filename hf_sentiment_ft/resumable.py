@@ -113,6 +113,12 @@ class ResumableTrainer(Trainer):
         super()._update_auto_batch_size(batch_size)
         self.args.per_device_train_batch_size = batch_size // max(1, self.args.n_gpu)  # for the card
 
+    def _issue_warnings_after_load(self, load_result: Any) -> None:
+        """Trainer's, without output layers that are the embeddings, saved once; it calls these missing."""
+        tied = getattr(self.model, "all_tied_weights_keys", {})
+        missing = [name for name in load_result.missing_keys if name not in tied]
+        super()._issue_warnings_after_load(load_result._replace(missing_keys=missing))
+
     def _get_output_dir(self, trial: Any) -> str:
         return str(self._unfinished) if self._saving else super()._get_output_dir(trial)
 

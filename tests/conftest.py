@@ -1,7 +1,6 @@
 """A tiny random GPT-2 with a small trained tokenizer, a small labelled table, and one real run of the command."""
 
 import json
-import multiprocessing
 import os
 import subprocess
 import sys
@@ -12,8 +11,9 @@ import pytest
 
 # Before any test module imports the libraries, which read these once: caches of our own, and one thread a process,
 # since the machine is shared with the processes that the tests start.
-if multiprocessing.parent_process() is None:  # those forked from it use its caches, and would leave their own behind
-    CACHES = tempfile.TemporaryDirectory(prefix="hf_sentiment_ft_tests_")
+PREFIX = f"hf_sentiment_ft_tests_{os.environ.get('PYTEST_XDIST_WORKER', 'main')}_"
+if PREFIX not in os.environ.get("HF_HOME", ""):  # processes started from here use these, and clear nothing away
+    CACHES = tempfile.TemporaryDirectory(prefix=PREFIX)
     os.environ |= {
         "HF_HOME": CACHES.name,
         "TOKENIZERS_PARALLELISM": "false",

@@ -62,10 +62,14 @@ def test_pad_token_is_the_same_everywhere(run_dir: Path):
     assert model.get_input_embeddings().num_embeddings == len(tokenizer)
 
 
-@pytest.mark.parametrize("choice", ["training in ", "attention: ", "not compiled: "])
+@pytest.mark.parametrize("choice", ["training in ", "attention: ", "not compiled: ", "micro-batches: "])
 def test_what_was_chosen_for_speed_is_said_in_one_line(choice: str, run_dir: Path):
     lines = (run_dir.parent / "printed.txt").read_text().splitlines()
     assert len([line for line in lines if line.startswith(choice)]) == 1
+
+
+def test_weights_that_are_tied_are_not_called_missing(run_dir: Path):
+    assert "missing keys" not in (run_dir.parent / "printed.txt").read_text()
 
 
 def test_a_run_is_not_overwritten_silently(run_dir: Path, tiny_gpt2: Path, tmp_path: Path):
