@@ -1,4 +1,4 @@
-"""Where a base model comes from, how it is made ready for label words, and how it is loaded again."""
+"""Where a base model comes from, and what is refused as one."""
 
 import importlib.util
 import json
@@ -19,11 +19,10 @@ from hf_sentiment_ft.modeling import (
     load_config,
     load_model,
     load_tokenizer,
-    prepare_for_generation,
 )
 from hf_sentiment_ft.plan import num_parameters
 from hf_sentiment_ft.prompt import build_prompt, put_prompt_into_tokenizer
-from hf_sentiment_ft.verbalizer import Verbalizer, build_verbalizer
+from hf_sentiment_ft.verbalizer import build_verbalizer
 
 from .tiny import TEMPLATE, TEXTS, base_tokenizer, gpt2, tiny_model
 
@@ -186,54 +185,6 @@ def test_context_length_is_the_models_own():
     assert context_length(tiny_model("gpt2", context=48).config) == 48
     assert context_length(tiny_model("llama", context=40).config) == 40
     assert context_length(tiny_model("bloom").config) > 10**6, "it sets no limit"
-
-
-def prepared(verbalizer: Verbalizer | None = None) -> tuple[Any, Any, Verbalizer]:
-    base = base_tokenizer("gpt2")
-    prompt = build_prompt(base, TEMPLATE)
-    verbalizer = verbalizer or build_verbalizer(base, prompt, ["neg", "pos"], [" negative", " positive!!"])
-    model, tokenizer = tiny_model(), put_prompt_into_tokenizer(base, prompt)
-    model.config.use_cache = False
-    prepare_for_generation(model, tokenizer, TEMPLATE, verbalizer)
-    return model, tokenizer, verbalizer
-
-
-def test_saved_model_generates_as_its_label_words_need(tmp_path: Path):
-    model, tokenizer, verbalizer = prepared()
-    model.save_pretrained(tmp_path)
-    tokenizer.save_pretrained(tmp_path)
-    loaded = load_label_word_model(str(tmp_path))
-    assert loaded.verbalizer == verbalizer
-    assert not loaded.model.training
-    assert loaded.model.config.id2label == {0: "neg", 1: "pos"}
-    assert loaded.model.config.label2id == {"neg": 0, "pos": 1}
-    assert loaded.model.config.prompt_template == TEMPLATE
-    assert loaded.model.config.use_cache is True
-    generation = loaded.model.generation_config
-    assert (generation.max_new_tokens, generation.do_sample) == (verbalizer.max_tokens, False)
-    assert generation.eos_token_id == tokenizer.eos_token_id
-    assert generation.pad_token_id == loaded.model.config.pad_token_id == loaded.tokenizer.pad_token_id == 600
-    assert loaded.tokenizer.padding_side == "left"
-
-
-def test_pipeline_cuts_texts_so_that_prompt_and_word_can_be_read(tmp_path: Path):
-    model, tokenizer, verbalizer = prepared()
-    tokenizer.save_pretrained(tmp_path)
-    from transformers import AutoTokenizer
-
-    ids = AutoTokenizer.from_pretrained(tmp_path)("film " * 500, truncation=True).input_ids
-    assert len(ids) + verbalizer.max_tokens == context_length(model.config)
-    assert ids[-len(build_prompt(base_tokenizer("gpt2"), TEMPLATE).ending_ids) :] == tokenizer("").input_ids
-
-
-def test_foreign_model_is_refused(saved: Path):
-    assert f"{saved} holds a model without label words; train it with" in refusal(load_label_word_model, str(saved))
-
-
-@pytest.mark.parametrize("name", ["./nowhere", "user/nothing"])
-def test_label_word_model_that_is_not_there(name: str, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
-    assert refusal(load_label_word_model, name).startswith(f"no model could be loaded from {name}: ")
 
 
 @pytest.fixture
