@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-CPU_TOKENS = 1024  # a CPU's matrix products gain nothing from more; see docs/performance.md
+CPU_TOKENS = 1024  # a CPU's matrix products gain little from more; see docs/performance.md
 
 
 def choose_microbatch(requested: int | None, args: "TrainingArguments") -> int:
@@ -39,10 +39,14 @@ def choose_microbatch(requested: int | None, args: "TrainingArguments") -> int:
             f"--max_tokens_per_microbatch is {requested}, but with FSDP or DeepSpeed all processes must go through the "
             "model equally often; leave it out, and lower --per_device_train_batch_size for less memory."
         )
-    if requested is None and args.device.type == "cpu" and not sharded:
-        logger.info("micro-batches: at most %d tokens, as a CPU gains nothing from more", CPU_TOKENS)
-        return CPU_TOKENS
-    return requested or 0
+    if requested is not None:
+        tokens, reason = requested, "as --max_tokens_per_microbatch says"
+    elif args.device.type == "cpu" and not sharded:
+        tokens, reason = CPU_TOKENS, "more take memory, and gain a CPU little"
+    else:
+        tokens, reason = 0, "parts were not tried on GPUs"
+    logger.info("micro-batches: %s: %s", f"at most {tokens} tokens" if tokens else "none, batches are whole", reason)
+    return tokens
 
 
 def split_batch(batch: dict[str, Any], max_tokens: int) -> list[dict[str, Any]]:
