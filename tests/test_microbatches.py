@@ -47,6 +47,15 @@ def test_a_batch_that_is_small_enough_stays_whole(max_tokens: int):
     assert split_batch(batch, max_tokens) == [batch]
 
 
+def test_short_rows_keep_room_for_the_longest_label_word():
+    """As many logits are wanted as the longest word of the batch has tokens, also in a part without that word."""
+    rows = [{"input_ids": [1] * 9, "labels": [1, 2, 3, 4]}, {"input_ids": [1, 2], "labels": [5]}]
+    long, short = split_batch(LabelWordCollator(pad_token_id=0, accepted=set())(rows), max_tokens=9)
+    assert long["input_ids"].shape == (1, 9)
+    assert short["input_ids"].tolist() == [[0, 0, 1, 2]]
+    assert short["labels"].tolist() == [[-100, -100, -100, 5]]
+
+
 def test_parts_are_of_almost_equally_many_rows():
     """No part of a single row behind others of three: each pass reads all weights."""
     parts = split_batch(batch_of([10] * 16), max_tokens=50)
