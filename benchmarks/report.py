@@ -20,8 +20,8 @@ medians over the rounds. Ratios carry over to other machines better than seconds
 
 Training is timed on whole batches out of the whole train split's order by length, evenly from the longest to the
 shortest, as a run on all of its rows meets them (`rows_by_length` in benchmarks/material.py). Sides that bring rows of
-similar length together get them in that order; the others shuffle the same rows. Batches of 32
-have rows of their own, drawn likewise.
+similar length together get them in that order; the others shuffle the same rows. Batches of another size have rows of
+their own, drawn likewise.
 """
 
 
