@@ -19,6 +19,12 @@ if TYPE_CHECKING:
 Answer = TypeVar("Answer")
 
 
+def sharding_engines(args: "TrainingArguments") -> list[str]:
+    """The engines that share out the weights, if the launch configuration or a flag of Trainer's asks for one."""
+    flags = {"FSDP": args.fsdp, "DEEPSPEED": args.deepspeed}
+    return [name for name in flags if flags[name] or os.environ.get(f"ACCELERATE_USE_{name}", "").lower() == "true"]
+
+
 def check_engine(args: "TrainingArguments") -> None:
     """Refuse a launch configuration that Accelerate would not follow without a word.
 
@@ -26,7 +32,7 @@ def check_engine(args: "TrainingArguments") -> None:
         UsageError: If it asks for FSDP or DeepSpeed on a CPU, where Accelerate would train by DistributedDataParallel,
             for checkpoints that a sharded run could not load, or for a batch size of each process's own.
     """
-    asked = [name for name in ("FSDP", "DEEPSPEED") if os.environ.get(f"ACCELERATE_USE_{name}", "").lower() == "true"]
+    asked = sharding_engines(args)
     if asked and args.use_cpu:
         raise UsageError(
             f"the launch configuration asks for {asked[0]}, which Accelerate runs on GPUs only, and this run is on the "

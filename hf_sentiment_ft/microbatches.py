@@ -10,9 +10,8 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 import torch
-from transformers.integrations.deepspeed import is_deepspeed_zero3_enabled
-from transformers.integrations.fsdp import is_fsdp_enabled
 
+from .distributed import sharding_engines
 from .errors import UsageError
 
 if TYPE_CHECKING:
@@ -33,10 +32,10 @@ def choose_microbatch(requested: int | None, args: "TrainingArguments") -> int:
     Raises:
         UsageError: If it is asked for where processes that share weights would fall out of step.
     """
-    sharded = args.deepspeed or is_deepspeed_zero3_enabled() or is_fsdp_enabled()
+    sharded = sharding_engines(args)
     if requested and sharded:
         raise UsageError(
-            f"--max_tokens_per_microbatch is {requested}, but with FSDP or DeepSpeed all processes must go through the "
+            f"--max_tokens_per_microbatch is {requested}, but with {sharded[0]} all processes must go through the "
             "model equally often; leave it out, and lower --per_device_train_batch_size for less memory."
         )
     if requested is not None:
@@ -44,7 +43,7 @@ def choose_microbatch(requested: int | None, args: "TrainingArguments") -> int:
     elif args.device.type == "cpu" and not sharded:
         tokens, reason = CPU_TOKENS, "more take memory, and gain a CPU little"
     else:
-        tokens, reason = 0, "parts were not tried on GPUs"
+        tokens, reason = 0, f"{sharded[0]} needs it" if sharded else "parts were not tried on GPUs"
     logger.info("micro-batches: %s: %s", f"at most {tokens} tokens" if tokens else "none, batches are whole", reason)
     return tokens
 

@@ -74,10 +74,12 @@ def test_chosen_by_device_unless_given(monkeypatch: pytest.MonkeyPatch, caplog: 
     assert choose_microbatch(None, args) == 0
 
 
-def test_refused_where_processes_share_weights(monkeypatch: pytest.MonkeyPatch, tmp_path):
+@pytest.mark.parametrize("engine", ["FSDP", "DEEPSPEED"])
+def test_never_where_processes_share_weights(engine: str, monkeypatch: pytest.MonkeyPatch, tmp_path):
+    """One that splits its batch would wait for ever for another one that does not."""
     args = TrainingArguments(str(tmp_path), use_cpu=True)
-    monkeypatch.setattr("hf_sentiment_ft.microbatches.is_fsdp_enabled", lambda: True)
-    with pytest.raises(UsageError, match="--max_tokens_per_microbatch is 64, but with FSDP"):
+    monkeypatch.setenv(f"ACCELERATE_USE_{engine}", "true")
+    with pytest.raises(UsageError, match=f"--max_tokens_per_microbatch is 64, but with {engine}"):
         choose_microbatch(64, args)
     assert choose_microbatch(None, args) == 0
 
