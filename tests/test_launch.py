@@ -129,10 +129,9 @@ def test_fsdp2(hub: HubServer, api: HfApi, tiny_gpt2: Path, tmp_path: Path, on_s
 def test_what_an_engine_cannot_do_is_refused(engine: str, args: dict, message: str, monkeypatch: pytest.MonkeyPatch):
     """On a CPU, Accelerate would train by DistributedDataParallel without a word."""
     monkeypatch.setenv(f"ACCELERATE_USE_{engine}", "true")
+    given = {"fsdp": None, "deepspeed": None, "use_cpu": False, "save_only_model": False}
     with pytest.raises(UsageError, match=message):
-        check_engine(
-            SimpleNamespace(**{"use_cpu": False, "save_only_model": False, "load_best_model_at_end": True, **args})
-        )
+        check_engine(SimpleNamespace(**given | {"load_best_model_at_end": True} | args))
 
 
 def launch_machines(flags: list[list[object]], tmp_path: Path) -> list[tuple[int, str]]:

@@ -46,4 +46,4 @@ def test_one_that_waits_in_vain_says_for_what(tiny_gpt2: Path, tmp_path: Path):
 def test_no_batch_size_is_looked_for_by_each_process_alone():
     """One would begin anew while the other waits for it."""
     with pytest.raises(UsageError, match="--auto_find_batch_size looks for what one process has memory for"):
-        check_engine(SimpleNamespace(use_cpu=True, auto_find_batch_size=True, world_size=2))
+        check_engine(SimpleNamespace(fsdp=None, deepspeed=None, use_cpu=True, auto_find_batch_size=True, world_size=2))
