@@ -16,7 +16,7 @@ COMPARISONS = {
     "against_sequence_head": ["--rows", "32", "--rounds", "1"],
     "lora": ["--rows", "32", "--rounds", "1"],
     "defaults": ["--rows", "32"],
-    "microbatches": ["--rows", "128"],
+    "microbatches": ["--rows", "64", "--tokens", "1024"],
     "limit": ["--rows", "96", "--rounds", "1"],
     "evaluation": ["--rows", "256", "--rounds", "1"],
     "strong_scaling": ["--rows", "64"],

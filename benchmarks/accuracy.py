@@ -34,7 +34,7 @@ RECIPES = {
     ],
     "1 epoch, cosine schedule": ["--num_train_epochs", "1", "--lr_scheduler_type", "cosine"],
     "1 epoch, weight decay 0.1": ["--num_train_epochs", "1", "--weight_decay", "0.1"],
-    "1 epoch, bad and good": ["--num_train_epochs", "1", "--label_words", '{"neg": " bad", "pos": " good"}'],
+    "1 epoch, bad and good": ["--num_train_epochs", "1", "--label_words", " bad, good"],
     "3 epochs, the best one kept": ["--num_train_epochs", "3"],
     "2 epochs": ["--num_train_epochs", "2"],
     "2 epochs, label smoothing": ["--num_train_epochs", "2", "--label_smoothing_factor", "0.1"],

@@ -8,13 +8,14 @@ from .measure import finish, in_turn, medians, parser, side
 from .training import COLUMNS
 
 BATCH = 64
-TOKENS = (4096, 2048, 1024, 512)
 
 
 def main() -> None:
-    args = parser("benchmarks.microbatches", rows=256, rounds=1).parse_args()
+    made = parser("benchmarks.microbatches", rows=256, rounds=1)
+    made.add_argument("--tokens", type=int, nargs="+", default=[4096, 2048, 1024, 512], help="the most of a part")
+    args = made.parse_args()
     common = [*training_flags(args, BATCH), "--precision", best_precision()]
-    flags = {f"in parts of at most {tokens} tokens": tokens for tokens in TOKENS} | {"whole": 0}
+    flags = {f"in parts of at most {tokens} tokens": tokens for tokens in args.tokens} | {"whole": 0}
     sides = {name: side("ours", *common, "--max_tokens_per_microbatch", most) for name, most in flags.items()}
     runs = in_turn(sides, args.rounds)
     table = medians(runs, COLUMNS)

@@ -20,7 +20,7 @@ Answer = TypeVar("Answer")
 
 
 def sharding_engines(args: "TrainingArguments") -> list[str]:
-    """The engines that share out the weights, if the launch configuration or a flag of Trainer's asks for one."""
+    """The engines that share out the model or its gradients, if the launch configuration or a flag asks for one."""
     flags = {"FSDP": args.fsdp, "DEEPSPEED": args.deepspeed}
     return [name for name in flags if flags[name] or os.environ.get(f"ACCELERATE_USE_{name}", "").lower() == "true"]
 

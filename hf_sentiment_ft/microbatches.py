@@ -64,10 +64,10 @@ def split_batch(batch: dict[str, Any], max_tokens: int) -> list[dict[str, Any]]:
         return [batch]
     lengths = batch["attention_mask"].sum(dim=1)
     num_parts = -(-num_rows // max(1, max_tokens // width))
+    tensors = {name: value for name, value in batch.items() if torch.is_tensor(value)}
     parts = []
     for rows in lengths.argsort(descending=True, stable=True).tensor_split(num_parts):
         longest = max(int(lengths[rows[0]]), batch["labels"].size(1))  # logits are wanted at each label token
-        part = {name: value[rows] if torch.is_tensor(value) else value for name, value in batch.items()}
-        padded = [name for name, value in part.items() if torch.is_tensor(value) and name != "labels"]
-        parts.append(part | {name: part[name][:, -longest:] for name in padded})
+        part = {name: value[rows] if name == "labels" else value[rows, -longest:] for name, value in tensors.items()}
+        parts.append(batch | part)
     return parts
