@@ -1,5 +1,6 @@
 """The untouched model's answers, which those of the trained one are compared with."""
 
+import copy
 import logging
 from typing import TYPE_CHECKING, Any
 
@@ -35,7 +36,13 @@ class ZeroShotBaseline(TrainerCallback):
         self.prediction: PredictionOutput | None = None
         self.calibrated: PredictionOutput | None = None
         if dataset is not None and not (trainer.is_fsdp_enabled or trainer.is_deepspeed_enabled):
+            # Of a copy with the same weights: Accelerate marks what it has prepared for evaluation, and would then not
+            # wrap it in DistributedDataParallel for training.
+            model = trainer.model
+            trainer.model = trainer.model_wrapped = copy.copy(model)
             self._predict(dataset)
+            trainer.model = trainer.model_wrapped = model
+            trainer.accelerator.free_memory()
 
     def _predict(self, dataset: "Dataset") -> None:
         self.prediction = self.trainer.predict(dataset)
