@@ -48,7 +48,8 @@ class ResumableTrainer(Trainer):
             RunError: If a loss or the gradient's norm is infinite or not a number.
         """
         super().log(logs, start_time)
-        for name in ("loss", "grad_norm", "eval_loss"):
+        scaled = self.args.fp16  # an overflow is in the day's work then: the step is left out, and the scale lowered
+        for name in ("loss", "eval_loss") if scaled else ("loss", "grad_norm", "eval_loss"):
             if not math.isfinite(logs.get(name, 0.0)):
                 raise RunError(
                     f"{name} is {logs[name]} at step {self.state.global_step}: training has diverged. Nothing was "
@@ -118,6 +119,13 @@ class ResumableTrainer(Trainer):
         tied = getattr(self.model, "all_tied_weights_keys", {})
         missing = [name for name in load_result.missing_keys if name not in tied]
         super()._issue_warnings_after_load(load_result._replace(missing_keys=missing))
+
+    def _save(self, output_dir: str | None = None, state_dict: dict[str, Any] | None = None) -> None:
+        """Trainer's, with output layers that are the embeddings once; FSDP and DeepSpeed gather a copy of each."""
+        tied = getattr(self.model, "all_tied_weights_keys", {})
+        if state_dict is not None:
+            state_dict = {name: value for name, value in state_dict.items() if tied.get(name) not in state_dict}
+        super()._save(output_dir, state_dict)
 
     def _get_output_dir(self, trial: Any) -> str:
         return str(self._unfinished) if self._saving else super()._get_output_dir(trial)

@@ -5,11 +5,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from torch.distributed.fsdp import FSDPModule, FullyShardedDataParallel
+from torch.nn.parallel import DistributedDataParallel
 from transformers import EvalPrediction
 
 from .errors import RunError
 from .loss import label_targets, label_word_loss
 from .microbatches import split_batch
+from .padding import check_attention
 from .resumable import ResumableTrainer
 from .sampling import IGNORED
 from .scoring import forward_arguments, left_pad, model_inputs, score_label_words
@@ -75,23 +78,46 @@ class LabelWordTrainer(ResumableTrainer):
         self.accepted = forward_arguments(kwargs["model"])
         collator = LabelWordCollator(kwargs["processing_class"].pad_token_id, self.accepted)
         kwargs["args"].dataloader_pin_memory &= torch.cuda.is_available()  # it only warns elsewhere
+        if precision == "bf16" and kwargs["args"].deepspeed_plugin is not None:
+            # DeepSpeed's engine switches off an autocast around it, and has one of its own. With no modules named as
+            # safe, gradients are exchanged in fp32, as by the other engines.
+            autocast = {"enabled": True, "dtype": "bfloat16", "lower_precision_safe_modules": []}
+            kwargs["args"].deepspeed_plugin.deepspeed_config["torch_autocast"] = autocast
         super().__init__(
             data_collator=collator, compute_loss_func=self._loss, compute_metrics=self._compute_metrics, **kwargs
         )
         # Trainer counts label tokens from the second position on, since a causal model shifts labels; ours already
         # stand where they are predicted.
         self._loss_shifts_labels = False
+        if self.place_model_on_device:  # where an engine shares it out, it comes to its device when training begins
+            training = torch.autocast(self.args.device.type, torch.bfloat16, enabled=precision == "bf16")
+            check_attention(self.model, self.processing_class, training if self.train_dataset is not None else None)
 
     def training_step(
         self, model: "nn.Module", inputs: dict[str, Any], num_items_in_batch: "Tensor | int | None" = None
     ) -> "Tensor":
-        """Trainer's, on the parts of a batch of many tokens; processes exchange gradients after the last part only."""
+        """Trainer's, on the parts of a batch of many tokens; processes exchange gradients after the last part only.
+
+        Raises:
+            RunError: If there are several processes, of which each would train alone.
+        """
+        if self.args.world_size > 1 and not self._exchanges_gradients(model):
+            raise RunError(
+                f"{self.args.world_size} processes were started, but the model of each would be trained alone "
+                f"({type(model).__name__}). Use one process, and report this, please: it is a fault of hf_sentiment_ft "
+                "or of the versions of transformers and accelerate."
+            )
         *parts, last = split_batch(inputs, self.max_tokens)
         losses = []
         for part in parts:
             with self.accelerator.no_sync(model):
                 losses.append(super().training_step(model, part, num_items_in_batch))
         return sum(losses, super().training_step(model, last, num_items_in_batch))
+
+    def _exchanges_gradients(self, model: "nn.Module") -> bool:
+        model = getattr(model, "_orig_mod", model)  # torch.compile's wrapper
+        wrappers = (DistributedDataParallel, FullyShardedDataParallel, FSDPModule)
+        return isinstance(model, wrappers) or model is getattr(self, "deepspeed", None)
 
     def _loss(self, outputs: Any, labels: "Tensor", num_items_in_batch: "Tensor | int | None" = None) -> "Tensor":
         return label_word_loss(outputs, labels, self.targets, num_items_in_batch)
@@ -136,8 +162,8 @@ class LabelWordTrainer(ResumableTrainer):
         return inputs | ({"logits_to_keep": inputs["labels"].size(1)} if "logits_to_keep" in self.accepted else {})
 
     def autocast_smart_context_manager(self, cache_enabled: bool | None = True) -> Any:
-        """Training's arithmetic; see `precision` above."""
-        enabled = self.precision == "bf16" and self.model.training
+        """Training's arithmetic; see `precision` above. DeepSpeed's engine does it itself."""
+        enabled = self.precision == "bf16" and self.model.training and not self.is_deepspeed_enabled
         return torch.autocast(self.args.device.type, torch.bfloat16, enabled=enabled)
 
     def prediction_step(

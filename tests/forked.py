@@ -18,6 +18,8 @@ from typing import Any
 import pytest
 
 from .conftest import REVIEWS, ROOT
+from .engines import SHARDING, environment, take_cpu_for_gpu
+from .engines import flags as engine_flags
 
 CONTEXT = multiprocessing.get_context("forkserver")
 MODULES = [f"hf_sentiment_ft.{path.stem}" for path in (ROOT / "hf_sentiment_ft").glob("[a-z]*.py")]
@@ -31,7 +33,13 @@ FLAGS += ["--eval_strategy", "steps", "--eval_steps", 3, "--save_strategy", "ste
 
 
 def start(
-    *flags: object, cwd: Path, processes: int = 1, before: Callable[[], Any] | None = None, rank: int = 0, **env: str
+    *flags: object,
+    cwd: Path,
+    processes: int = 1,
+    engine: str = "ddp",
+    before: Callable[[], Any] | None = None,
+    rank: int | None = 0,
+    **env: str,
 ) -> list[Any]:
     """Start the command on some processes; what they print goes to `printed.txt`.
 
@@ -39,8 +47,9 @@ def start(
         *flags: The command line.
         cwd: The working directory.
         processes: How many train together.
+        engine: By what, if it is several; see `engines`.
         before: What one of them does first, such as `partial(killed_at, ...)`.
-        rank: Which one.
+        rank: Which one; None for all of them.
         **env: Additional environment variables.
     """
     env = dict(os.environ) | env
@@ -50,10 +59,13 @@ def start(
         store = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
         env |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(store.port), "WORLD_SIZE": str(processes)}
         env |= {"TORCHELASTIC_USE_AGENT_STORE": "True", "TORCHELASTIC_RESTART_COUNT": "0"}
+        env |= environment(engine)
+        flags = (*flags, *engine_flags(engine))
     started = []
     for number in range(processes):
         own = env | ({"RANK": str(number), "LOCAL_RANK": str(number)} if processes > 1 else {})
-        process = CONTEXT.Process(target=_run, args=(flags, cwd, own, before if number == rank else None))
+        own_before = before if rank in (number, None) else None
+        process = CONTEXT.Process(target=_run, args=(flags, cwd, own, engine, own_before))
         process.start()
         process.store = store if processes > 1 else None  # for as long as the process
         started.append(process)
@@ -178,7 +190,9 @@ def use_test_hub(endpoint: str, cwd: Path) -> None:
     use_hub(endpoint, cwd, pytest.MonkeyPatch())
 
 
-def _run(flags: tuple[object, ...], cwd: Path, env: dict[str, str], before: Callable[[], Any] | None) -> None:
+def _run(
+    flags: tuple[object, ...], cwd: Path, env: dict[str, str], engine: str, before: Callable[[], Any] | None
+) -> None:
     from hf_sentiment_ft import train as command
 
     os.environ.update(env)
@@ -187,6 +201,8 @@ def _run(flags: tuple[object, ...], cwd: Path, env: dict[str, str], before: Call
     os.dup2(log, 1)
     os.dup2(log, 2)
     sys.argv = ["train", *map(str, flags)]
+    if engine in SHARDING:
+        take_cpu_for_gpu()
     if before:
         before()
     try:
