@@ -3,9 +3,11 @@
 import json
 import logging
 import shutil
+import socket
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from .distributed import from_first_process
 from .errors import UsageError
 
 if TYPE_CHECKING:
@@ -21,23 +23,35 @@ NOT_NEEDED = ("training_args.bin", CONTENTS)
 def find_checkpoint(args: "TrainingArguments") -> str | None:
     """The checkpoint that `--resume_from_checkpoint` names; `true` stands for the newest good one in the output folder.
 
+    The first of several processes looks for all, which have to go on from the same one.
+
     Returns:
         Its folder; None to start from the beginning.
 
     Raises:
-        UsageError: If the named one is no checkpoint, is damaged, or holds only the model.
+        UsageError: If the named one is no checkpoint, is damaged, holds only the model, or is not on every machine.
     """
     given = args.resume_from_checkpoint
     if given is None or given.lower() == "false":
         args.resume_from_checkpoint = None
         return None
+    found = from_first_process(args, "looking for the checkpoint", lambda: _find(given, Path(str(args.output_dir))))
+    if found and not Path(found, "trainer_state.json").is_file():
+        raise UsageError(
+            f"the checkpoint {found} is not seen on {socket.gethostname()}. Put it on a file system that all machines "
+            "share, and name it by its full path."
+        )
+    return found
+
+
+def _find(given: str, output_dir: Path) -> str | None:
     if given.lower() == "true":
-        for folder in reversed(checkpoint_folders(Path(str(args.output_dir)))):
+        for folder in reversed(checkpoint_folders(output_dir)):
             damage = find_damage(folder)
             if damage is None:
                 return str(folder)
             logger.warning("%s is passed over: %s.", folder, damage)
-        logger.info("%s holds no checkpoint to go on from; training starts from the beginning.", args.output_dir)
+        logger.info("%s holds no checkpoint to go on from; training starts from the beginning.", output_dir)
         return None
     folder = Path(given)
     if not (folder / "trainer_state.json").is_file():

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .config import LORA_LEARNING_RATE, TRAINING_DEFAULTS, DataArguments, HubArguments, ModelArguments, RunArguments
+from .distributed import share_network_interface
 from .errors import UsageError
 from .text_template import take_columns
 
@@ -125,6 +126,7 @@ def parse_train_arguments(
         if name.startswith("--") and name not in known:
             close = difflib.get_close_matches(name, known, n=1)
             raise UsageError(f"unknown flag {name}" + (f"; did you mean {close[0]}?" if close else "; see --help."))
+    share_network_interface()  # TrainingArguments connects the processes
     try:
         model_args, data_args, hub_args, run_args, training_args, *_ = parser.parse_args_into_dataclasses(
             argv, look_for_args_file=False

@@ -1,8 +1,7 @@
 """Several processes: what one of them does for all, and how all end when one fails."""
 
 import os
-import sys
-import time
+import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -10,13 +9,25 @@ from functools import cache
 from typing import TYPE_CHECKING, TypeVar
 
 from .errors import RunError, UsageError, first_line
-from .faults import explain_fault
+from .faults import explain_connection, explain_fault
 
 if TYPE_CHECKING:
     from torch.distributed import ProcessGroup
     from transformers import TrainingArguments
 
 Answer = TypeVar("Answer")
+
+CONNECTING_SECONDS = 300  # all come at nearly the same time then; --ddp_timeout is for work that some wait for
+
+
+def share_network_interface() -> None:
+    """Have gloo use the network interface that NCCL is told to use; each reads a variable of its own.
+
+    NCCL's may also be a beginning or a list of names, or of those to leave out, of which gloo knows none.
+    """
+    name = os.environ.get("NCCL_SOCKET_IFNAME", "").removeprefix("=")
+    if name in [present for _, present in socket.if_nameindex()]:
+        os.environ.setdefault("GLOO_SOCKET_IFNAME", name)
 
 
 def sharding_engines(args: "TrainingArguments") -> list[str]:
@@ -25,12 +36,17 @@ def sharding_engines(args: "TrainingArguments") -> list[str]:
     return [name for name in flags if flags[name] or os.environ.get(f"ACCELERATE_USE_{name}", "").lower() == "true"]
 
 
-def check_engine(args: "TrainingArguments") -> None:
+def check_engine(args: "TrainingArguments", command: str = "train") -> None:
     """Refuse a launch configuration that Accelerate would not follow without a word.
+
+    Args:
+        args: The launch configuration and the flags.
+        command: The module that was started, for the message.
 
     Raises:
         UsageError: If it asks for FSDP or DeepSpeed on a CPU, where Accelerate would train by DistributedDataParallel,
-            for checkpoints that a sharded run could not load, or for a batch size of each process's own.
+            for checkpoints that a sharded run could not load, for a batch size of each process's own, for a model saved
+            on each machine, or for one process on several GPUs.
     """
     asked = sharding_engines(args)
     if asked and args.use_cpu:
@@ -48,6 +64,44 @@ def check_engine(args: "TrainingArguments") -> None:
             "--auto_find_batch_size looks for what one process has memory for, but there are "
             f"{args.world_size}, which must train in step. Give them a smaller --per_device_train_batch_size."
         )
+    if args.save_on_each_node:
+        raise UsageError(
+            "--save_on_each_node is given, but a run has one --output_dir, which all machines share. Leave it out."
+        )
+    if args.n_gpu > 1:
+        raise UsageError(
+            f"this process sees {args.n_gpu} GPUs, on which Trainer would use DataParallel, with wrong losses and "
+            "gradients. Start one process for each GPU:\n\n"
+            '    accelerate launch --config_file "$(python -m hf_sentiment_ft.paths multi_gpu)" '
+            f"--num_processes {args.n_gpu} -m hf_sentiment_ft.{command} ...\n\n"
+            "or let it see one only, by CUDA_VISIBLE_DEVICES=0."
+        )
+
+
+def connect(args: "TrainingArguments") -> None:
+    """Connect the processes by gloo, over which they wait for each other also where training uses NCCL.
+
+    Done before any work, so that one that fails later on is missed at once by those that wait for it.
+
+    Raises:
+        RunError: If they cannot reach each other.
+    """
+    if args.world_size == 1:
+        return
+    try:
+        _waiting_group(args.ddp_timeout)
+    except RuntimeError as error:
+        raise RunError(explain_connection(first_line(error))) from error
+
+
+@contextmanager
+def without_weights() -> Iterator[None]:
+    """Make models without weights, to look at their layers; each process its own, also where DeepSpeed would divide them."""
+    import torch
+    from transformers.modeling_utils import set_zero3_state
+
+    with set_zero3_state(), torch.device("meta"):
+        yield
 
 
 def on_first_process(args: "TrainingArguments", what: str, work: Callable[[], Answer]) -> Answer | None:
@@ -61,14 +115,15 @@ def on_first_process(args: "TrainingArguments", what: str, work: Callable[[], An
     Returns:
         The answer on the first process, None on the others.
     """
-    answer, failed = None, True
-    try:
-        if args.process_index == 0:
-            answer = work()
-        failed = False
-    finally:
-        _meet(args, what, failed)
+    answer = work() if args.process_index == 0 else None
+    gather(args, what, None)
     return answer
+
+
+def from_first_process(args: "TrainingArguments", what: str, work: Callable[[], Answer]) -> Answer:
+    """Do something once, as `on_first_process` does, and tell the answer to all processes."""
+    answers = gather(args, what, work() if args.process_index == 0 else None)
+    return answers[0]  # type: ignore[return-value]
 
 
 @contextmanager
@@ -76,25 +131,36 @@ def first_process_first(args: "TrainingArguments", what: str) -> Iterator[None]:
     """Let the first process of each machine work before its others, which then find the results in the caches."""
     first = args.local_process_index == 0
     if not first:
-        _meet(args, what, failed=False)
-    failed = True
-    try:
-        yield
-        failed = False
-    finally:
-        if first:
-            _meet(args, what, failed)
+        gather(args, what, None)
+    yield
+    if first:
+        gather(args, what, None)
 
 
-def _meet(args: "TrainingArguments", what: str, failed: bool) -> None:
-    """Wait for all processes, and leave if one of them has failed: that one shows why."""
+def gather(args: "TrainingArguments", what: str, own: Answer) -> list[Answer]:
+    """Wait for all processes, and tell each what all have to say.
+
+    A process that fails does not come here: its connections end with it, and those that wait notice.
+
+    Args:
+        args: How many processes there are, and by `--ddp_timeout` how long they wait.
+        what: What they wait for, for the log.
+        own: What this process has to say.
+
+    Returns:
+        What all have to say, in the order of the processes.
+
+    Raises:
+        RunError: If one does not come in time.
+    """
     if args.world_size == 1:
-        return
+        return [own]
     from torch.distributed import all_gather_object
 
-    failures = [False] * args.world_size
+    answers = [own] * args.world_size
+    connect(args)
     try:
-        all_gather_object(failures, failed, group=_waiting_group(args.ddp_timeout))
+        all_gather_object(answers, own, group=_waiting_group(args.ddp_timeout))
     except RuntimeError as error:
         if explain_fault(error):  # the other one has gone
             raise
@@ -102,9 +168,7 @@ def _meet(args: "TrainingArguments", what: str, failed: bool) -> None:
             f"process {args.process_index} waited {args.ddp_timeout} s (--ddp_timeout) for another one: {what}. If "
             f"that one was still at work, give it more time by a larger --ddp_timeout ({first_line(error)})."
         ) from error
-    if any(failures) and not failed:
-        time.sleep(1)  # the launcher stops all when one ends; the one that failed has yet to say why
-        sys.exit(1)
+    return answers
 
 
 def leave() -> None:
@@ -123,5 +187,8 @@ def _waiting_group(seconds: int) -> "ProcessGroup":
     On CPUs nobody else sets `--ddp_timeout`; Trainer hands it to GPUs only.
     """
     from torch.distributed import new_group
+    from torch.distributed.distributed_c10d import _set_pg_timeout
 
-    return new_group(backend="gloo", timeout=timedelta(seconds=seconds))
+    group = new_group(backend="gloo", timeout=timedelta(seconds=CONNECTING_SECONDS))
+    _set_pg_timeout(timedelta(seconds=seconds), group)
+    return group

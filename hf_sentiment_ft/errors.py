@@ -1,6 +1,7 @@
 """What can go wrong by a user's mistake or on the way to the Hub, and how it is told."""
 
 import os
+import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,6 +9,9 @@ from datetime import timedelta
 from types import TracebackType
 
 from .faults import explain_fault
+
+# A process that has failed gets this long to end. Torch's launcher then kills the others after as long again.
+SECONDS_TO_END = 30
 
 
 class UsageError(Exception):
@@ -43,11 +47,13 @@ def errors_exit() -> Iterator[None]:
 
     A `UsageError` exits with 2, as argparse does, an `Interrupted` with 143 for SIGTERM and 130 for SIGINT, the others
     with 1. Of several processes only the first one to fail says why, also by the traceback of an error that is none of
-    these.
+    these. Should one of several hang on its way out, the system ends it after `SECONDS_TO_END`.
     """
     sys.excepthook = _show_once
+    failed = True
     try:
         yield
+        failed = False
     except (UsageError, PublishError, RunError) as error:
         if first_to_fail():
             print(f"error: {error}", file=sys.stderr)
@@ -65,6 +71,10 @@ def errors_exit() -> Iterator[None]:
         if first_to_fail():
             print(f"error: {explained}", file=sys.stderr)
         sys.exit(1)
+    finally:
+        if failed and several_processes() and hasattr(signal, "alarm"):
+            signal.signal(signal.SIGALRM, signal.SIG_DFL)  # it needs no Python, and no thread that is still alive
+            signal.alarm(SECONDS_TO_END)
 
 
 def _show_once(kind: type[BaseException], error: BaseException, traceback: TracebackType | None) -> None:
@@ -78,7 +88,7 @@ def first_to_fail() -> bool:
     Asked of the key-value store that the launcher keeps for its processes; where it keeps none, that is with the first
     process, and ends with it.
     """
-    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+    if not several_processes():
         return True
     from torch.distributed import DistError, TCPStore
 
@@ -88,3 +98,8 @@ def first_to_fail() -> bool:
         return bool(store.add("hf_sentiment_ft/failed", 1) == 1)
     except DistError:
         return os.environ["RANK"] == "0"
+
+
+def several_processes() -> bool:
+    """Whether the launcher has started several processes for this run."""
+    return int(os.environ.get("WORLD_SIZE", "1")) > 1

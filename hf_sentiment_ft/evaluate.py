@@ -11,6 +11,7 @@ writes.
 import argparse
 import copy
 import dataclasses
+import gc
 import json
 import re
 import sys
@@ -46,21 +47,25 @@ def run(
 ) -> None:
     """Load the data once, have each model answer it, and compare the models."""
     from .comparison import compare, comparison_table
-    from .distributed import check_engine, first_process_first, leave, on_first_process
+    from .distributed import check_engine, connect, first_process_first, leave, on_first_process
     from .hub import limit_waiting
     from .label_word_task import load_evaluation_splits, prepare_task
     from .output import check_output_dir, log_to_console
 
     log_to_console(args)
     limit_waiting(hub_args.hub_timeout)
-    check_engine(args)
+    check_engine(args, "evaluate")
+    connect(args)
     own_args = choose_folders(models, args)
     for one in own_args:
         check_output_dir(one, run_args.overwrite_output_dir, [model.model_name_or_path for model in models])
     with first_process_first(args, "loading the data set"):
         data = load_evaluation_splits(data_args, args.seed)
     tasks = [prepare_task(model, data) for model in models]
-    evaluations = [evaluate_model(task, data_args, one) for task, one in zip(tasks, own_args, strict=True)]
+    evaluations = []
+    for task, one in zip(tasks, own_args, strict=True):
+        evaluations.append(evaluate_model(task, data_args, one))
+        gc.collect()  # a trainer and its parts refer to each other, and hold the model
 
     def finish() -> None:
         comparison = compare(evaluations)

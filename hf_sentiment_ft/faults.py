@@ -6,6 +6,8 @@ NOT_WRITABLE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACC
 # What Accelerate, Trainer, cuBLAS and oneDNN say when memory is short, beside the allocators themselves.
 TOO_LARGE = ("No executable batch size found", "out-of-memory", "CUBLAS_STATUS_ALLOC_FAILED")
 ONEDNN_TOO_LARGE = "could not create a primitive"  # and no more: "… a primitive descriptor" is of something else
+# What gloo says when it cannot connect the processes, to begin with.
+NOT_CONNECTED = ("Unable to find address", "Unable to resolve hostname", "connectFullMesh failed")
 # What gloo and NCCL say when the process at the other end has gone.
 LOST = ("Connection closed by peer", "Connection reset by peer", "remote process exited", "Broken pipe")
 
@@ -31,9 +33,20 @@ def explain_fault(error: Exception) -> str | None:
             f"{text.strip().splitlines()[0]}. A process that loads data has died, often for want of memory: lower "
             "--dataloader_num_workers (0 for none), then go on by --resume_from_checkpoint true."
         )
+    if any(sign in text for sign in NOT_CONNECTED):
+        return explain_connection(text.strip().splitlines()[0])
     if any(lost in text for lost in LOST):
         return (
             f"lost the connection to another process ({text.strip().split('. ')[0]}). It has failed or was killed; "
             "what is printed above, or the system's log, may say why. Go on by --resume_from_checkpoint true."
         )
     return None
+
+
+def explain_connection(said: str) -> str:
+    """One sentence on processes that gloo could not connect, with what it said."""
+    return (
+        f"the processes cannot be connected by gloo ({said}). On machines with several network interfaces, name the "
+        "one by which they reach each other in the environment, such as GLOO_SOCKET_IFNAME=eth0 (NCCL on GPUs reads "
+        "NCCL_SOCKET_IFNAME)."
+    )

@@ -4,20 +4,24 @@ import atexit
 import contextlib
 import logging
 import shutil
+import socket
 import tempfile
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from filelock import BaseFileLock, FileLock, Timeout
 
-from .distributed import first_process_first
+from .distributed import first_process_first, from_first_process, gather
 from .errors import UsageError
 
 if TYPE_CHECKING:
     from transformers import TrainingArguments
 
 logger = logging.getLogger(__name__)
+
+APPEARS_SECONDS = 10
 
 # What a finished run leaves; the files of this list, and no others, are published.
 PUBLISHED_FILES = (
@@ -77,8 +81,8 @@ def check_output_dir(args: "TrainingArguments", overwrite: bool, models: Sequenc
         models: What is loaded later on, and must not be cleared away with what is replaced.
 
     Raises:
-        UsageError: If the folder cannot be written to, is in use, is a model's, or holds a run that is neither resumed
-            nor to be overwritten.
+        UsageError: If the folder cannot be written to, is in use, is a model's, holds a run that is neither resumed
+            nor to be overwritten, or is another one on another machine.
     """
     output_dir = Path(str(args.output_dir))
     replaced = set(_files_of_a_run(output_dir.resolve())) if overwrite else set()
@@ -102,6 +106,38 @@ def check_output_dir(args: "TrainingArguments", overwrite: bool, models: Sequenc
                 f"--output_dir {output_dir} already holds a run. Go on with it by --resume_from_checkpoint true, "
                 "replace it by --overwrite_output_dir, or name another folder."
             )
+    _check_shared(output_dir, args)
+
+
+def _check_shared(output_dir: Path, args: "TrainingArguments") -> None:
+    """See that all processes mean the same folder: what the first one writes there, the others find.
+
+    Each of them writes its part of a checkpoint, and all load the best one.
+    """
+    if args.world_size == 1:
+        return
+    what, here = "looking for each other's output folder", f"{socket.gethostname()}:{output_dir.resolve()}"
+    with contextlib.ExitStack() as stack:
+
+        def write() -> tuple[str, str]:
+            file = stack.enter_context(tempfile.NamedTemporaryFile(prefix=".shared-", dir=output_dir))
+            return here, Path(file.name).name
+
+        there, name = from_first_process(args, what, write)
+        elsewhere = {place for place in gather(args, what, "" if _appears(output_dir / name) else here) if place}
+    if elsewhere:
+        raise UsageError(
+            f"--output_dir {output_dir} is not one folder: what is written to {there} is not seen in "
+            f"{', '.join(sorted(elsewhere))}. Name a folder on a file system that all machines share, by its full path."
+        )
+
+
+def _appears(path: Path) -> bool:
+    """Whether a file is there, or will be soon; network file systems may show a new one late."""
+    last = time.monotonic() + APPEARS_SECONDS
+    while not path.exists() and time.monotonic() < last:
+        time.sleep(0.1)
+    return path.exists()
 
 
 def _lock(output_dir: Path) -> BaseFileLock:

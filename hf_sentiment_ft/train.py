@@ -46,7 +46,7 @@ def run(
     from .checkpoints import find_checkpoint, refuse_changes
     from .data import load_splits
     from .device import choose_precision, keep_freed_memory
-    from .distributed import check_engine, first_process_first, leave, on_first_process
+    from .distributed import check_engine, connect, first_process_first, leave, on_first_process
     from .fingerprint import describe_run
     from .hub import default_model_name, limit_waiting
     from .label_word_task import build_task
@@ -74,6 +74,7 @@ def run(
         keep_freed_memory()
     limit_waiting(hub_args.hub_timeout)
     check_engine(args)
+    connect(args)
     max_tokens = choose_microbatch(run_args.max_tokens_per_microbatch, args)
     check_streaming(data_args, args)
     checkpoint = find_checkpoint(args)
@@ -108,8 +109,8 @@ def run(
 
     # Train, between the evaluation of the untouched model and that of the trained one.
     clear_output_dir(args)
-    model = load_training_model(task, args, precision, max(tokenized["train"]["length"][:]))
-    described = describe_run(task, args, precision, model)
+    base_model = load_training_model(task, args, precision, max(tokenized["train"]["length"][:]))
+    described = describe_run(task, args, precision, base_model)
     if checkpoint:
         on_first_process(args, "comparing with the checkpoint", lambda: refuse_changes(checkpoint, described))
     trainer = LabelWordTrainer(
@@ -119,12 +120,13 @@ def run(
         class_weights=data.class_weights,
         constrained=model_args.constrain_generation,
         max_tokens=max_tokens,
-        model=add_adapter(model, model_args),
+        model=add_adapter(base_model, model_args),
         args=args,
         train_dataset=tokenize_stream(task, args) if data.stream else tokenized["train"],
         eval_dataset=tokenized["validation"],
         processing_class=task.tokenizer,
     )
+    del base_model  # the trainer may let go of it
     content_free = prior_rows(model_args.calibration, tokenized, task.tokenizer)
     zero_shot = ZeroShotBaseline(
         trainer, tokenized.get("test") if model_args.zero_shot_baseline else None, content_free
@@ -135,7 +137,7 @@ def run(
     if destination:
         trainer.add_callback(checkpoint_push := CheckpointPush(destination, args.hub_strategy))
     trained = trainer.train(resume_from_checkpoint=checkpoint)
-    model = merge_trained(trainer, task, model)
+    model = merge_trained(trainer, task)
     log_prior = label_log_prior(trainer, content_free)
     save_trained(trainer, task, model, log_prior)
     predictions = {split: trainer.predict(tokenized[split]) for split in tokenized if split != "train"}

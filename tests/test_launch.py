@@ -168,20 +168,22 @@ def launch_machines(flags: list[list[object]], tmp_path: Path) -> list[tuple[int
 
 
 def test_two_machines(hub: HubServer, api: HfApi, tiny_gpt2: Path, tmp_path: Path):
-    flags = ["--model_name_or_path", tiny_gpt2, *FEW, *PUSH, "--use_cpu", "true"]
+    """With one output folder, as on a file system that both share, and a working directory each."""
+    output = tmp_path / "shared"
+    flags = ["--model_name_or_path", tiny_gpt2, *FEW, *PUSH, "--use_cpu", "true", "--output_dir", output]
     (first, printed), (second, quiet) = launch_machines([flags, flags], tmp_path)
     assert (first, second) == (0, 0), printed + quiet
     assert "test accuracy" in printed
     assert "test accuracy" not in quiet
-    assert "| world_size | 2 |" in (tmp_path / "machine0" / "output" / "README.md").read_text(encoding="utf-8")
-    assert not list((tmp_path / "machine1").glob("output/*.safetensors")), "one saves"
-    assert record(tmp_path / "machine0" / "output")["status"] == "verified"
+    assert "| world_size | 2 |" in (output / "README.md").read_text(encoding="utf-8")
+    assert not list(tmp_path.glob("machine*/*")), "all is in the output folder"
+    assert record(output)["status"] == "verified"
     assert files_of(api) == PUSHED
-    check_model(tmp_path / "machine0" / "output")
+    check_model(output)
 
 
 def test_a_mistake_on_the_second_machine_ends_both(tiny_gpt2: Path, tmp_path: Path):
-    flags = ["--model_name_or_path", tiny_gpt2, *FEW, "--use_cpu", "true"]
+    flags = ["--model_name_or_path", tiny_gpt2, *FEW, "--use_cpu", "true", "--output_dir", tmp_path / "shared"]
     (first, here), (second, there) = launch_machines([flags, [*flags, "--label_words", "one"]], tmp_path)
     assert first != 0
     assert second != 0
