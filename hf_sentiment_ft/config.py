@@ -4,6 +4,7 @@ import os
 from dataclasses import dataclass, field, fields
 from typing import Any
 
+from .device import check_dtype
 from .errors import UsageError
 
 # The text is not the first thing that is read: a model's attention rests on its first token, whatever that is (Xiao et
@@ -73,7 +74,7 @@ class ModelArguments:
     )
     attn_implementation: str = flag(
         "auto",
-        "Attention: eager, sdpa, flash_attention_2, ... as transformers names them, or auto, by device and texts.",
+        "Attention: eager, sdpa, flash_attention_2 (with --dtype bfloat16), ..., or auto, by device and texts.",
     )
     constrain_generation: bool = flag(
         True,
@@ -103,11 +104,11 @@ class ModelArguments:
         _check_choice("dtype", self.dtype, ("float32", "bfloat16", "float16"))
         _check_choice("precision", self.precision, ("auto", "fp32", "bf16"))
         _check_choice("truncation_side", self.truncation_side, ("left", "right"))
-        _check_at_least("max_seq_length", self.max_seq_length, 4)
+        check_dtype(self.attn_implementation, self.dtype)
         if self.calibration is not None:
             _check_choice("calibration", self.calibration, ("contextual", "validation"))
-        _check_at_least("lora_r", self.lora_r, 1)
-        _check_at_least("lora_alpha", self.lora_alpha, 1)
+        for name, least in (("max_seq_length", 4), ("lora_r", 1), ("lora_alpha", 1)):
+            _check_at_least(name, getattr(self, name), least)
         if not 0 <= self.lora_dropout < 1:
             raise UsageError(f"--lora_dropout is {self.lora_dropout}; expected 0 or more, and less than 1.")
         for one in fields(self):

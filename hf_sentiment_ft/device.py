@@ -5,6 +5,8 @@ import logging
 import platform
 from typing import TYPE_CHECKING, Any
 
+from .errors import UsageError
+
 if TYPE_CHECKING:
     import torch
 
@@ -61,6 +63,37 @@ def choose_attention(requested: str, device: "torch.device", longest: int) -> st
         return "eager"
     logger.info("attention: the model's own default, which is torch's fused one where the model has it")
     return None
+
+
+def check_dtype(attention: str, dtype: str) -> None:
+    """See that an attention implementation computes in the data type of the weights.
+
+    Training may be under autocast; the untouched model's evaluation, and that of the trained one, are not.
+
+    Raises:
+        UsageError: If it is made for 16 bits, as flash attention is, and the weights have 32.
+    """
+    if "flash" in attention and dtype == "float32":
+        raise UsageError(
+            f"--attn_implementation is {attention}, which computes in 16 bits only, but evaluation is in the data type "
+            "of the weights, and that is float32. Add --dtype bfloat16, or use --attn_implementation sdpa."
+        )
+
+
+def leave_out_cudnn_attention(device: "torch.device") -> None:
+    """Have torch's fused attention choose among its kernels without cuDNN's.
+
+    On H100, the gradients of cuDNN's are not numbers in rows of the mask that attend to nothing, as padding on the
+    left does, at widths of 64 modulo 128 (https://github.com/pytorch/pytorch/issues/196678, torch 2.11 and later).
+
+    Args:
+        device: Where the model trains.
+    """
+    if device.type == "cuda":
+        import torch
+
+        torch.backends.cuda.enable_cudnn_sdp(False)
+        logger.info("attention: not cuDNN's, whose gradients may be NaN where there is padding")
 
 
 def log_compilation(compiled: bool) -> None:

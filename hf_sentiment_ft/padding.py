@@ -1,12 +1,16 @@
-"""Whether a model reads its padding, and what to do when it does.
+"""Whether a model reads its padding, or cannot compute with it, and what to do then.
 
 Rows of a batch are padded on the left, so that the decision position is the last one of all of them. Attention masks
 hide the padding from transformers, and from Mamba's state too; RWKV's state takes it in. Padding on the right is safe
 for every causal model, since nothing reads what stands behind it, but all positions then need logits.
+
+Padding on the left has nothing to attend to. What an attention makes of that is thrown away, but must be numbers: what
+is not a number spreads to all other positions.
 """
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 import torch
@@ -20,6 +24,9 @@ from .scoring import forward_arguments, model_inputs
 
 logger = logging.getLogger(__name__)
 
+# Kernels work in blocks; where the last one is half full, cuDNN's backward has failed (pytorch#196678).
+WIDTH = 64
+
 
 @torch.no_grad()
 def hide_padding(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
@@ -30,17 +37,19 @@ def hide_padding(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> 
     Not done where each process holds only a part of the weights.
 
     Raises:
-        UsageError: If what stands behind changes what is made of a text: such a model is not causal.
+        UsageError: If what stands behind changes what is made of a text, such a model is not causal; or if its
+            attention cannot compute with padding.
     """
-    if is_fsdp_enabled() or is_deepspeed_zero3_enabled():
+    if is_fsdp_enabled() or is_deepspeed_zero3_enabled():  # the first one only where just one process has the weights
         return
     accepted = forward_arguments(model)
-    text = tokenizer("a b c", add_special_tokens=False).input_ids[:4]
+    text = _few_tokens(tokenizer)
     padding, shown, hidden = [tokenizer.pad_token_id] * len(text), [1] * len(text), [0] * len(text)
 
     def logits(ids: list[list[int]], mask: list[list[int]]) -> Tensor:  # (batch, seq, vocabulary)
         batch = torch.tensor([ids, mask], device=model.device)
-        return model(**model_inputs(batch[0], batch[1], batch.size(2), accepted)).logits
+        with _attention_of_its_device(model):
+            return model(**model_inputs(batch[0], batch[1], batch.size(2), accepted)).logits
 
     def same(one: Tensor, other: Tensor) -> bool:
         return torch.allclose(one, other, rtol=0, atol=float(torch.finfo(one.dtype).eps ** 0.5 * one.abs().max()))
@@ -49,6 +58,8 @@ def hide_padding(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> 
     followed, padded = both[0, : len(text)], both[1, len(text) :]
     if same(followed, padded):
         return
+    if followed.isfinite().all() and not padded.isfinite().all():
+        raise _not_numbers(model)
     alone, kind = logits([text], [shown])[0], model.config.model_type
     if not same(followed, alone):
         raise UsageError(
@@ -57,6 +68,87 @@ def hide_padding(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> 
         )
     logger.warning("%s models read their padding; that is avoided here, but makes them slower.", kind)
     model.forward = pad_on_the_right(model.forward)
+
+
+def check_attention(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    training: AbstractContextManager[Any] | None = None,
+    cure: str | None = None,
+) -> None:
+    """See that the model computes with much padding where it is now, by the kernels that it will use.
+
+    Args:
+        model: On its device, with all of its weights. It is in evaluation mode afterwards, and has no gradients.
+        tokenizer: Its tokenizer.
+        training: The arithmetic of training, for which gradients must be numbers, too; None for no training.
+        cure: How to choose another attention; None for the flag.
+
+    Raises:
+        UsageError: If what it makes of padding is not finite.
+    """
+    model.eval()
+    fine = _computes_with_padding(model, tokenizer, gradients=False)
+    if fine and training is not None:
+        with training:
+            fine = _computes_with_padding(model, tokenizer, gradients=True)
+    if not fine:
+        raise _not_numbers(model, cure)
+
+
+def _computes_with_padding(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, gradients: bool) -> bool:
+    """Whether a few tokens behind much padding come to finite numbers, or a text as wide does not either."""
+    accepted, text = forward_arguments(model), _few_tokens(tokenizer)
+    hidden, made = WIDTH - len(text), list[Tensor]()
+
+    def cut(module: Any, inputs: Any, embedded: Tensor) -> Tensor:
+        made.append(embedded.detach().requires_grad_(gradients))
+        return made[-1]
+
+    def finite(ids: list[int], mask: list[int]) -> bool:
+        batch = torch.tensor([[ids], [mask]], device=model.device)
+        inputs = model_inputs(batch[0], batch[1], WIDTH, accepted)
+        logits = model(**inputs, use_cache=False).logits[0].float()  # RWKV changes its cache in place
+        # Of the embeddings, which those of the weights come from: they take little memory, and need no weight that is
+        # trained. The loss is at the decision position, as in training.
+        of_padding = torch.autograd.grad(logits[-1].log_softmax(-1).mean(), made.pop()) if gradients else ()
+        return all(bool(numbers.isfinite().all()) for numbers in (logits, *of_padding))
+
+    hook = model.get_input_embeddings().register_forward_hook(cut)
+    try:
+        with torch.set_grad_enabled(gradients):
+            padded = finite([tokenizer.pad_token_id] * hidden + text, [0] * hidden + [1] * len(text))
+            return padded or not finite((text * WIDTH)[:WIDTH], [1] * WIDTH)
+    finally:
+        hook.remove()
+
+
+def _few_tokens(tokenizer: PreTrainedTokenizerBase) -> list[int]:
+    ids: list[int] = tokenizer("a b c", add_special_tokens=False).input_ids[:4]
+    return ids
+
+
+@contextmanager
+def _attention_of_its_device(model: PreTrainedModel) -> Iterator[None]:
+    """Have a model that is not on its GPU yet compute without a kernel that knows GPUs only."""
+    name = model.config._attn_implementation
+    if name is None or "flash" not in name or model.device.type != "cpu":
+        yield
+        return
+    model.config._attn_implementation = "eager"
+    try:
+        yield
+    finally:
+        model.config._attn_implementation = name
+
+
+def _not_numbers(model: PreTrainedModel, cure: str | None = None) -> UsageError:
+    name = model.config._attn_implementation
+    other = cure or f"--attn_implementation {'sdpa' if name == 'eager' else 'eager'}"
+    return UsageError(
+        f"{name} attention makes NaN or infinite values of padding on {model.device.type}, which spread to the text "
+        f"beside it. Choose another one: {other}."
+    )
 
 
 def pad_on_the_right(forward: Callable[..., Any]) -> Callable[..., Any]:

@@ -172,10 +172,12 @@ def main() -> None:
         import torch
 
         from .label_word_model import load_label_word_model
+        from .padding import check_attention
 
         loaded = load_label_word_model(args.model, args.model_revision)
         device = args.device or ("cuda" if torch.cuda.is_available() else "cpu")
         loaded.model.to(device)
+        check_attention(loaded.model, loaded.tokenizer, cure="--device cpu")
         args.text_column_name = args.text_column_name or split_at_text(loaded.model.config.prompt_template)[1]
         if args.text_column_name == "{text}":
             args.text_column_name = "text"

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .device import choose_attention, log_compilation
+from .device import choose_attention, leave_out_cudnn_attention, log_compilation
 from .label_word_task import LabelWordTask
 from .lora import merge_adapter, put_on_whole_weights, quantization, save_adapter_config
 from .modeling import load_model
@@ -27,6 +27,7 @@ def load_training_model(
         longest: Tokens of the longest training prompt.
     """
     attention = choose_attention(task.args.attn_implementation, args.device, longest)
+    leave_out_cudnn_attention(args.device)
     log_compilation(args.torch_compile)
     quantized = quantization(precision) if task.args.load_in_4bit else None
     model = load_model(task.base, task.args.dtype, task.tokenizer, attention, quantized)
@@ -34,16 +35,20 @@ def load_training_model(
     return model
 
 
-def merge_trained(trainer: "LabelWordTrainer", task: LabelWordTask, model: "PreTrainedModel") -> "PreTrainedModel":
+def merge_trained(trainer: "LabelWordTrainer", task: LabelWordTask) -> "PreTrainedModel":
     """Put a LoRA adapter into the weights, unless it is to be published as one; other models stay as they are.
 
     The figures that follow are of what is published, so one trained on 4-bit weights moves to whole ones first.
+
+    Returns:
+        The model that `save_trained` will save, or that its adapter is for.
     """
     args = task.args
     if args.load_in_4bit:
-        model = load_model(task.base, args.dtype, task.tokenizer)
-        put_on_whole_weights(trainer, model)
-    return merge_adapter(trainer) if args.use_peft and not args.publish_adapter else model
+        put_on_whole_weights(trainer, lambda: load_model(task.base, args.dtype, task.tokenizer))
+    if not args.use_peft:
+        return trainer.accelerator.unwrap_model(trainer.model, keep_torch_compile=False)
+    return trainer.model.get_base_model() if args.publish_adapter else merge_adapter(trainer)
 
 
 def save_trained(
