@@ -62,7 +62,9 @@ def _digest_weights(model: "PreTrainedModel") -> str:
 
     digest = hashlib.sha256()
     for name, parameter in model.named_parameters():
-        digest.update(f"{name} {tuple(parameter.shape)}".encode())
+        # ZeRO-3 leaves a parameter empty, and keeps the process's part beside it: the first one's has the first values.
+        shape, values = getattr(parameter, "ds_shape", parameter.shape), getattr(parameter, "ds_tensor", parameter)
+        digest.update(f"{name} {tuple(shape)}".encode())
         if not parameter.is_meta:
-            digest.update(parameter.detach().flatten()[:8].to("cpu", torch.float32).numpy().tobytes())
+            digest.update(values.detach().flatten()[:8].to("cpu", torch.float32).numpy().tobytes())
     return f"{model.config.model_type} ({digest.hexdigest()[:12]})"

@@ -3,14 +3,17 @@
 PEFT does the work. What is published is the merged model, which needs no `peft`, unless `--publish_adapter` is given.
 """
 
+import gc
 import json
 import logging
 import tempfile
+from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .config import ModelArguments
+from .distributed import sharding_engines, without_weights
 from .errors import UsageError
 
 if TYPE_CHECKING:
@@ -32,9 +35,6 @@ def check_lora(
     Raises:
         UsageError: If a package is missing, the model has no such layers, or what is asked for does not go together.
     """
-    from transformers.integrations.deepspeed import is_deepspeed_zero3_enabled
-    from transformers.integrations.fsdp import is_fsdp_enabled
-
     if not args.use_peft:
         return
     if find_spec("peft") is None:
@@ -55,10 +55,16 @@ def check_lora(
             "--publish_adapter and --model_revision are both given; whoever loads an adapter gets the base model's "
             "main branch. Leave --publish_adapter out to publish the merged model."
         )
-    if not args.publish_adapter and (is_fsdp_enabled() or is_deepspeed_zero3_enabled()):
+    engines = sharding_engines(training_args)
+    if engines and args.load_in_4bit:
         raise UsageError(
-            "--use_peft merges the adapter at the end, which sharded weights do not allow; launch with multi_gpu, or "
-            "give --publish_adapter."
+            f"--load_in_4bit keeps whole 4-bit weights in each process, and the launch configuration asks for "
+            f"{engines[0]}, which divides weights. Launch with single_gpu or multi_gpu."
+        )
+    if engines and not args.publish_adapter:
+        raise UsageError(
+            f"--use_peft merges the adapter into the model after training, which {engines[0]} does not allow. Launch "
+            "with single_gpu or multi_gpu, or add --publish_adapter to publish the adapter alone."
         )
     if not args.publish_adapter and training_args.push_to_hub and training_args.hub_strategy != "end":
         raise UsageError(
@@ -78,7 +84,7 @@ def _find_layers(args: ModelArguments, config: "PretrainedConfig") -> None:
     from transformers import AutoModelForCausalLM
     from transformers.pytorch_utils import Conv1D
 
-    with torch.device("meta"):
+    with without_weights():
         model = AutoModelForCausalLM.from_config(config, trust_remote_code=args.trust_remote_code)
     shared = model.get_output_embeddings() if config.get_text_config().tie_word_embeddings else None
     linear = [
@@ -153,19 +159,26 @@ def add_adapter(model: "PreTrainedModel", args: ModelArguments) -> Any:
     return adapted
 
 
-def put_on_whole_weights(trainer: "Trainer", base: "PreTrainedModel") -> None:
+def put_on_whole_weights(trainer: "Trainer", load_base: "Callable[[], PreTrainedModel]") -> None:
     """Have the trainer go on with an adapter that was trained on 4-bit weights, on those that its users will load.
+
+    The 4-bit weights and the optimizer are let go of before: what they fit into need not hold the whole weights, too.
 
     Args:
         trainer: After training.
-        base: The base model in the data type to be saved.
+        load_base: Loads the base model in the data type to be saved.
     """
     from peft import PeftModel
 
     with tempfile.TemporaryDirectory() as folder:
         trainer.model.save_pretrained(folder)
-        adapted = PeftModel.from_pretrained(base.to(trainer.args.device), folder)
-    trainer.model = trainer.model_wrapped = adapted.eval()
+        for holder in (trainer, trainer.callback_handler):
+            holder.model = holder.optimizer = holder.lr_scheduler = None
+        trainer.model_wrapped = None
+        trainer.accelerator.free_memory()
+        gc.collect()  # adapted layers refer to each other
+        adapted = PeftModel.from_pretrained(load_base().to(trainer.args.device), folder)
+    trainer.model = trainer.model_wrapped = trainer.callback_handler.model = adapted.eval()
 
 
 def merge_adapter(trainer: "Trainer") -> "PreTrainedModel":

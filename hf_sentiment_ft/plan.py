@@ -5,6 +5,7 @@ import math
 import time
 from typing import TYPE_CHECKING
 
+from .distributed import without_weights
 from .model_card import duration
 from .output import PUBLISHED_FILES
 
@@ -49,10 +50,9 @@ def advise(args: "TrainingArguments", num_rows: int, prompt: "Prompt") -> None:
 
 def num_parameters(config: "PretrainedConfig", trust_remote_code: bool) -> int:
     """How many parameters a causal language model of this configuration has, without making it."""
-    import torch
     from transformers import AutoModelForCausalLM
 
-    with torch.device("meta"):
+    with without_weights():
         return int(AutoModelForCausalLM.from_config(config, trust_remote_code=trust_remote_code).num_parameters())
 
 

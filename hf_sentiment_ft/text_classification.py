@@ -15,6 +15,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from .distributed import without_weights
 from .errors import UsageError, errors_exit
 
 if TYPE_CHECKING:
@@ -43,7 +44,6 @@ def check_text_classification(
     Raises:
         UsageError: If it cannot; the message has the reason.
     """
-    import torch
     from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification
 
     kind = config.model_type
@@ -71,7 +71,7 @@ def check_text_classification(
         raise _refusal(
             f"{kind} bends its logits (final_logit_softcapping), which its sequence classification model does not"
         )
-    with torch.device("meta"):
+    with without_weights():
         head = AutoModelForCausalLM.from_config(config).get_output_embeddings()
     if getattr(head, "bias", None) is not None:
         raise _refusal(f"the language model head of {kind} adds a bias, for which its classifier has no place")
@@ -98,7 +98,7 @@ def classifier_of(loaded: "LabelWordModel") -> "PreTrainedModel":
     check_text_classification(model.config, tokenizer, verbalizer)
     config = copy.deepcopy(model.config)
     config.problem_type = "single_label_classification"
-    with torch.device("meta"):
+    with without_weights():
         classifier = AutoModelForSequenceClassification.from_config(config, dtype=model.dtype)
     setattr(classifier, classifier.base_model_prefix, model.base_model)
     rows = model.get_output_embeddings().weight[[ids[0] for ids in verbalizer.token_ids]]  # (num_labels, hidden)

@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -10,6 +11,7 @@ from hashlib import file_digest
 from pathlib import Path
 from typing import Any
 
+from .errors import PublishError
 from .hub import Destination, hub_errors, limit_waiting, patiently
 
 SAMPLE_SIZE = 16
@@ -26,10 +28,19 @@ def verify(folder: Path, files: list[Path], destination: Destination, revision: 
 
     Returns:
         What differs, a line each; empty if nothing does.
+
+    Raises:
+        PublishError: If there is too little memory to look.
     """
     expected = sample_answers(folder)
     asked = {"repo_id": destination.repo_id, "revision": revision, "texts": list(expected)}
     found = _look_from_a_fresh_process(asked | {"timeout": destination.timeout}, destination.token)
+    if "too_large" in found:
+        raise PublishError(
+            f"{destination.repo_id} is published at revision {revision}, but it was not verified: this machine has too "
+            f"little memory to load it ({found['too_large']}). Free some, and verify it by the command below; what was "
+            "sent is not sent again."
+        )
     different = _compare_files(folder, files, found["hashes"]) if "hashes" in found else []
     if "error" in found:
         return [*different, f"the published model does not load: {found['error']}"]
@@ -81,13 +92,18 @@ def _look_from_a_fresh_process(asked: dict[str, Any], token: str) -> dict[str, A
             text=True,
         )
     if finished.returncode:
-        return {"error": (finished.stderr.strip().splitlines() or [f"exit code {finished.returncode}"])[-1]}
+        last = (finished.stderr.strip().splitlines() or [f"exit code {finished.returncode}"])[-1]
+        if finished.returncode == -signal.SIGKILL:  # by the system, which gives no reason to the process itself
+            return {"too_large": "the system has ended the process"}
+        return {"too_large" if "memory" in last.lower() else "error": last}
     found: dict[str, Any] = json.loads(finished.stdout.splitlines()[-1])
     return found
 
 
 def look(repo_id: str, revision: str, texts: list[str], timeout: int) -> dict[str, Any]:
     """Download a commit, hash its files, and have a bare pipeline answer texts.
+
+    On the CPU: the GPU may be full of the model that was trained.
 
     Returns:
         `hashes` by file name, once all is downloaded; `answers`, or the `error` that came in their place.
@@ -103,9 +119,10 @@ def look(repo_id: str, revision: str, texts: list[str], timeout: int) -> dict[st
         found["hashes"] = {path.relative_to(folder).as_posix(): sha256(path) for path in files}
         if (folder / "adapter_config.json").is_file():  # a pipeline takes tokenizer and settings from the base model
             settings = GenerationConfig.from_pretrained(folder)
-            classify = pipeline("text-generation", str(folder), tokenizer=str(folder), generation_config=settings)
+            own = {"tokenizer": str(folder), "generation_config": settings}
+            classify = pipeline("text-generation", str(folder), device="cpu", **own)
         else:
-            classify = pipeline("text-generation", model=repo_id, revision=revision)
+            classify = pipeline("text-generation", model=repo_id, revision=revision, device="cpu")
         answers = (classify(text, return_full_text=False, truncation=True) for text in texts)
         found["answers"] = [answer[0]["generated_text"] for answer in answers]
     except hub_errors() as error:

@@ -3,11 +3,17 @@
 Everything but the device is as on GPUs: the launch configurations, and the engines' own code.
 """
 
+import os
 import subprocess
 import sys
 from functools import cache
+from pathlib import Path
+
+import pytest
 
 from hf_sentiment_ft.paths import resource_path
+
+from .conftest import ROOT
 
 # Engine: its launch configuration. With `ddp`, each process holds the whole model (DistributedDataParallel).
 CONFIGS = {"ddp": "multi_cpu", "fsdp2": "fsdp2", "zero2": "deepspeed_zero2", "zero3": "deepspeed_zero3"}
@@ -45,3 +51,10 @@ def environment(engine: str) -> dict[str, str]:
 def flags(engine: str) -> list[str]:
     """Return what must be on the command line for the engine not to be refused on a CPU."""
     return ["--use_cpu", "false"] if engine in SHARDING else ["--use_cpu", "true"]
+
+
+def write_site(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let processes that are started by a launcher take the CPU for a GPU, too."""
+    folder.mkdir()
+    (folder / "sitecustomize.py").write_text(SITECUSTOMIZE)
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(folder), str(ROOT)]))

@@ -16,7 +16,7 @@ from huggingface_hub import HfApi
 from safetensors.torch import load_file
 
 from . import engines, forked
-from .conftest import REVIEWS, ROOT, launch
+from .conftest import REVIEWS, launch
 from .forked import finish, killed_at, replaced
 from .hub_server import HubServer
 from .local_hub import REPO, api_fixture, files_of, hub_fixture, record  # noqa: F401
@@ -255,9 +255,8 @@ def test_from_the_launcher_to_the_hub(
     engine: str, model: Path, hub: HubServer, api: HfApi, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     """As typed: `accelerate launch` with the engine's configuration, and all defaults."""
-    (tmp_path / "site").mkdir()
-    (tmp_path / "site" / "sitecustomize.py").write_text(engines.SITECUSTOMIZE if engine in engines.SHARDING else "")
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path / "site"), str(ROOT)]))
+    if engine in engines.SHARDING:
+        engines.write_site(tmp_path / "site", monkeypatch)
     given = [*ROWS, "--model_name_or_path", model, "--push_to_hub", "--hub_model_id", REPO, *engines.flags(engine)]
     done = launch(*given, config=engines.CONFIGS[engine], processes=2, cwd=tmp_path, **engines.ON_CPU)
     assert done.returncode == 0, done.stderr
