@@ -1,6 +1,6 @@
 """The training loss: cross-entropy of the label word's tokens."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -29,6 +29,10 @@ class LabelTargets:
     tokens: "Tensor"
     shares: "Tensor"
     weights: "Tensor"
+
+    def to(self, device: "torch.device") -> "LabelTargets":
+        """The same on a device."""
+        return LabelTargets(*(getattr(self, one.name).to(device) for one in fields(self)))
 
 
 def label_targets(token_ids: list[list[int]], smoothing: float, class_weights: list[float] | None) -> LabelTargets:
@@ -67,18 +71,16 @@ def label_word_loss(
         outputs: A causal language model's output; the last positions of its logits predict `labels`.
         labels: (batch, label tokens), on the right; -100 where a shorter word leaves room, and in rows that count for
             nothing.
-        targets: What is wanted of each class. Their weights are 1 on average over train, so the number of tokens stays
-            the divisor, and accumulated steps stay one big batch.
+        targets: What is wanted of each class, on the same device. Their weights are 1 on average over train, so the
+            number of tokens stays the divisor, and accumulated steps stay one big batch.
         num_items_in_batch: Label tokens of the global batch, all processes and accumulation steps together.
     """
     width = labels.size(1)
     log_probabilities = outputs.logits[:, -width:].float().log_softmax(-1)  # (batch, label tokens, vocabulary)
-    device = labels.device
-    words = targets.words.to(device)
-    padded = pad(labels, (words.size(1) - width, 0), value=IGNORED)
-    is_class = (padded[:, None] == words).all(-1).float()  # (batch, classes); none in a row that counts for nothing
+    padded = pad(labels, (targets.words.size(1) - width, 0), value=IGNORED)
+    is_class = (padded[:, None] == targets.words).all(-1).float()  # (batch, classes); 0 in rows that count for nothing
     of_row = is_class.argmax(-1)
-    tokens, shares = (of_class.to(device)[of_row, -width:] for of_class in (targets.tokens, targets.shares))
+    tokens, shares = (of_class[of_row, -width:] for of_class in (targets.tokens, targets.shares))
     losses = -(log_probabilities.gather(-1, tokens) * shares).sum((-1, -2))  # (batch,)
-    total = (losses * (is_class * targets.weights.to(device)).sum(-1)).sum()  # no `@`: autocast would round it to bf16
+    total = (losses * (is_class * targets.weights).sum(-1)).sum()  # no `@`: autocast would round it to bf16
     return total / (num_items_in_batch if num_items_in_batch is not None else (labels != IGNORED).sum())

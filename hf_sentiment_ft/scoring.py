@@ -101,11 +101,10 @@ def score_label_words(
         words, tokens = zip(*((word, token) for token in following for word in following[token]), strict=True)
         scores[:, words] += log_probabilities[:, tokens]
         begun, allowed = (torch.tensor(tokens, device=device) for tokens in (beginning, sorted(following)))
-        rows = (free[:, :depth] == begun).all(dim=1)
-        free[rows, depth] = log_probabilities[rows].argmax(dim=-1)
-        rows = (constrained[:, :depth] == begun).all(dim=1)
-        best = (logits[rows][:, allowed].float() + BIAS).argmax(dim=-1)  # rounded as `generate` does
-        constrained[rows, depth] = allowed[best]
+        best = allowed[(logits[:, allowed].float() + BIAS).argmax(dim=-1)]  # rounded as `generate` does
+        for said, token in ((free, log_probabilities.argmax(dim=-1)), (constrained, best)):
+            rows = (said[:, :depth] == begun).all(dim=1)
+            said[:, depth] = torch.where(rows, token, said[:, depth])  # for rows taken out, a GPU would be waited for
     if verbalizer.synonyms:
         label_ids = torch.tensor([label for label, _ in spellings], device=device)
         of_labels = [scores[:, label_ids == label].logsumexp(dim=1) for label in range(len(verbalizer.labels))]

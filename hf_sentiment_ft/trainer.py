@@ -120,6 +120,7 @@ class LabelWordTrainer(ResumableTrainer):
         return isinstance(model, wrappers) or model is getattr(self, "deepspeed", None)
 
     def _loss(self, outputs: Any, labels: "Tensor", num_items_in_batch: "Tensor | int | None" = None) -> "Tensor":
+        self.targets = self.targets.to(labels.device)
         return label_word_loss(outputs, labels, self.targets, num_items_in_batch)
 
     def _compute_metrics(self, prediction: EvalPrediction) -> dict[str, float]:
@@ -181,7 +182,9 @@ class LabelWordTrainer(ResumableTrainer):
         """
         inputs = self._prepare_inputs(inputs)
         labels, input_ids = inputs["labels"], inputs["input_ids"]
-        longest = int(self.accelerator.gather(torch.tensor([input_ids.size(1)], device=input_ids.device)).max())
+        longest = 0  # asked for only where it matters, since the GPU is waited for
+        if self.verbalizer.max_tokens > 1 and (self.is_fsdp_enabled or self.is_deepspeed_enabled):
+            longest = int(self.accelerator.gather(torch.tensor([input_ids.size(1)], device=input_ids.device)).max())
         with self.compute_loss_context_manager():
             scores, free, constrained = score_label_words(
                 model, input_ids, inputs["attention_mask"], self.verbalizer, self.accepted, longest
