@@ -37,8 +37,8 @@ def hide_padding(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> 
     Not done where each process holds only a part of the weights.
 
     Raises:
-        UsageError: If what stands behind changes what is made of a text, such a model is not causal; or if its
-            attention cannot compute with padding.
+        UsageError: If what stands behind changes what is made of a text, such a model is not causal; if its attention
+            cannot compute with padding, or the model not at all.
     """
     if is_fsdp_enabled() or is_deepspeed_zero3_enabled():  # the first one only where just one process has the weights
         return
@@ -56,11 +56,17 @@ def hide_padding(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> 
 
     both = logits([text + text, padding + text], [shown + shown, hidden + shown])
     followed, padded = both[0, : len(text)], both[1, len(text) :]
+    kind = model.config.model_type
+    if followed.isnan().any():
+        raise UsageError(
+            f"this {kind} model makes NaN of a text: its weights are damaged, or too large for {model.dtype}. Choose "
+            "another model, or --dtype float32."
+        )
     if same(followed, padded):
         return
     if followed.isfinite().all() and not padded.isfinite().all():
         raise _not_numbers(model)
-    alone, kind = logits([text], [shown])[0], model.config.model_type
+    alone = logits([text], [shown])[0]
     if not same(followed, alone):
         raise UsageError(
             f"this {kind} model is not a causal language model: what it makes of a text depends on what stands behind "

@@ -136,6 +136,9 @@ class LabelWordTrainer(ResumableTrainer):
             raise RunError(
                 "the model's scores are not numbers: training has diverged. Nothing was published. Lower "
                 "--learning_rate, or raise --warmup_steps; with --dtype float16, use float32."
+                if self.state.global_step
+                else "the model's scores are not numbers before any training. Use --attn_implementation eager; with "
+                "--dtype float16, use float32."
             )
         said, free = (np.array([self.verbalizer.label_of(row) for row in rows.tolist()]) for rows in tokens)
         class_ids = np.asarray(prediction.label_ids)[:, 0]

@@ -16,7 +16,7 @@ from transformers.masking_utils import sdpa_mask
 
 from hf_sentiment_ft.command_line import parse_train_arguments
 from hf_sentiment_ft.config import ModelArguments
-from hf_sentiment_ft.errors import UsageError
+from hf_sentiment_ft.errors import RunError, UsageError
 from hf_sentiment_ft.evaluate import parse_evaluate_arguments
 from hf_sentiment_ft.lora import add_adapter, quantization
 from hf_sentiment_ft.modeling import find_base_model, load_model, load_tokenizer
@@ -26,6 +26,7 @@ from hf_sentiment_ft.training_model import load_training_model
 
 from .architectures import save_tiny
 from .test_architectures import table, train  # noqa: F401
+from .test_trainer import make_trainer  # noqa: F401
 from .tiny import write_csv
 
 NAN = float("nan")
@@ -141,6 +142,8 @@ def test_model_whose_own_numbers_are_not_finite_is_not_told_to_change_its_attent
     model, tokenizer = load(base, "sdpa")
     torch.nn.init.constant_(next(model.parameters()), NAN)
     check_attention(model, tokenizer)
+    with pytest.raises(UsageError, match=r"makes NaN of a text: .*too large for torch.float32. Choose another model"):
+        hide_padding(model, tokenizer)
 
 
 def test_kernel_for_gpus_is_not_tried_on_the_cpu(base: Path):
@@ -151,6 +154,18 @@ def test_kernel_for_gpus_is_not_tried_on_the_cpu(base: Path):
     assert model.config._attn_implementation == "flash_on_gpus"
     with pytest.raises(RuntimeError, match="only supports GPUs"):
         check_attention(model, tokenizer)
+
+
+def test_scores_that_are_no_numbers_before_training_are_not_put_down_to_it(make_trainer: Any):  # noqa: F811
+    """Where an engine shares out the model, its attention has not been tried."""
+    trainer = make_trainer(max_steps=1)
+    trainer.train()
+    torch.nn.init.constant_(trainer.model.transformer.h[0].attn.c_attn.weight, NAN)
+    with pytest.raises(RunError, match="training has diverged.*Lower --learning_rate"):
+        trainer.evaluate()
+    trainer.state.global_step = 0
+    with pytest.raises(RunError, match="before any training. Use --attn_implementation eager"):
+        trainer.evaluate()
 
 
 def test_predict_says_what_it_can_do(
