@@ -107,6 +107,7 @@ def parse_train_arguments(
         print_help("train", ModelArguments, DataArguments, HubArguments, RunArguments)
         sys.exit(0)
     import torch
+    from accelerate.utils import parse_flag_from_env
     from transformers import HfArgumentParser, TrainingArguments
 
     class Parser(HfArgumentParser):
@@ -115,7 +116,9 @@ def parse_train_arguments(
 
     types: Any = (ModelArguments, DataArguments, HubArguments, RunArguments, TrainingArguments)
     parser = Parser(types, allow_abbrev=False)
-    parser.set_defaults(**TRAINING_DEFAULTS, learning_rate=None, use_cpu=not torch.accelerator.is_available())
+    # The configuration cpu.yaml says so by this variable, which TrainingArguments forgets where there is a GPU.
+    use_cpu = parse_flag_from_env("ACCELERATE_USE_CPU") or not torch.accelerator.is_available()
+    parser.set_defaults(**TRAINING_DEFAULTS, learning_rate=None, use_cpu=use_cpu)
     if argv and not argv[0].startswith("-"):
         several = frozenset(action.dest for action in parser._actions if action.nargs == "+")
         argv = yaml_to_flags(Path(argv[0]), several) + argv[1:]
@@ -187,6 +190,11 @@ def take_precision(args: "TrainingArguments", model_args: ModelArguments) -> Non
                 f"--dtype {'bfloat16' if name.startswith('bf') else 'float16'} says so openly."
             )
     asked = args.mixed_precision  # by --bf16, --fp16, or the launch configuration
+    if args.deepspeed_plugin is not None:
+        section = args.deepspeed_plugin.deepspeed_config.get("bf16", {})
+        if section.get("enabled") is True:  # DeepSpeed's own bf16 changes the weights
+            asked, section["enabled"] = "bf16", False
+            args.deepspeed_plugin.set_deepspeed_weakref()  # ZeRO-3 loads weights by a copy of it
     if asked not in ("bf16", "fp16"):
         return
     by = f"--{asked}" if getattr(args, asked) else f"mixed_precision {asked} of the launch configuration"
@@ -194,6 +202,11 @@ def take_precision(args: "TrainingArguments", model_args: ModelArguments) -> Non
         raise UsageError(f"{by} and --precision {model_args.precision} are both given; keep one.")
     if asked == "fp16" and args.device.type == "cpu":
         raise UsageError(f"{by} needs a GPU; expected --precision bf16 or fp32 on a CPU.")
+    if asked == "fp16" and model_args.dtype == "float16":
+        raise UsageError(
+            f"{by} and --dtype float16 are both given, but the gradients of float16 weights cannot be scaled. Use "
+            "--dtype float32, or bfloat16 without fp16."
+        )
     model_args.precision = asked
     if asked == "bf16":
         args.bf16, args.mixed_precision = False, "no"

@@ -48,6 +48,8 @@ def check_engine(args: "TrainingArguments", command: str = "train") -> None:
             for checkpoints that a sharded run could not load, for a batch size of each process's own, for a model saved
             on each machine, or for one process on several GPUs.
     """
+    from transformers.integrations.deepspeed import is_deepspeed_zero3_enabled
+
     asked = sharding_engines(args)
     if asked and args.use_cpu:
         raise UsageError(
@@ -63,6 +65,12 @@ def check_engine(args: "TrainingArguments", command: str = "train") -> None:
         raise UsageError(
             "--auto_find_batch_size looks for what one process has memory for, but there are "
             f"{args.world_size}, which must train in step. Give them a smaller --per_device_train_batch_size."
+        )
+    if asked and command == "evaluate" and not is_deepspeed_zero3_enabled():
+        raise UsageError(
+            f"the launch configuration asks for {asked[0]}, which divides a model together with its optimizer, and "
+            "evaluation has none. Use the configuration multi_gpu, or deepspeed_zero3 for a model that does not fit "
+            "one GPU."
         )
     if args.save_on_each_node:
         raise UsageError(
@@ -96,7 +104,7 @@ def connect(args: "TrainingArguments") -> None:
 
 @contextmanager
 def without_weights() -> Iterator[None]:
-    """Make models without weights, to look at their layers; each process its own, also where DeepSpeed would divide them."""
+    """Make models without weights, to look at their layers: each process its own, which ZeRO-3 would divide."""
     import torch
     from transformers.modeling_utils import set_zero3_state
 
@@ -169,6 +177,18 @@ def gather(args: "TrainingArguments", what: str, own: Answer) -> list[Answer]:
             f"that one was still at work, give it more time by a larger --ddp_timeout ({first_line(error)})."
         ) from error
     return answers
+
+
+def greatest(args: "TrainingArguments", value: int) -> int:
+    """Return the greatest value of all processes. Over gloo, so that no GPU has to finish its work first."""
+    if args.world_size == 1:
+        return value
+    import torch
+    from torch.distributed import ReduceOp, all_reduce
+
+    values = torch.tensor(value)
+    all_reduce(values, ReduceOp.MAX, group=_waiting_group(args.ddp_timeout))
+    return int(values)
 
 
 def leave() -> None:

@@ -7,9 +7,9 @@ import time
 from types import FrameType
 from typing import Any
 
-import torch
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
+from .distributed import greatest
 from .errors import Interrupted
 
 SIGNALS = [getattr(signal, name) for name in ("SIGTERM", "SIGINT", "SIGUSR1") if hasattr(signal, name)]
@@ -43,8 +43,8 @@ class Interruption(TrainerCallback):
         self.before = {}
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
-        """Agree whether to stop; after an epoch's or the run's last step, what is due comes first."""
-        self.agreed = self._agree(args)
+        """Agree whether a signal has come; after an epoch's or the run's last step, what is due comes first."""
+        self.agreed = greatest(args, self.received)
         self.may_stop = bool(self.agreed) and not control.should_training_stop and not float(state.epoch).is_integer()
         self._save(args, control)
 
@@ -79,14 +79,6 @@ class Interruption(TrainerCallback):
         if signum in (signal.SIGTERM, signal.SIGINT):
             self.asked_at = min(now, self.asked_at)
         self.received = self.received or signum
-
-    def _agree(self, args: TrainingArguments) -> int:
-        """The signal that any process has received; 0 for none."""
-        if args.world_size == 1:
-            return self.received
-        received = torch.tensor(self.received, device=args.device)
-        torch.distributed.all_reduce(received, torch.distributed.ReduceOp.MAX)
-        return int(received.item())
 
 
 def command_to_go_on() -> str:

@@ -38,6 +38,7 @@ def run(
 ) -> None:
     """Load, train, evaluate, save, write the card, and publish."""
     from transformers import set_seed
+    from transformers.integrations.deepspeed import unset_hf_deepspeed_config
 
     from .benchmark import save_benchmark_result
     from .best_checkpoint import BestThatIsThere
@@ -150,6 +151,7 @@ def run(
         save_plots(trainer, results, predictions)
         save_benchmark_result(provenance, data, results, folder)
         if run_args.export_text_classification:
+            unset_hf_deepspeed_config()  # ZeRO-3 would divide what this process loads among all
             export_text_classification(folder)
         save_card(card_values(trainer, model_name, provenance, results, task, tokenized), folder)
         print(summary(results, args.output_dir))

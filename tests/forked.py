@@ -52,14 +52,13 @@ def start(
         rank: Which one; None for all of them.
         **env: Additional environment variables.
     """
-    env = dict(os.environ) | env
+    env = dict(os.environ) | (environment(engine) if processes > 1 else {}) | env
     if processes > 1:
         from torch.distributed import TCPStore
 
         store = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
         env |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(store.port), "WORLD_SIZE": str(processes)}
         env |= {"TORCHELASTIC_USE_AGENT_STORE": "True", "TORCHELASTIC_RESTART_COUNT": "0"}
-        env |= environment(engine)
         flags = (*flags, *engine_flags(engine))
     started = []
     for number in range(processes):

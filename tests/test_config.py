@@ -7,8 +7,9 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import torch
 
-from hf_sentiment_ft.command_line import parse_train_arguments
+from hf_sentiment_ft.command_line import parse_train_arguments, take_precision
 from hf_sentiment_ft.config import TRAINING_DEFAULTS, DataArguments, ModelArguments
 from hf_sentiment_ft.errors import UsageError
 
@@ -229,3 +230,23 @@ def test_help_answers_without_heavy_imports(module: str, words: list[str]):
     assert "HEAVY []" in printed.stdout
     for word in words:
         assert word in printed.stdout
+
+
+def test_gradients_of_float16_weights_cannot_be_scaled():
+    """Found out only in the first step otherwise, by GradScaler."""
+    args = SimpleNamespace(bf16_full_eval=False, fp16_full_eval=False, mixed_precision="fp16", fp16=True)
+    args.deepspeed_plugin = None
+    args.device = torch.device("cuda")
+    with pytest.raises(UsageError, match="--fp16 and --dtype float16 are both given"):
+        take_precision(args, ModelArguments(dtype="float16"))
+    model_args = ModelArguments()
+    take_precision(args, model_args)
+    assert model_args.precision == "fp16"
+
+
+def test_a_configuration_for_the_cpu_keeps_to_it_beside_a_gpu(monkeypatch: pytest.MonkeyPatch):
+    """By the variable that the launcher sets for cpu.yaml."""
+    monkeypatch.setattr(torch.accelerator, "is_available", lambda: True)
+    assert not parse_train_arguments([])[-1].use_cpu
+    monkeypatch.setenv("ACCELERATE_USE_CPU", "true")
+    assert parse_train_arguments([])[-1].use_cpu

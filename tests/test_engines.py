@@ -124,6 +124,14 @@ def test_weights_are_those_of_one_process(
         assert figures[name] == pytest.approx(expected[name], rel=1e-4), name
 
 
+def test_compiled_processes_train_together(model: Path, one_process: Callable[..., Path], tmp_path: Path):
+    """torch.compile's wrapper around the untouched model once took the place of the one for training."""
+    given = [*FLAGS, "--model_name_or_path", model, "--per_device_train_batch_size", 4, *OPTIMIZERS["sgd"]]
+    given += ["--torch_compile", "true", "--torch_compile_backend", "eager"]
+    finish(*given, cwd=tmp_path, processes=2)
+    assert difference(saved(tmp_path), saved(one_process(*OPTIMIZERS["sgd"]))) < 2e-5
+
+
 def count_precisions() -> None:
     """Keep what linear layers compute in, while the model trains and while it is evaluated."""
     seen: dict[str, set[str]] = {"training": set(), "evaluation": set()}
@@ -150,12 +158,16 @@ def count_precisions() -> None:
     replaced("hf_sentiment_ft.distributed", "leave", kept)
 
 
-@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize(
+    ("precision", "launched"), [("fp32", "no"), ("bf16", "no"), ("bf16", "bf16")], ids=["fp32", "bf16", "by launcher"]
+)
 @pytest.mark.parametrize("engine", ENGINES)
-def test_precision_is_what_the_log_says(engine: str, precision: str, model: Path, tmp_path: Path):
-    """Evaluation is in that of the weights, which a user's pipeline computes in too."""
-    given = [*FLAGS, "--model_name_or_path", model, "--per_device_train_batch_size", 4, "--precision", precision]
-    printed = finish(*given, cwd=tmp_path, processes=2, engine=engine, before=count_precisions, rank=None)
+def test_precision_is_what_the_log_says(engine: str, precision: str, launched: str, model: Path, tmp_path: Path):
+    """Evaluation is in that of the weights, which a user's pipeline computes in too, whoever asks for bf16."""
+    given = [*FLAGS[:-2], "--model_name_or_path", model, "--per_device_train_batch_size", 4]
+    given += ["--precision", precision] if launched == "no" else []
+    before = {"before": count_precisions, "rank": None, "ACCELERATE_MIXED_PRECISION": launched}
+    printed = finish(*given, cwd=tmp_path, processes=2, engine=engine, **before)
     assert f"training in {precision}: as --precision says" in printed
     expected = {"fp32": "torch.float32", "bf16": "torch.bfloat16"}[precision]
     for rank in range(2):

@@ -4,12 +4,13 @@ import csv
 import json
 import subprocess
 import sys
+import weakref
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from hf_sentiment_ft import evaluate
+from hf_sentiment_ft import evaluate, modeling
 from hf_sentiment_ft.config import DataArguments, ModelArguments
 from hf_sentiment_ft.data import load_splits
 from hf_sentiment_ft.label_word_task import prepare_task
@@ -178,3 +179,20 @@ def test_help_needs_no_heavy_import():
     finished = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert "--prompt_template" in finished.stdout
     assert finished.stdout.splitlines()[-1] == "set()"
+
+
+def test_one_model_at_a_time_is_held(tiny_gpt2: Path, run_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Each may fill the GPU."""
+    load_model, loaded = modeling.load_model, list[weakref.ref[Any]]()
+    alive = []
+
+    def load_and_count(*args: Any) -> Any:
+        alive.append(sum(model() is not None for model in loaded))
+        model = load_model(*args)
+        loaded.append(weakref.ref(model))
+        return model
+
+    monkeypatch.setattr(modeling, "load_model", load_and_count)
+    models = ["--model_name_or_path", run_dir, tiny_gpt2]
+    call(*models, "--dataset_name", REVIEWS, "--max_test_samples", 8, "--output_dir", tmp_path / "out")
+    assert alive == [0, 0]

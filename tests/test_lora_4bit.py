@@ -1,11 +1,14 @@
 """LoRA on 4-bit weights (QLoRA), which bitsandbytes computes on a CPU, too."""
 
+import weakref
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from huggingface_hub import HfApi
 
+from hf_sentiment_ft import training_model
 from hf_sentiment_ft.config import ModelArguments
 from hf_sentiment_ft.lora import add_adapter, quantization
 from hf_sentiment_ft.modeling import BaseModel, load_model, load_tokenizer
@@ -63,3 +66,23 @@ def test_adapter_is_evaluated_on_the_weights_that_its_users_load(
     expected = [[float(row[f"probability_{label}"]) for label in saved.verbalizer.labels] for row in rows]
     assert probabilities == pytest.approx(torch.tensor(expected).numpy(), abs=1e-4)
     assert "quantization" not in (output / "label_words" / "config.json").read_text()
+
+
+def test_4bit_weights_and_optimizer_are_gone_before_the_whole_weights_come(
+    table: str,  # noqa: F811
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+):
+    """Whoever trains in 4 bit has no memory for both."""
+    loaded: list[weakref.ref[Any]] = []
+    alive = []
+
+    def load_and_count(*args: Any) -> Any:
+        alive.append(sum(model() is not None for model in loaded))
+        model = load_model(*args)
+        loaded.append(weakref.ref(model))
+        return model
+
+    monkeypatch.setattr(training_model, "load_model", load_and_count)
+    train(save_tiny("llama", tmp_path / "base"), table, tmp_path / "output", "--use_peft", "--load_in_4bit")
+    assert alive == [0, 0]

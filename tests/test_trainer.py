@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch.nn.functional import cross_entropy
 
+from hf_sentiment_ft.errors import RunError
 from hf_sentiment_ft.verbalizer import Verbalizer
 
 from .tiny import base_tokenizer, reference_scores, tiny_model
@@ -220,3 +221,22 @@ def test_trainers_own_bf16_flag_does_not_reach_evaluation(flags: list[str], make
     trainer = make_trainer(precision=model_args.precision, **given)
     trainer.args.mixed_precision = args.mixed_precision
     assert dtypes_seen(trainer) == {True: {torch.bfloat16}, False: {torch.float32}}
+
+
+def test_an_overflow_of_scaled_gradients_ends_nothing(make_trainer):
+    """With --fp16, such a step is left out and the scale lowered; a loss that is no number is another matter."""
+    trainer = make_trainer()
+    with pytest.raises(RunError, match="grad_norm is inf"):
+        trainer.log({"loss": 0.7, "grad_norm": float("inf")})
+    trainer.args.fp16 = True
+    trainer.log({"loss": 0.7, "grad_norm": float("inf")})
+    with pytest.raises(RunError, match="loss is nan"):
+        trainer.log({"loss": float("nan"), "grad_norm": 0.1})
+
+
+def test_processes_that_would_train_alone_do_not_begin(make_trainer, monkeypatch: pytest.MonkeyPatch):
+    trainer = make_trainer()
+    batch = next(iter(trainer.get_train_dataloader()))
+    monkeypatch.setattr(type(trainer.args), "world_size", 2)
+    with pytest.raises(RunError, match="2 processes were started, but the model of each would be trained alone"):
+        trainer.training_step(trainer.model, batch)

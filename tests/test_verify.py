@@ -1,6 +1,8 @@
 """What was published is looked at from a fresh process, and what differs is said."""
 
 import csv
+import resource
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -127,3 +129,22 @@ def test_the_sample(run_dir: Path, tmp_path: Path):
     with (run_dir / "test_predictions.csv").open(newline="", encoding="utf-8") as file:
         assert list(sample) == [row["text"] for row in csv.DictReader(file)][:100:25], "spread over the split"
     assert verify.sample_answers(tmp_path) == {}, "a run without predictions"
+
+
+def test_too_little_memory_is_no_difference(hub: HubServer, finished: Path, monkeypatch, capsys):
+    """What is on the Hub is as it was sent; only the look at it failed, and can be made again."""
+    run = verify.subprocess.run
+
+    def with_little_memory(command, **options):
+        limit = partial(resource.setrlimit, resource.RLIMIT_AS, (600 << 20, 600 << 20))
+        return run(command, **options, preexec_fn=limit)
+
+    monkeypatch.setattr(verify.subprocess, "run", with_little_memory)
+    assert run_publish(monkeypatch, "output", "--hub_model_id", REPO) == 1
+    error = capsys.readouterr().err
+    assert "was not verified: this machine has too little memory" in error
+    assert "differs" not in error
+    assert record(finished)["status"] == "pushed"
+    monkeypatch.setattr(verify.subprocess, "run", run)
+    assert run_publish(monkeypatch, "output", "--hub_model_id", REPO) == 0
+    assert record(finished)["status"] == "verified"
