@@ -5,9 +5,10 @@
 Counted as Rajbhandari et al. do (ZeRO, https://arxiv.org/abs/1910.02054, sections 3, 5 and 7), with this package's
 numbers: weights, gradients and AdamW's two averages in fp32, 4 bytes each. DistributedDataParallel holds the gradients
 once more, in its buckets. Autocast to bf16 leaves a copy of each weight, 2 bytes, for the backward pass, whole on every
-GPU also where weights are divided; `--gradient_checkpointing` leaves one layer's (`memory_tiny` counts them). Where
-weights are divided, one layer, the next one, and the embeddings are whole for a moment. LoRA trains an adapter of rank
-16 on all linear layers, on frozen weights in fp32. Activations come on top.
+GPU also where weights are divided; `--gradient_checkpointing` leaves one layer's (`memory_tiny` counts them). DeepSpeed
+keeps the weights once more, divided, for the optimizer. Where weights are divided, one layer, the next one, and the
+embeddings are whole for a moment. LoRA trains an adapter of rank 16 on all linear layers, on frozen weights in fp32.
+Activations come on top.
 """
 
 import argparse
@@ -45,9 +46,10 @@ def memory(size: Size, num_processes: int) -> dict[str, float]:
         "single_gpu, LoRA": all_of + copies + 4 * size.adapter * BYTES,
         "single_gpu": 4 * all_of + copies,
         "multi_gpu": 5 * all_of + copies,
-        "deepspeed_zero2": all_of + 3 * part + copies,
-        "deepspeed_zero3, fsdp2": 4 * part + moment * BYTES + copies,
-        "the same, --gradient_checkpointing": 4 * part + moment * (BYTES + COPY),
+        "deepspeed_zero2": all_of + 4 * part + copies,
+        "deepspeed_zero3": 5 * part + moment * BYTES + copies,
+        "fsdp2": 4 * part + moment * BYTES + copies,
+        "fsdp2, --gradient_checkpointing": 4 * part + moment * (BYTES + COPY),
     }
 
 

@@ -15,6 +15,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.distributed import all_gather_object, get_world_size
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from transformers.integrations.deepspeed import is_deepspeed_zero3_enabled
 from transformers.integrations.fsdp import is_fsdp_enabled
@@ -34,14 +35,27 @@ def hide_padding(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> 
 
     The forward of a model that padding changes is wrapped, so that it is padded on the right.
 
-    Not done where each process holds only a part of the weights.
+    Not done where ZeRO-3 has divided the weights while they were loaded. Under FSDP only one process may have them yet;
+    it tells the others.
 
     Raises:
         UsageError: If what stands behind changes what is made of a text, such a model is not causal; if its attention
             cannot compute with padding, or the model not at all.
     """
-    if is_fsdp_enabled() or is_deepspeed_zero3_enabled():  # the first one only where just one process has the weights
+    if is_deepspeed_zero3_enabled():
         return
+    reads = any(not weights.is_meta for weights in model.parameters()) and _reads_padding(model, tokenizer)
+    if is_fsdp_enabled():
+        found: list[Any] = [None] * get_world_size()
+        all_gather_object(found, reads)
+        reads = any(found)
+    if reads:
+        kind = model.config.model_type
+        logger.warning("%s models read their padding; that is avoided here, but makes them slower.", kind)
+        model.forward = pad_on_the_right(model.forward)
+
+
+def _reads_padding(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> bool:
     accepted = forward_arguments(model)
     text = _few_tokens(tokenizer)
     padding, shown, hidden = [tokenizer.pad_token_id] * len(text), [1] * len(text), [0] * len(text)
@@ -63,7 +77,7 @@ def hide_padding(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> 
             "another model, or --dtype float32."
         )
     if same(followed, padded):
-        return
+        return False
     if followed.isfinite().all() and not padded.isfinite().all():
         raise _not_numbers(model)
     alone = logits([text], [shown])[0]
@@ -72,8 +86,7 @@ def hide_padding(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> 
             f"this {kind} model is not a causal language model: what it makes of a text depends on what stands behind "
             "it; choose one that generates text, such as gpt2."
         )
-    logger.warning("%s models read their padding; that is avoided here, but makes them slower.", kind)
-    model.forward = pad_on_the_right(model.forward)
+    return True
 
 
 def check_attention(

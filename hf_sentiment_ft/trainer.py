@@ -43,6 +43,23 @@ class LabelWordCollator:
         return model_inputs(input_ids, mask, labels.size(1), self.accepted) | {"labels": labels}
 
 
+def set_up_deepspeed(config: dict[str, Any], precision: str) -> None:
+    """Complete DeepSpeed's configuration with what a launch configuration cannot say, where the user has not.
+
+    Args:
+        config: As DeepSpeed takes it; changed in place.
+        precision: `bf16` or `fp32`.
+    """
+    # By default, each GPU would set 2 GB aside for the exchange of gradients; transformers goes by the model's width.
+    sizes = ("reduce_bucket_size", "stage3_prefetch_bucket_size", "stage3_param_persistence_threshold")
+    config["zero_optimization"] = dict.fromkeys(sizes, "auto") | config.get("zero_optimization", {})
+    if precision == "bf16":
+        # Its engine switches off an autocast around it, and has one of its own. With no modules named as safe for it,
+        # gradients are exchanged in fp32, as by the other engines.
+        autocast = {"enabled": True, "dtype": "bfloat16", "lower_precision_safe_modules": []}
+        config.setdefault("torch_autocast", autocast)
+
+
 class LabelWordTrainer(ResumableTrainer):
     """Trainer with the loss at the label word's tokens, and predictions of the size rows × labels.
 
@@ -78,11 +95,8 @@ class LabelWordTrainer(ResumableTrainer):
         self.accepted = forward_arguments(kwargs["model"])
         collator = LabelWordCollator(kwargs["processing_class"].pad_token_id, self.accepted)
         kwargs["args"].dataloader_pin_memory &= torch.cuda.is_available()  # it only warns elsewhere
-        if precision == "bf16" and kwargs["args"].deepspeed_plugin is not None:
-            # DeepSpeed's engine switches off an autocast around it, and has one of its own. With no modules named as
-            # safe, gradients are exchanged in fp32, as by the other engines.
-            autocast = {"enabled": True, "dtype": "bfloat16", "lower_precision_safe_modules": []}
-            kwargs["args"].deepspeed_plugin.deepspeed_config["torch_autocast"] = autocast
+        if kwargs["args"].deepspeed_plugin is not None:
+            set_up_deepspeed(kwargs["args"].deepspeed_plugin.deepspeed_config, precision)
         super().__init__(
             data_collator=collator, compute_loss_func=self._loss, compute_metrics=self._compute_metrics, **kwargs
         )

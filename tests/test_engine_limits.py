@@ -17,6 +17,7 @@ from hf_sentiment_ft.errors import UsageError
 from hf_sentiment_ft.lora import check_lora
 
 from . import engines, forked
+from .architectures import save_tiny
 from .conftest import REVIEWS, launch
 from .forked import finish
 from .hub_server import HubServer
@@ -126,3 +127,18 @@ def test_an_adapter_is_published(engine: str, hub: HubServer, api: HfApi, tiny_g
     finish(*flags, cwd=tmp_path, processes=2, engine=engine, before=use, rank=None)
     assert record(tmp_path / "output")["status"] == "verified"
     assert "adapter_model.safetensors" in files_of(api)
+
+
+def test_a_model_that_reads_its_padding_is_found_where_one_process_has_the_weights(tmp_path: Path):
+    """As FSDP loads them; the others are told, and pad on the right, too."""
+    from safetensors.torch import load_file
+
+    flags = [*FEW, "--model_name_or_path", save_tiny("rwkv", tmp_path / "rwkv"), "--precision", "fp32"]
+    weights = []
+    for engine in ("ddp", "fsdp2"):
+        (tmp_path / engine).mkdir()
+        printed = finish(*flags, cwd=tmp_path / engine, processes=2, engine=engine)
+        assert "rwkv models read their padding" in printed
+        weights.append(load_file(tmp_path / engine / "output" / "model.safetensors"))
+    for name, expected in weights[0].items():
+        assert float((weights[1][name] - expected).abs().max()) < 1e-5, name

@@ -1,6 +1,8 @@
 """Two processes under each engine end with one process's model, whatever happens on the way, and publish it."""
 
 import csv
+import gc
+import itertools
 import json
 import os
 import signal
@@ -174,6 +176,37 @@ def test_precision_is_what_the_log_says(engine: str, precision: str, launched: s
         found = json.loads((tmp_path / f"precisions-{rank}.json").read_text())
         assert found == {"training": [expected], "evaluation": ["torch.float32"]}
     assert {value.dtype for value in saved(tmp_path).values()} == {torch.float32}
+
+
+def count_memory() -> None:
+    """Keep the bytes of all tensors that a process holds when the fourth step begins."""
+
+    def counted(original: Any) -> Any:
+        calls = itertools.count(1)
+
+        def step(trainer: Any, *args: Any) -> Any:
+            if next(calls) == 4:
+                gc.collect()
+                tensors = [item for item in gc.get_objects() if isinstance(item, torch.Tensor)]
+                storages = (getattr(tensor, "_local_tensor", tensor).untyped_storage() for tensor in tensors)
+                held = {storage.data_ptr(): storage.nbytes() for storage in storages if storage.device.type == "cpu"}
+                Path(f"held-{os.environ['RANK']}.txt").write_text(str(sum(held.values())))
+            return original(trainer, *args)
+
+        return step
+
+    replaced("hf_sentiment_ft.trainer", "LabelWordTrainer.training_step", counted)
+
+
+@pytest.mark.parametrize(("engine", "expected"), [("ddp", 12), ("fsdp2", 6), ("zero2", 10), ("zero3", 10)])
+def test_memory_between_steps_is_as_documented(engine: str, expected: float, model: Path, tmp_path: Path):
+    """In bytes for each parameter, on each of two processes, in fp32: docs/scaling.md counts with it."""
+    given = [*FLAGS, "--model_name_or_path", model, "--per_device_train_batch_size", 4]
+    finish(*given, cwd=tmp_path, processes=2, engine=engine, before=count_memory, rank=None)
+    num_parameters = sum(weight.numel() for weight in saved(tmp_path).values())
+    for rank in range(2):
+        held = int((tmp_path / f"held-{rank}.txt").read_text())
+        assert held / num_parameters == pytest.approx(expected, abs=0.6)
 
 
 @pytest.fixture(scope="module")
