@@ -135,7 +135,8 @@ def write_page() -> None:
                 ]
                 page += [summarize(kind, of_task)]
     page += [
-        f"{last['machine']['cpu']}, cores used: {last['machine']['cores']}; "
+        (f"{last['machine']['gpu']}; " if "gpu" in last["machine"] else "")
+        + f"{last['machine']['cpu']}, cores used: {last['machine']['cores']}; "
         + ", ".join(f"{name} {number}" for name, number in last["versions"].items())
         + "."
     ]

@@ -27,14 +27,29 @@ def _of_status(name: str) -> float:
     return next((int(line.split()[1]) / 2**20 for line in lines if line.startswith(name)), 0.0)
 
 
+def gpu_peak_gib() -> float:
+    """The most memory that tensors of this process have held on its GPU, in GiB; 0 if it has not used one."""
+    import torch
+
+    return float(torch.cuda.max_memory_allocated() / 2**30)
+
+
+def wait_for_gpu() -> None:
+    """Let what was begun on the GPU come to its end: without that, only the time to ask for it would be measured."""
+    import torch
+
+    if torch.cuda.is_initialized():
+        torch.cuda.synchronize()
+
+
 def output_dir() -> str:
     """Where this side may write; it is gone afterwards."""
     return os.environ.get("BENCHMARK_OUTPUT_DIR") or tempfile.mkdtemp()
 
 
 def finish(**figures: Any) -> None:
-    """Print the figures for the comparison to read, and end the process."""
-    print("\n" + json.dumps(figures | {"peak_gib": peak_gib()}), flush=True)
+    """Print the figures for the comparison to read, and end the process; memory is the GPU's where one was used."""
+    print("\n" + json.dumps(figures | {"peak_gib": gpu_peak_gib() or peak_gib()}), flush=True)
     sys.exit()
 
 
@@ -53,11 +68,14 @@ def put_clock_on_trainers(warmup_steps: int, rows_per_step: int) -> None:
         first_step = 0.0
 
         def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+            if not self.first_step or state.global_step == warmup_steps:
+                wait_for_gpu()
             self.first_step = self.first_step or time.time()
             if state.global_step == warmup_steps:
                 self.started = time.perf_counter()
 
         def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+            wait_for_gpu()
             seconds = time.perf_counter() - self.started
             rows = (state.global_step - warmup_steps) * rows_per_step
             launched = os.environ.get("BENCHMARK_STARTED")

@@ -8,7 +8,7 @@ import time
 from collections import Counter
 from pathlib import Path
 
-from .clock import finish
+from .clock import finish, wait_for_gpu
 
 
 def flops_per_second(shapes: Counter, tokens: int, precision: str, seconds: float) -> float:
@@ -25,12 +25,12 @@ def flops_per_second(shapes: Counter, tokens: int, precision: str, seconds: floa
         products = (lambda x=x, w=w: x @ w.T, lambda g=g, w=w: g @ w, lambda g=g, x=x: g.T @ x)
         for product in products:
             product()
+            wait_for_gpu()
             best, until = float("inf"), time.perf_counter() + seconds / len(shapes) / 3
             while time.perf_counter() < until:
                 start = time.perf_counter()
                 product()
-                if device == "cuda":
-                    torch.cuda.synchronize()
+                wait_for_gpu()
                 best = min(best, time.perf_counter() - start)
             work += count * 2 * tokens * wide * deep
             spent += count * best

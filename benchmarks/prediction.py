@@ -6,6 +6,7 @@ The model is trained first, on a few rows, so that it answers with label words.
 """
 
 import argparse
+import os
 import subprocess
 import sys
 import time
@@ -13,7 +14,7 @@ from pathlib import Path
 
 from .clock import finish as finish_side
 from .material import load_rows, model_folder
-from .measure import ROOT, Goal, finish, in_turn, medians, parser, side
+from .measure import ONE_GPU, ROOT, Goal, finish, in_turn, medians, parser, side
 
 
 def trained_model(base: Path, dataset: str) -> Path:
@@ -23,17 +24,20 @@ def trained_model(base: Path, dataset: str) -> Path:
         flags = "--max_steps 30 --max_eval_samples 8 --max_test_samples 8 --zero_shot_baseline false --save_only_model"
         flags += f" --dataset_name {dataset} --model_name_or_path {base} --output_dir {folder} --overwrite_output_dir"
         command = [sys.executable, "-m", "hf_sentiment_ft.train", *flags.split()]
-        subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
+        subprocess.run(command, cwd=ROOT, env=os.environ | ONE_GPU, check=True, capture_output=True)
     return folder
 
 
 def run_side(args: argparse.Namespace) -> None:
     """Label the test rows by one way or the other."""
+    import torch
+
     texts = load_rows(args.dataset, args.rows, "test")["text"][:]
+    device = "cuda" if torch.cuda.is_available() else "cpu"
     if args.side == "pipeline":
         from transformers import pipeline
 
-        generate = pipeline("text-generation", model=str(args.model), batch_size=32)
+        generate = pipeline("text-generation", model=str(args.model), batch_size=32, device=device)
 
         def answer(texts: list[str]) -> list[str]:
             return [rows[0]["generated_text"] for rows in generate(texts, return_full_text=False)]
@@ -42,6 +46,7 @@ def run_side(args: argparse.Namespace) -> None:
         from hf_sentiment_ft.predict import label_rows
 
         loaded = load_label_word_model(str(args.model))
+        loaded.model.to(device)
 
         def answer(texts: list[str]) -> list[str]:
             return [row["label_word"] for row in label_rows(loaded, ({"text": text} for text in texts), "text", 32)]

@@ -15,7 +15,8 @@ import json, sys, time
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, Trainer
 AutoTokenizer.from_pretrained(sys.argv[1])
-AutoModelForCausalLM.from_pretrained(sys.argv[1], dtype="float32")
+model = AutoModelForCausalLM.from_pretrained(sys.argv[1], dtype="float32")
+model.to("cuda" if torch.cuda.is_available() else "cpu")
 print(json.dumps({"seconds_to_first_step": time.time() - float(sys.argv[2])}))
 """
 

@@ -30,7 +30,8 @@ def main() -> None:
 
         def on_train_end(self, args_: Any, state: Any, control: Any, **kwargs: Any) -> None:
             profiler.stop()
-            print(profiler.key_averages().table(sort_by="self_cpu_time_total", row_limit=25, max_name_column_width=45))
+            sort_by = f"self_{'cuda' if torch.cuda.is_available() else 'cpu'}_time_total"
+            print(profiler.key_averages().table(sort_by=sort_by, row_limit=25, max_name_column_width=45))
             raise SystemExit
 
     trainer.DEFAULT_CALLBACKS.append(Profile)

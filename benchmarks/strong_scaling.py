@@ -29,7 +29,7 @@ def train(num_processes: int, model: Path, dataset: Path) -> Figures:
         command += ["--train_sampling_strategy", "sequential", "--max_eval_samples", "2", "--max_test_samples", "2"]
         command += ["--per_device_train_batch_size", str(GLOBAL_BATCH // num_processes), "--num_train_epochs", "1"]
         command += ["--zero_shot_baseline", "false", "--eval_strategy", "no", "--save_strategy", "no"]
-        command += ["--load_best_model_at_end", "false"]
+        command += ["--load_best_model_at_end", "false", "--use_cpu", "true"]  # also where there is a GPU
         subprocess.run(command, env=os.environ | {"OMP_NUM_THREADS": "1"}, check=True, capture_output=True)
         measured = json.loads(Path(folder, "train_results.json").read_text(encoding="utf-8"))
         return {"rows_per_second": measured["train_samples_per_second"]}

@@ -33,7 +33,8 @@ def render(report: dict[str, Any]) -> str:
         parts.append(table([goal_row(goal) for goal in report["goals"]]))
     parts += report.get("notes", [])
     parts.append(
-        f"{machine['cores']} cores of {machine['cpu']} ({', '.join(machine['instructions']) or 'no AVX'}), "
+        (f"{machine['gpu']}; " if "gpu" in machine else "")
+        + f"{machine['cores']} cores of {machine['cpu']} ({', '.join(machine['instructions']) or 'no AVX'}), "
         f"{machine['memory_gib']} GiB, {machine['system']}; "
         + ", ".join(f"{name} {number}" for name, number in report["versions"].items())
         + "."
