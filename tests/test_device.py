@@ -58,6 +58,7 @@ def test_auto_is_fp32_where_bf16_was_not_tried():
     assert choose_precision("auto", torch.device("mps")) == "fp32"
 
 
+@pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 def test_auto_on_a_gpu_is_bf16_where_it_has_the_instructions():
     expected = "bf16" if torch.cuda.get_device_capability()[0] >= 8 else "fp32"
