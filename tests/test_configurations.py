@@ -15,7 +15,7 @@ from .test_launch import CONFIGS
 MACHINES = ["--num_machines", "2", "--num_processes", "16", "--machine_rank", "1"]
 MACHINES += ["--main_process_ip", "10.0.0.1", "--main_process_port", "29500"]
 # Accelerate's defaults, written down for those who want another value; and threads, which this machine may lack.
-TO_CHANGE = {"mixed_precision", "fsdp_reshard_after_forward", "fsdp_offload_params"}
+TO_CHANGE = {"mixed_precision", "fsdp_reshard_after_forward", "fsdp_offload_params", "fsdp_cpu_ram_efficient_loading"}
 TO_CHANGE |= {"multi_node: main_process_port", "multi_cpu: use_cpu"}
 
 
