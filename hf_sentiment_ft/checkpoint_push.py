@@ -9,6 +9,7 @@ from typing import Any
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from .checkpoints import NOT_NEEDED
+from .distributed import on_first_process
 from .errors import PublishError
 from .hub import CARD_TAG, Destination, explain, hub_errors, read_file
 from .model_card import MARKED_LINE, below_the_line
@@ -34,30 +35,37 @@ class CheckpointPush(TrainerCallback):
     A push that fails is warned about and training goes on; the next one, or the final one, makes up for it.
     """
 
-    def __init__(self, destination: Destination, strategy: str) -> None:
-        """Set the destination; its parent moves on with each commit."""
+    def __init__(self, destination: Destination | None, strategy: str) -> None:
+        """Set the destination, which the first process knows; its parent moves on with each commit."""
         self.destination = destination
         self.strategy = strategy
 
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
-        """Push the checkpoint that Trainer has just written."""
-        if self.strategy == "end" or not state.is_world_process_zero:
-            return
-        folder = Path(str(args.output_dir), f"checkpoint-{state.global_step}")
+        """Push the checkpoint that Trainer has just written; the other processes wait, as long as `--ddp_timeout` says.
+
+        In the next step they would wait for as long as their engine does, which is ten minutes under DeepSpeed.
+        """
+        if self.strategy != "end":
+            step = state.global_step
+            on_first_process(args, "publishing a checkpoint", lambda: self._push(Path(str(args.output_dir)), step))
+
+    def _push(self, output_dir: Path, step: int) -> None:
+        assert self.destination is not None
+        folder = output_dir / f"checkpoint-{step}"
         place = {"checkpoint": "last-checkpoint", "all_checkpoints": folder.name}.get(self.strategy)
         try:
             # The card of an earlier run must not stand beside these weights.
-            extra: dict[str, Content] = {"README.md": self._card(state.global_step)}
+            extra: dict[str, Content] = {"README.md": self._card(self.destination, step)}
             extra |= {f"{place}/{name}": content for name, content in resumable(folder).items()} if place else {}
-            pushed = push(folder, self.destination, message=f"Training, step {state.global_step}", extra=extra)
+            pushed = push(folder, self.destination, message=f"Training, step {step}", extra=extra)
         except (PublishError, *hub_errors()) as error:  # type: ignore[misc]
             reason = str(error) if isinstance(error, PublishError) else explain(error)
-            logger.warning("Checkpoint %s was not published: %s", state.global_step, reason)
+            logger.warning("Checkpoint %s was not published: %s", step, reason)
         else:
             self.destination = replace(self.destination, parent=pushed.revision, replace=False)
 
-    def _card(self, step: int) -> bytes:
-        kept = below_the_line(read_file(self.destination, "README.md") or "")
+    def _card(self, destination: Destination, step: int) -> bytes:
+        kept = below_the_line(read_file(destination, "README.md") or "")
         card = UNFINISHED_CARD.format(tag=CARD_TAG, step=step, marked_line=MARKED_LINE)
         return (card + (f"\n{kept}" if kept else "")).encode()
 

@@ -135,7 +135,7 @@ def run(
     trainer.add_callback(zero_shot)
     if checkpoint:
         trainer.add_callback(BestThatIsThere(checkpoint))
-    if destination:
+    if hub_options:
         trainer.add_callback(checkpoint_push := CheckpointPush(destination, args.hub_strategy))
     trained = trainer.train(resume_from_checkpoint=checkpoint)
     model = merge_trained(trainer, task)
@@ -156,7 +156,7 @@ def run(
         save_card(card_values(trainer, model_name, provenance, results, task, tokenized), folder)
         print(summary(results, args.output_dir))
         if destination:
-            announce(publish_run(folder, checkpoint_push.destination))
+            announce(publish_run(folder, checkpoint_push.destination or destination))
 
     on_first_process(args, "writing the results and publishing them", finish)
     leave()

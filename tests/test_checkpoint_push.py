@@ -54,7 +54,11 @@ def saved(finished: Path) -> Path:
 def save(callback: CheckpointPush, folder: Path, step: int, first_process: bool = True) -> None:
     """Trainer's call after it has written a checkpoint."""
     state = TrainerState(global_step=step, is_world_process_zero=first_process)
-    callback.on_save(SimpleNamespace(output_dir=str(folder)), state, TrainerControl())
+    callback.on_save(
+        SimpleNamespace(output_dir=str(folder), process_index=int(not first_process), world_size=1),
+        state,
+        TrainerControl(),
+    )
 
 
 def test_end_pushes_no_checkpoint_and_other_processes_none(hub: HubServer, saved: Path):

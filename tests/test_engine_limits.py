@@ -116,6 +116,33 @@ def test_another_base_model_is_noticed_under_zero3(tiny_gpt2: Path, tmp_path: Pa
     assert "  base model: gpt2 (" in printed
 
 
+@pytest.mark.parametrize("engine", ["ddp", "zero2"])
+def test_processes_wait_for_a_checkpoint_that_is_published(
+    engine: str, hub: HubServer, tiny_gpt2: Path, tmp_path: Path
+):
+    """For as long as --ddp_timeout says; in the next step they would wait for as long as their engine does."""
+    flags = [*FEW, "--model_name_or_path", tiny_gpt2, "--zero_shot_baseline", "false", "--save_strategy", "steps"]
+    flags += ["--save_steps", 1, "--load_best_model_at_end", "false", "--eval_strategy", "no", "--ddp_timeout", 2]
+    flags += ["--push_to_hub", "--hub_model_id", REPO, "--hub_strategy", "every_save"]
+
+    codes, printed = forked.train(
+        *flags,
+        cwd=tmp_path,
+        processes=2,
+        engine=engine,
+        before=partial(publish_slowly, hub.endpoint, tmp_path),
+        rank=None,
+    )
+    assert all(codes), printed
+    assert "process 1 waited 2 s (--ddp_timeout) for another one: publishing a checkpoint" in printed
+
+
+def publish_slowly(endpoint: str, cwd: Path) -> None:
+    """Let a push take longer than the others wait."""
+    forked.use_test_hub(endpoint, cwd)
+    forked.slow("hf_sentiment_ft.checkpoint_push", "push", 8)
+
+
 @pytest.mark.parametrize("engine", engines.SHARDING)
 def test_an_adapter_is_published(engine: str, hub: HubServer, api: HfApi, tiny_gpt2: Path, tmp_path: Path):
     """Trained beside divided weights, and said to be verified: with the base model from the Hub."""

@@ -25,14 +25,6 @@ FEW = ["--dataset_name", REVIEWS, "--max_train_samples", 32, "--max_eval_samples
 FEW += ["--num_train_epochs", 1, "--learning_rate", 1e-3, "--disable_tqdm", "true"]
 PUSH = ["--push_to_hub", "--hub_model_id", REPO]
 
-# Accelerate shards on GPUs only; this lets it do so on the CPU, over gloo. All else is as on GPUs.
-FSDP_ON_CPU = """
-import os
-if "LOCAL_RANK" in os.environ:
-    from accelerate.state import PartialState
-    from accelerate.utils import DistributedType
-    PartialState._prepare_backend = lambda *args, **kwargs: ("gloo", DistributedType.MULTI_GPU)
-"""
 # An error in one process alone.
 FAILURE = """
 import importlib, os
@@ -98,20 +90,6 @@ def check_model(output: Path) -> None:
     assert len(rows) == 17, "every row once"
     said = pipeline("text-generation", model=str(output))([row["text"] for row in rows], return_full_text=False)
     assert [answer[0]["generated_text"] for answer in said] == [row["generated_text"] for row in rows]
-
-
-def test_fsdp2(hub: HubServer, api: HfApi, tiny_gpt2: Path, tmp_path: Path, on_start):
-    """Sharded over two processes, from the untouched model's figures to the published model."""
-    on_start(FSDP_ON_CPU)
-    flags = ["--model_name_or_path", tiny_gpt2, *FEW, *PUSH, "--use_cpu", "false"]
-    done = launch(*flags, config="fsdp2", processes=2, cwd=tmp_path, ACCELERATE_TORCH_DEVICE="cpu")
-    assert done.returncode == 0, done.stderr
-    assert list((tmp_path / "output").glob("checkpoint-*/pytorch_model_fsdp.bin")), "it was FSDP indeed"
-    assert "  zero-shot " in done.stdout
-    assert "| world_size | 2 |" in (tmp_path / "output" / "README.md").read_text(encoding="utf-8")
-    assert record(tmp_path / "output")["status"] == "verified"
-    assert files_of(api) == PUSHED
-    check_model(tmp_path / "output")
 
 
 @pytest.mark.parametrize(
