@@ -60,7 +60,7 @@ def watched(*flags: object, cwd: Path, config: str = ONE_CARD, **options: Any) -
 
 
 def watch() -> None:
-    """Keep what layers compute in, the card's memory, and how often the process waits for the card."""
+    """Keep what layers compute in, the card's memory, and, where it is asked for, how often the card is waited for."""
     from transformers import TrainerCallback, trainer
 
     waits: dict[str, Counter[str]] = {}
@@ -90,7 +90,8 @@ def watch() -> None:
 
         return keep_and_leave
 
-    trainer.DEFAULT_CALLBACKS.append(Watch)
+    if "COUNT_WAITS" in os.environ:
+        trainer.DEFAULT_CALLBACKS.append(Watch)
     count_precisions()
     replaced("hf_sentiment_ft.distributed", "leave", kept)
 
