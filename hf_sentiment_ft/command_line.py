@@ -195,6 +195,8 @@ def take_precision(args: "TrainingArguments", model_args: ModelArguments) -> Non
         if section.get("enabled") is True:  # DeepSpeed's own bf16 changes the weights
             asked, section["enabled"] = "bf16", False
             args.deepspeed_plugin.set_deepspeed_weakref()  # ZeRO-3 loads weights by a copy of it
+    if model_args.precision == "fp16" and asked != "fp16":
+        raise UsageError("--precision is 'fp16'; expected one of auto, fp32, bf16. --fp16 scales the loss as it must be.")
     if asked not in ("bf16", "fp16"):
         return
     by = f"--{asked}" if getattr(args, asked) else f"mixed_precision {asked} of the launch configuration"

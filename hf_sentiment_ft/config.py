@@ -102,7 +102,7 @@ class ModelArguments:
 
     def __post_init__(self) -> None:
         _check_choice("dtype", self.dtype, ("float32", "bfloat16", "float16"))
-        _check_choice("precision", self.precision, ("auto", "fp32", "bf16"))
+        _check_choice("precision", self.precision, ("auto", "fp32", "bf16", "fp16"))  # the last one by --fp16 only
         _check_choice("truncation_side", self.truncation_side, ("left", "right"))
         check_dtype(self.attn_implementation, self.dtype)
         if self.calibration is not None:

@@ -1,5 +1,6 @@
 """Recipes and flags, and what is said when they do not fit."""
 
+import dataclasses
 import subprocess
 import sys
 from pathlib import Path
@@ -241,7 +242,7 @@ def test_gradients_of_float16_weights_cannot_be_scaled():
         take_precision(args, ModelArguments(dtype="float16"))
     model_args = ModelArguments()
     take_precision(args, model_args)
-    assert model_args.precision == "fp16"
+    assert dataclasses.replace(model_args, label_words=" a, b").precision == "fp16", "it stays so in the task"
 
 
 def test_a_configuration_for_the_cpu_keeps_to_it_beside_a_gpu(monkeypatch: pytest.MonkeyPatch):
