@@ -11,11 +11,11 @@ from .clock import finish, output_dir
 
 
 def main() -> None:
-    from hf_sentiment_ft.command_line import parse_train_arguments
+    from hf_sentiment_ft.config.command_line import parse_train_arguments
     from hf_sentiment_ft.train import run
 
     folder = Path(output_dir()) / "run"
-    run(*parse_train_arguments([*sys.argv[1:], "--output_dir", str(folder), "--save_only_model"]))
+    run(parse_train_arguments([*sys.argv[1:], "--output_dir", str(folder), "--save_only_model"]))
     figures = json.loads((folder / "all_results.json").read_text(encoding="utf-8"))
     finish(**{name: value for name, value in figures.items() if isinstance(value, float)})
 

@@ -19,10 +19,10 @@ def main() -> None:
         set_seed,
     )
 
-    from hf_sentiment_ft.command_line import parse_train_arguments
-    from hf_sentiment_ft.data import load_splits
-    from hf_sentiment_ft.device import choose_precision
-    from hf_sentiment_ft.metrics import measure
+    from hf_sentiment_ft.config.command_line import parse_train_arguments
+    from hf_sentiment_ft.data.splits import load_splits
+    from hf_sentiment_ft.evaluation.metrics import measure
+    from hf_sentiment_ft.runtime.device import choose_precision
 
     model_args, data_args, _, _, args = parse_train_arguments([*sys.argv[1:], "--output_dir", output_dir()])
     set_seed(args.seed)

@@ -6,7 +6,7 @@ pip install ".[bench]" && python -m benchmarks.lora --dataset FOLDER
 import dataclasses
 import sys
 
-from hf_sentiment_ft.config import ModelArguments
+from hf_sentiment_ft.config.arguments import ModelArguments
 
 from .material import best_precision, training_flags
 from .measure import Goal, finish, in_turn, medians, parser, require, side

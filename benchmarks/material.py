@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from hf_sentiment_ft.config import DEFAULT_PROMPT_TEMPLATE
+from hf_sentiment_ft.config.arguments import DEFAULT_PROMPT_TEMPLATE
 
 from .measure import ROOT
 
@@ -17,8 +17,8 @@ def model_folder(name: str) -> Path:
     if not (folder / "model.safetensors").is_file():
         from transformers import AutoTokenizer
 
-        from hf_sentiment_ft.config import ModelArguments
-        from hf_sentiment_ft.modeling import find_base_model, load_model
+        from hf_sentiment_ft.config.arguments import ModelArguments
+        from hf_sentiment_ft.model.loading import find_base_model, load_model
 
         base = find_base_model(ModelArguments(model_name_or_path=name))
         tokenizer = AutoTokenizer.from_pretrained(base.path, **base.options)
@@ -36,15 +36,15 @@ def best_precision() -> str:
     """What our command chooses by itself on this device."""
     import torch
 
-    from hf_sentiment_ft.device import choose_precision
+    from hf_sentiment_ft.runtime.device import choose_precision
 
     return choose_precision("auto", torch.device("cuda" if torch.cuda.is_available() else "cpu"))
 
 
 def load_rows(dataset: str, rows: int, split: str = "train") -> Any:
     """The rows that `--max_train_samples` of our own command draws: columns `text` and `label`."""
-    from hf_sentiment_ft.config import DataArguments
-    from hf_sentiment_ft.data import load_splits
+    from hf_sentiment_ft.config.arguments import DataArguments
+    from hf_sentiment_ft.data.splits import load_splits
 
     limits = {"max_train_samples": rows, "max_eval_samples": rows, "max_test_samples": rows}
     return load_splits(DataArguments(dataset_name=dataset, **limits), seed=42).splits[split]
@@ -61,9 +61,9 @@ def rows_by_length(dataset: str, model: Path, rows: int, batch_size: int) -> Pat
     Returns:
         A folder with the splits as parquet files; made once.
     """
-    from hf_sentiment_ft.config import DataArguments
-    from hf_sentiment_ft.data import load_splits
-    from hf_sentiment_ft.sampling import EpochSampler
+    from hf_sentiment_ft.config.arguments import DataArguments
+    from hf_sentiment_ft.data.sampling import EpochSampler
+    from hf_sentiment_ft.data.splits import load_splits
 
     name = f"{dataset.rstrip('/').rpartition('/')[2]}-{rows}-by-{batch_size}"
     folder = ROOT / "build" / "benchmarks" / "rows" / model.name / name  # lengths are those of a model's tokens

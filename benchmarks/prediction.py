@@ -42,7 +42,7 @@ def run_side(args: argparse.Namespace) -> None:
         def answer(texts: list[str]) -> list[str]:
             return [rows[0]["generated_text"] for rows in generate(texts, return_full_text=False)]
     else:
-        from hf_sentiment_ft.label_word_model import load_label_word_model
+        from hf_sentiment_ft.label_words.model import load_label_word_model
         from hf_sentiment_ft.predict import label_rows
 
         loaded = load_label_word_model(str(args.model))

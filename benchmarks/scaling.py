@@ -37,10 +37,10 @@ def run_side(args: argparse.Namespace) -> None:
     import datasets
     from transformers import LlamaConfig, LlamaForCausalLM, TrainingArguments
 
-    from hf_sentiment_ft.config import DataArguments
-    from hf_sentiment_ft.data import load_splits
-    from hf_sentiment_ft.resumable import ResumableTrainer
-    from hf_sentiment_ft.trainer import LabelWordCollator
+    from hf_sentiment_ft.config.arguments import DataArguments
+    from hf_sentiment_ft.data.splits import load_splits
+    from hf_sentiment_ft.training.resumable import ResumableTrainer
+    from hf_sentiment_ft.training.trainer import LabelWordCollator
 
     from .tokenization import our_tokenization
 

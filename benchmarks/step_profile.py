@@ -16,7 +16,7 @@ def main() -> None:
     import torch
     from transformers import TrainerCallback, trainer
 
-    from hf_sentiment_ft.command_line import parse_train_arguments
+    from hf_sentiment_ft.config.command_line import parse_train_arguments
     from hf_sentiment_ft.train import run
 
     profiler = torch.profiler.profile()
@@ -41,7 +41,7 @@ def main() -> None:
     flags |= {"per_device_train_batch_size": args.batch_size, "max_steps": steps(args), "precision": args.precision}
     flags |= {"max_train_samples": args.rows, "max_eval_samples": 4, "max_test_samples": 4, "save_strategy": "no"}
     flags |= {"eval_strategy": "no", "load_best_model_at_end": False, "zero_shot_baseline": False}
-    run(*parse_train_arguments([f"--{name}={value}" for name, value in flags.items()]))
+    run(parse_train_arguments([f"--{name}={value}" for name, value in flags.items()]))
 
 
 if __name__ == "__main__":

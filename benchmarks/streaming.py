@@ -30,11 +30,11 @@ def main() -> None:
     parser.add_argument("--model", default=MODEL)
     parser.add_argument("--num_rows", type=int, default=100_000)
     given = parser.parse_args()
-    from hf_sentiment_ft.command_line import parse_train_arguments
-    from hf_sentiment_ft.data import load_splits
-    from hf_sentiment_ft.label_word_task import build_task
-    from hf_sentiment_ft.modeling import find_base_model, load_config, load_tokenizer
-    from hf_sentiment_ft.tokenization import tokenize_stream
+    from hf_sentiment_ft.config.command_line import parse_train_arguments
+    from hf_sentiment_ft.data.splits import load_splits
+    from hf_sentiment_ft.label_words.task import build_task
+    from hf_sentiment_ft.label_words.tokenization import tokenize_stream
+    from hf_sentiment_ft.model.loading import find_base_model, load_config, load_tokenizer
 
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "train.parquet")

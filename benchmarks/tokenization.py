@@ -15,11 +15,11 @@ from .measure import Figures, Goal, finish, medians, parser
 
 def our_tokenization(folder: Any, rows: Any) -> Any:
     """What train.py does with the train split, ready to be called."""
-    from hf_sentiment_ft.config import ModelArguments
-    from hf_sentiment_ft.data import LabelledSplits
-    from hf_sentiment_ft.label_word_task import build_task
-    from hf_sentiment_ft.modeling import find_base_model, load_config, load_tokenizer
-    from hf_sentiment_ft.tokenization import features_of, tokenize
+    from hf_sentiment_ft.config.arguments import ModelArguments
+    from hf_sentiment_ft.data.splits import LabelledSplits
+    from hf_sentiment_ft.label_words.task import build_task
+    from hf_sentiment_ft.label_words.tokenization import features_of, tokenize
+    from hf_sentiment_ft.model.loading import find_base_model, load_config, load_tokenizer
 
     args = ModelArguments(model_name_or_path=str(folder))
     base = find_base_model(args)

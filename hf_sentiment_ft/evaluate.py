@@ -18,15 +18,15 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .command_line import parse_train_arguments, print_help, yaml_to_flags
-from .config import DataArguments, HubArguments, ModelArguments, RunArguments
+from .config.arguments import Arguments, DataArguments, ModelArguments
+from .config.command_line import parse_train_arguments, print_help, yaml_to_flags
 from .errors import UsageError, errors_exit
 
 if TYPE_CHECKING:
     from transformers import TrainingArguments
 
-    from .comparison import Evaluation
-    from .label_word_task import LabelWordTask
+    from .evaluation.results import Evaluation
+    from .label_words.task import LabelWordTask
 
 OUTPUT_DIR = "./evaluation"
 ONLY_TRAINING = ("push_to_hub", "resume_from_checkpoint", "dry_run", "export_text_classification", "use_peft")
@@ -38,50 +38,43 @@ def main() -> None:
         run(*parse_evaluate_arguments(sys.argv[1:]))
 
 
-def run(
-    models: list[ModelArguments],
-    data_args: DataArguments,
-    hub_args: HubArguments,
-    run_args: RunArguments,
-    args: "TrainingArguments",
-) -> None:
+def run(models: list[ModelArguments], flags: Arguments) -> None:
     """Load the data once, have each model answer it, and compare the models."""
-    from .comparison import compare, comparison_table
-    from .distributed import check_engine, connect, first_process_first, leave, on_first_process
-    from .hub import limit_waiting
-    from .label_word_task import load_evaluation_splits, prepare_task
-    from .output import check_output_dir, log_to_console
+    from . import data, evaluation, label_words, runtime
 
-    log_to_console(args)
-    limit_waiting(hub_args.hub_timeout)
-    check_engine(args, "evaluate")
-    connect(args)
+    args = flags.training
+
+    # 1. What can go wrong by mistake.
+    runtime.start(flags, "evaluate")
     own_args = choose_folders(models, args)
     for one in own_args:
-        check_output_dir(one, run_args.overwrite_output_dir, [model.model_name_or_path for model in models])
-    with first_process_first(args, "loading the data set"):
-        data = load_evaluation_splits(data_args, args.seed)
-    tasks = [prepare_task(model, data) for model in models]
+        runtime.check_output_dir(one, flags.run.overwrite_output_dir, [model.model_name_or_path for model in models])
+
+    # 2. The rows, and each model's label words and prompt.
+    with runtime.first_process_first(args, "loading the data set"):
+        rows = data.load_evaluation_splits(flags.data, args.seed)
+    tasks = [label_words.prepare_task(model, rows) for model in models]
+
+    # 3. Each model's answers, one model at a time.
     evaluations = []
     for task, one in zip(tasks, own_args, strict=True):
-        evaluations.append(evaluate_model(task, data_args, one))
+        evaluations.append(evaluate_model(task, flags.data, one))
         gc.collect()  # a trainer and its parts refer to each other, and hold the model
 
+    # 4. The comparison, on the first process.
     def finish() -> None:
-        comparison = compare(evaluations)
-        print(comparison_table(comparison))
+        comparison = evaluation.compare(evaluations)
+        print(evaluation.comparison_table(comparison))
         if len(evaluations) > 1:
             text = json.dumps(comparison, indent=2, ensure_ascii=False)
             Path(str(args.output_dir), "comparison.json").write_text(text + "\n", encoding="utf-8")
         print(f"results and predictions: {args.output_dir}")
 
-    on_first_process(args, "comparing the models", finish)
-    leave()
+    runtime.on_first_process(args, "comparing the models", finish)
+    runtime.leave()
 
 
-def parse_evaluate_arguments(
-    argv: list[str],
-) -> tuple[list[ModelArguments], DataArguments, HubArguments, RunArguments, "TrainingArguments"]:
+def parse_evaluate_arguments(argv: list[str]) -> tuple[list[ModelArguments], Arguments]:
     """Parse a training run's flags, or its recipe, with several values for --model_name_or_path.
 
     A --test_file may come alone: all of its rows are evaluated.
@@ -109,12 +102,11 @@ def parse_evaluate_arguments(
         raise UsageError(f"--model_name_or_path names a model twice: {', '.join(names)}.")
     own.train_file = own.train_file or own.test_file
     rest += [f"--{name}={value}" for name, value in vars(own).items() if isinstance(value, str)]
-    first, data_args, hub_args, run_args, args = parse_train_arguments([*rest, f"--model_name_or_path={names[0]}"])
+    flags = parse_train_arguments([*rest, f"--model_name_or_path={names[0]}"])
     for name in ONLY_TRAINING:
-        if any(getattr(group, name, None) for group in (first, run_args, args)):
+        if any(getattr(group, name, None) for group in (flags.model, flags.run, flags.training)):
             raise UsageError(f"--{name} is given, which is for training; evaluation only measures. Leave it out.")
-    models = [dataclasses.replace(first, model_name_or_path=name) for name in names]
-    return models, data_args, hub_args, run_args, args
+    return [dataclasses.replace(flags.model, model_name_or_path=name) for name in names], flags
 
 
 def choose_folders(models: list[ModelArguments], args: "TrainingArguments") -> "list[TrainingArguments]":
@@ -133,50 +125,45 @@ def _folder_name(model: str) -> str:
 
 def evaluate_model(task: "LabelWordTask", data_args: DataArguments, args: "TrainingArguments") -> "Evaluation":
     """Load a model, have it answer the test split or, without one, the validation split, and save the results."""
-    import numpy as np
-
-    from .calibration import calibrate, label_log_prior, prior_rows
-    from .comparison import Evaluation
-    from .distributed import first_process_first, on_first_process
-    from .modeling import load_model
-    from .output import clear_output_dir
-    from .results import save_results
-    from .tokenization import tokenize_splits
-    from .trainer import LabelWordTrainer
+    from . import evaluation, label_words, model, runtime, training
 
     splits = task.data.splits
     evaluated = ["test"] if "test" in splits else [split for split in splits if split != "train"]
     needed = [*evaluated, "validation"] if task.args.calibration == "validation" else evaluated
-    data = dataclasses.replace(task.data, splits={split: splits[split] for split in splits if split in needed})
-    with first_process_first(args, "tokenizing"):
-        tokenized = tokenize_splits(dataclasses.replace(task, data=data), data_args.preprocessing_num_workers)
-    clear_output_dir(args)
+    rows = dataclasses.replace(task.data, splits={split: splits[split] for split in splits if split in needed})
+    with runtime.first_process_first(args, "tokenizing"):
+        tokenized = label_words.tokenize_splits(
+            dataclasses.replace(task, data=rows), data_args.preprocessing_num_workers
+        )
+    runtime.clear_output_dir(args)
     attention = None if task.args.attn_implementation == "auto" else task.args.attn_implementation
-    model = load_model(task.base, task.args.dtype, task.tokenizer, attention)
+    loaded = model.load_model(task.base, task.args.dtype, task.tokenizer, attention)
     ours = hasattr(task.config, "label_words")  # others are measured as they would be published
-    constrained = bool(model.generation_config.sequence_bias) if ours else task.args.constrain_generation
-    trainer = LabelWordTrainer(
+    constrained = bool(loaded.generation_config.sequence_bias) if ours else task.args.constrain_generation
+    trainer = training.LabelWordTrainer(
         verbalizer=task.verbalizer,
         precision="fp32",
         constrained=constrained,
-        model=model,
+        model=loaded,
         args=args,
         eval_dataset=tokenized[evaluated[0]],
         processing_class=task.tokenizer,
     )
     prior = getattr(task.config, "label_log_prior", None)  # what the model brings along, and otherwise its own
     if prior is None:
-        prior = label_log_prior(trainer, prior_rows(task.args.calibration, tokenized, task.tokenizer))
-    predictions = {split: calibrate(trainer, trainer.predict(tokenized[split]), prior) for split in evaluated}
-    results = on_first_process(
-        args, "writing the results", lambda: save_results(trainer, task.data, None, predictions, {})
+        prior_rows = evaluation.prior_rows(task.args.calibration, tokenized, task.tokenizer)
+        prior = evaluation.label_log_prior(trainer, prior_rows)
+    predictions = evaluation.predict_splits(trainer, {split: tokenized[split] for split in evaluated}, prior)
+    results = runtime.on_first_process(
+        args, "writing the results", lambda: evaluation.save_results(trainer, task.data, None, predictions, {})
     )
     trainer.accelerator.free_memory()
     prefix = {"test": "test_", "validation": "eval_"}[evaluated[0]]
     figures = {name.removeprefix(prefix): value for name, value in (results or {}).items() if name.startswith(prefix)}
-    class_ids, row_numbers = np.asarray(predictions[evaluated[0]].label_ids).T
-    correct = predictions[evaluated[0]].predictions[0].argmax(axis=1) == class_ids
-    return Evaluation(task.args.model_name_or_path, evaluated[0], figures, correct[row_numbers.argsort()])
+    found = predictions[evaluated[0]]
+    return evaluation.Evaluation(
+        task.args.model_name_or_path, evaluated[0], figures, found.scores.argmax(axis=1) == found.class_ids
+    )
 
 
 if __name__ == "__main__":

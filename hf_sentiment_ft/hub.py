@@ -2,65 +2,18 @@
 
 import json
 import logging
-import re
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from json import JSONDecodeError
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
-    from huggingface_hub import HfApi
-    from huggingface_hub.hf_api import ModelInfo
+    pass
 
 logger = logging.getLogger(__name__)
 Answer = TypeVar("Answer")
-
-CARD_TAG = "hf_sentiment_ft"  # marks the repositories that are ours to update
 TRANSIENT_STATUS = (408, 429, 500, 502, 503, 504)
 PATIENCE = 30  # seconds, where a person waits for what is read before training
-
-
-@dataclass(frozen=True)
-class Destination:
-    """Where a run is published, as found before training.
-
-    Attributes:
-        repo_id: `user/name`.
-        token: A write token; never shown.
-        private: Whether a new repository is private; None leaves it to the account's default.
-        revision: Branch to push to.
-        create_pr: Whether to open a pull request instead of committing to the branch.
-        tag: Tag to set on the commit.
-        parent: The branch's last commit, on which ours goes; None if the repository did not exist.
-        replace: Whether the repository holds somebody's other work, which `--hub_overwrite` gives up.
-        timeout: Seconds to wait for one answer; failed calls are tried again for twice as long.
-    """
-
-    repo_id: str
-    token: str = field(repr=False)
-    private: bool | None = None
-    revision: str = "main"
-    create_pr: bool = False
-    tag: str | None = None
-    parent: str | None = None
-    replace: bool = False
-    timeout: int = 120
-
-    @property
-    def api(self) -> "HfApi":
-        """A client with this destination's token."""
-        from huggingface_hub import HfApi
-
-        return HfApi(token=self.token)
-
-
-def default_model_name(model_name_or_path: str, dataset: str) -> str:
-    """A repository name made of the model's and the data set's, such as `gpt2-rotten-tomatoes`."""
-    model = re.sub(r"([.-]I?Q\d\w*)?\.gguf$", "", Path(model_name_or_path).name)
-    stems = (model, Path(dataset).name.split(".")[0])
-    return "-".join(re.sub(r"[^A-Za-z0-9.]+", "-", stem).strip("-.") for stem in stems)[:96]
 
 
 def limit_waiting(seconds: int) -> None:
@@ -159,29 +112,3 @@ def patiently(call: Callable[[], Answer], timeout: float = PATIENCE) -> Answer:
 def _retry_after(error: Exception) -> float:
     headers = getattr(getattr(error, "response", None), "headers", {})
     return float(headers["Retry-After"]) if str(headers.get("Retry-After", "")).isdigit() else 0.0
-
-
-def find_head(destination: Destination, revision: str) -> "ModelInfo | None":
-    """The state of a branch, None if there is no such repository or branch."""
-    from huggingface_hub.errors import RepositoryNotFoundError, RevisionNotFoundError
-
-    api, repo_id = destination.api, destination.repo_id
-    try:
-        return patiently(lambda: api.model_info(repo_id, revision=revision), destination.timeout)
-    except (RepositoryNotFoundError, RevisionNotFoundError):
-        return None
-
-
-def read_file(destination: Destination, name: str) -> str | None:
-    """The text of a file at the remembered parent, None if it is not there."""
-    from huggingface_hub import hf_hub_download
-    from huggingface_hub.errors import RemoteEntryNotFoundError
-
-    repo_id, token, parent = destination.repo_id, destination.token, destination.parent
-    if parent is None:
-        return None
-    try:
-        path = patiently(lambda: hf_hub_download(repo_id, name, revision=parent, token=token), destination.timeout)
-    except RemoteEntryNotFoundError:
-        return None
-    return Path(path).read_text(encoding="utf-8")

@@ -15,13 +15,12 @@ from itertools import islice
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
+from .config.templates import FIELD, fill, split_at_text
 from .errors import UsageError, errors_exit
-from .text_template import FIELD, fill, split_at_text
+from .label_words.model import predict_probabilities
 
 if TYPE_CHECKING:
-    import numpy as np
-
-    from .label_word_model import LabelWordModel
+    from .label_words.model import LabelWordModel
 
 Row = dict[str, Any]
 ROWS_AT_ONCE = 1024  # read, answered and written together, so that memory does not grow with the file
@@ -110,30 +109,6 @@ def _read_lines(file: IO[str]) -> Iterator[Row]:
     return ({"text": line.rstrip("\n")} for line in file if line.strip())
 
 
-def predict_probabilities(loaded: "LabelWordModel", texts: list[str], batch_size: int) -> "np.ndarray[Any, Any]":
-    """Probability of each label for each text, (rows, num_labels), in the order of `loaded.verbalizer.labels`.
-
-    Texts of similar length go together. A text that the model cannot read whole is cut, its prompt never.
-    """
-    import numpy as np
-    import torch
-
-    from .scoring import forward_arguments, label_probabilities, left_pad, score_label_words
-
-    model, tokenizer = loaded.model, loaded.tokenizer
-    prompts = tokenizer(texts, truncation=True).input_ids
-    order = sorted(range(len(texts)), key=lambda row: len(prompts[row]))
-    accepted = forward_arguments(model)
-    scores = np.empty((len(texts), len(loaded.verbalizer.labels)))
-    for start in range(0, len(order), batch_size):
-        rows = order[start : start + batch_size]
-        input_ids = left_pad([prompts[row] for row in rows], tokenizer.pad_token_id).to(model.device)
-        mask = left_pad([[1] * len(prompts[row]) for row in rows], 0).to(model.device)
-        with torch.inference_mode():
-            scores[rows] = score_label_words(model, input_ids, mask, loaded.verbalizer, accepted)[0].cpu().numpy()
-    return label_probabilities(scores if loaded.log_prior is None else scores - loaded.log_prior)
-
-
 def label_rows(loaded: "LabelWordModel", rows: Iterable[Row], text_column: str, batch_size: int) -> Iterator[Row]:
     """Yield each row with `prediction`, `label_word` and `probability_LABEL` added."""
     labels, words = loaded.verbalizer.labels, loaded.verbalizer.words
@@ -171,8 +146,8 @@ def main() -> None:
 
         import torch
 
-        from .label_word_model import load_label_word_model
-        from .padding import check_attention
+        from .label_words.model import load_label_word_model
+        from .model.inputs import check_attention
 
         loaded = load_label_word_model(args.model, args.model_revision)
         device = args.device or ("cuda" if torch.cuda.is_available() else "cpu")

@@ -11,7 +11,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from .command_line import yaml_to_flags
+from .config.command_line import yaml_to_flags
 from .errors import UsageError, errors_exit
 from .paths import resolve_package_path, resource_path
 
@@ -53,8 +53,7 @@ def main() -> None:
 
         from transformers import logging, pipeline
 
-        from .label_word_model import load_label_word_model
-        from .predict import predict_probabilities
+        from .label_words.model import load_label_word_model, predict_probabilities
 
         logging.disable_progress_bar()
         classify = pipeline("text-generation", model=str(OUTPUT_DIR))

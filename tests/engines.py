@@ -13,7 +13,7 @@ import pytest
 
 from hf_sentiment_ft.paths import resource_path
 
-from .conftest import ROOT
+ROOT = Path(__file__).parents[1]  # not by conftest, which processes that are started must not run again
 
 # Engine: its launch configuration. With `ddp`, each process holds the whole model (DistributedDataParallel).
 CONFIGS = {"ddp": "multi_cpu", "fsdp2": "fsdp2", "zero2": "deepspeed_zero2", "zero3": "deepspeed_zero3"}

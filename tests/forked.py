@@ -22,7 +22,8 @@ from .engines import SHARDING, environment, take_cpu_for_gpu
 from .engines import flags as engine_flags
 
 CONTEXT = multiprocessing.get_context("forkserver")
-MODULES = [f"hf_sentiment_ft.{path.stem}" for path in (ROOT / "hf_sentiment_ft").glob("[a-z]*.py")]
+SOURCES = [path.relative_to(ROOT) for path in (ROOT / "hf_sentiment_ft").rglob("*.py") if "__" not in path.name]
+MODULES = [".".join(path.with_suffix("").parts) for path in SOURCES]
 LATE = ["transformers.models.gpt2.modeling_gpt2", "matplotlib.figure", "evaluate", "sklearn.metrics", "scipy.stats"]
 CONTEXT.set_forkserver_preload(["tests.local_hub", *MODULES, *LATE])
 
@@ -164,7 +165,7 @@ def memory_for(rows: int) -> None:
 
         return step
 
-    replaced("hf_sentiment_ft.trainer", "LabelWordTrainer.training_step", make)
+    replaced("hf_sentiment_ft.training.trainer", "LabelWordTrainer.training_step", make)
 
 
 def little_memory(megabytes: int) -> None:
@@ -179,7 +180,7 @@ def little_memory(megabytes: int) -> None:
 
         return begin
 
-    replaced("hf_sentiment_ft.trainer", "LabelWordTrainer.train", make)
+    replaced("hf_sentiment_ft.training.trainer", "LabelWordTrainer.train", make)
 
 
 def use_test_hub(endpoint: str, cwd: Path) -> None:

@@ -14,10 +14,11 @@ import transformers.utils.hub
 from huggingface_hub import HfApi, constants
 from huggingface_hub.utils._http import default_client_factory
 
-from hf_sentiment_ft import publish, verify
-from hf_sentiment_ft.config import HubArguments
-from hf_sentiment_ft.hub import Destination
-from hf_sentiment_ft.preflight import HubOptions, preflight
+from hf_sentiment_ft import publish
+from hf_sentiment_ft.config.arguments import HubArguments
+from hf_sentiment_ft.publishing import verify
+from hf_sentiment_ft.publishing.preflight import HubOptions, preflight
+from hf_sentiment_ft.publishing.repository import Destination
 
 from .hub_server import HubServer
 

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from hf_sentiment_ft.config import DataArguments
-from hf_sentiment_ft.data import LabelledSplits, load_splits
+from hf_sentiment_ft.config.arguments import DataArguments
+from hf_sentiment_ft.data.splits import LabelledSplits, load_splits
 from hf_sentiment_ft.errors import UsageError
 
 

@@ -6,13 +6,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from hf_sentiment_ft.command_line import parse_train_arguments
-from hf_sentiment_ft.config import ModelArguments
+from hf_sentiment_ft.config.arguments import ModelArguments
+from hf_sentiment_ft.config.command_line import parse_train_arguments
 from hf_sentiment_ft.errors import UsageError
-from hf_sentiment_ft.label_word_model import LabelWordModel, load_label_word_model
-from hf_sentiment_ft.modeling import find_base_model, load_config, load_model, load_tokenizer
-from hf_sentiment_ft.predict import predict_probabilities
-from hf_sentiment_ft.scoring import left_pad
+from hf_sentiment_ft.label_words.model import LabelWordModel, load_label_word_model, predict_probabilities
+from hf_sentiment_ft.model.inputs import left_pad
+from hf_sentiment_ft.model.loading import find_base_model, load_config, load_model, load_tokenizer
 from hf_sentiment_ft.train import run
 
 from .architectures import ARCHITECTURES, save_tiny, tiny_config
@@ -41,7 +40,7 @@ def train(base: Path, table: str, output: Path, *flags: object) -> tuple[LabelWo
     given += ["--save_strategy", "no", "--load_best_model_at_end", False, "--disable_tqdm", True]
     given += ["--zero_shot_baseline", False, "--per_device_eval_batch_size", 4, *flags]
     torch.set_num_threads(1)
-    run(*parse_train_arguments([str(word) for word in given]))
+    run(parse_train_arguments([str(word) for word in given]))
     with (output / "test_predictions.csv").open(newline="", encoding="utf-8") as file:
         return load_label_word_model(str(output)), list(csv.DictReader(file))
 

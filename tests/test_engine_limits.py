@@ -11,10 +11,10 @@ from huggingface_hub import HfApi
 from transformers import AutoConfig
 from transformers.integrations.deepspeed import HfTrainerDeepSpeedConfig, set_hf_deepspeed_config
 
-from hf_sentiment_ft.config import ModelArguments
-from hf_sentiment_ft.distributed import check_engine
+from hf_sentiment_ft.config.arguments import ModelArguments
 from hf_sentiment_ft.errors import UsageError
-from hf_sentiment_ft.lora import check_lora
+from hf_sentiment_ft.model.lora import check_lora
+from hf_sentiment_ft.runtime.distributed import check_engine
 
 from . import engines, forked
 from .architectures import save_tiny
@@ -140,7 +140,7 @@ def test_processes_wait_for_a_checkpoint_that_is_published(
 def publish_slowly(endpoint: str, cwd: Path) -> None:
     """Let a push take longer than the others wait."""
     forked.use_test_hub(endpoint, cwd)
-    forked.slow("hf_sentiment_ft.checkpoint_push", "push", 8)
+    forked.slow("hf_sentiment_ft.publishing.checkpoint_push", "push", 8)
 
 
 @pytest.mark.parametrize("engine", engines.SHARDING)

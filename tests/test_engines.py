@@ -22,7 +22,7 @@ from .conftest import REVIEWS, launch
 from .forked import finish, killed_at, replaced
 from .hub_server import HubServer
 from .local_hub import REPO, api_fixture, files_of, hub_fixture, record  # noqa: F401
-from .test_publish import PUSHED
+from .publishing.test_publish import PUSHED
 
 ENGINES = list(engines.CONFIGS)
 ROWS = ["--dataset_name", REVIEWS, "--max_train_samples", 64, "--max_eval_samples", 16, "--max_test_samples", 17]
@@ -91,15 +91,13 @@ def keep_weights() -> None:
     """Have each process keep its weights of after training."""
 
     def make(original: Any) -> Any:
-        def keep_and_save(trainer: Any, *args: Any) -> Any:
-            import torch
-
+        def keep_and_save(task: Any, trainer: Any, *args: Any) -> Any:
             torch.save(trainer.model.state_dict(), f"weights-{os.environ['RANK']}.pt")
-            return original(trainer, *args)
+            return original(task, trainer, *args)
 
         return keep_and_save
 
-    replaced("hf_sentiment_ft.training_model", "save_trained", make)
+    replaced("hf_sentiment_ft.label_words.task", "LabelWordTask.save", make)
 
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
@@ -157,7 +155,7 @@ def count_precisions() -> None:
 
     replaced("torch.nn", "Linear.forward", counted)
     replaced("transformers.pytorch_utils", "Conv1D.forward", counted)
-    replaced("hf_sentiment_ft.distributed", "leave", kept)
+    replaced("hf_sentiment_ft.runtime", "leave", kept)
 
 
 @pytest.mark.parametrize(
@@ -195,7 +193,7 @@ def count_memory() -> None:
 
         return step
 
-    replaced("hf_sentiment_ft.trainer", "LabelWordTrainer.training_step", counted)
+    replaced("hf_sentiment_ft.training.trainer", "LabelWordTrainer.training_step", counted)
 
 
 @pytest.mark.parametrize(("engine", "expected"), [("ddp", 12), ("fsdp2", 6), ("zero2", 10), ("zero3", 10)])
@@ -231,7 +229,7 @@ def steps(model: Path) -> list[object]:
 def test_a_killed_run_goes_on_to_the_same_weights(engine: str, uninterrupted, tiny_gpt2: Path, tmp_path: Path):
     """By SIGKILL, of one process in its eleventh step; the other is not left behind."""
     begun = time.monotonic()
-    killed = partial(killed_at, "hf_sentiment_ft.trainer", "label_word_loss", 11)
+    killed = partial(killed_at, "hf_sentiment_ft.training.trainer", "label_word_loss", 11)
     codes, printed = forked.train(*steps(tiny_gpt2), cwd=tmp_path, processes=2, engine=engine, before=killed, rank=1)
     assert codes[1] == -signal.SIGKILL, printed
     assert codes[0] != 0, printed
@@ -260,9 +258,9 @@ def test_a_signal_saves_a_checkpoint_to_go_on_from(engine: str, uninterrupted, t
 @pytest.mark.parametrize(
     ("rank", "module", "function"),
     [
-        (0, "hf_sentiment_ft.trainer", "label_word_loss"),
-        (1, "hf_sentiment_ft.trainer", "LabelWordTrainer.evaluation_loop"),
-        (1, "hf_sentiment_ft.training_model", "save_trained"),
+        (0, "hf_sentiment_ft.training.trainer", "label_word_loss"),
+        (1, "hf_sentiment_ft.training.trainer", "LabelWordTrainer.evaluation_loop"),
+        (1, "hf_sentiment_ft.label_words.task", "LabelWordTask.save"),
     ],
     ids=["training", "evaluation", "saving"],
 )

@@ -11,7 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from hf_sentiment_ft.checkpoints import find_damage
+from hf_sentiment_ft.training.checkpoints import find_damage
 
 from . import forked
 from .conftest import ROOT
@@ -65,7 +65,7 @@ def test_dead_worker_ends_the_run(given: list[object], tmp_path: Path):
         "--dataloader_num_workers",
         1,
         cwd=tmp_path,
-        before=partial(forked.slow, "hf_sentiment_ft.trainer", "label_word_loss", 0.2),
+        before=partial(forked.slow, "hf_sentiment_ft.training.trainer", "label_word_loss", 0.2),
     )
     wait_for(tmp_path / "output" / "checkpoint-3", started[0])
     workers = [child for child in psutil.Process(started[0].pid).children() if child.status() != psutil.STATUS_ZOMBIE]
@@ -80,7 +80,7 @@ def test_dead_worker_ends_the_run(given: list[object], tmp_path: Path):
 
 def test_second_run_in_the_same_folder_is_refused(given: list[object], tmp_path: Path):
     """As long as the first one lives, and also by another spelling; a killed one leaves nothing to clear away."""
-    slow = partial(forked.slow, "hf_sentiment_ft.trainer", "label_word_loss", 60)
+    slow = partial(forked.slow, "hf_sentiment_ft.training.trainer", "label_word_loss", 60)
     started = forked.start(*given, cwd=tmp_path, before=slow)
     wait_for(tmp_path / "slow", started[0])
     second = ["--output_dir", tmp_path / "output", "--resume_from_checkpoint", "true"]
@@ -96,7 +96,7 @@ def test_second_run_in_the_same_folder_is_refused(given: list[object], tmp_path:
 def test_second_signal_leaves_at_once(signum: signal.Signals, given: list[object], tmp_path: Path):
     """Shells, schedulers and containers show 143 and 130 for an end by these signals."""
     started = forked.start(
-        *given, cwd=tmp_path, before=partial(forked.slow, "hf_sentiment_ft.trainer", "label_word_loss", 60)
+        *given, cwd=tmp_path, before=partial(forked.slow, "hf_sentiment_ft.training.trainer", "label_word_loss", 60)
     )
     wait_for(tmp_path / "slow", started[0])
     os.kill(started[0].pid, signum)

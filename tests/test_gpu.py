@@ -14,8 +14,8 @@ import torch
 from huggingface_hub import HfApi
 
 from benchmarks.measure import machine, run_side, side
-from hf_sentiment_ft.device import leave_out_cudnn_attention
-from hf_sentiment_ft.scoring import forward_arguments, model_inputs
+from hf_sentiment_ft.model.inputs import forward_arguments, model_inputs
+from hf_sentiment_ft.runtime.device import leave_out_cudnn_attention
 
 from .conftest import REVIEWS, launch
 from .gpu import CARDS, DEVICE, FIRST, LAST, NEEDS_ONE, ONE_CARD, tell, watched  # noqa: F401

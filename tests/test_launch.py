@@ -11,14 +11,14 @@ from types import SimpleNamespace
 import pytest
 from huggingface_hub import HfApi
 
-from hf_sentiment_ft.distributed import check_engine
 from hf_sentiment_ft.errors import UsageError
 from hf_sentiment_ft.paths import resource_path
+from hf_sentiment_ft.runtime.distributed import check_engine
 
 from .conftest import REVIEWS, ROOT, launch
 from .hub_server import Fault, HubServer
 from .local_hub import REPO, api_fixture, files_of, hub_fixture, record  # noqa: F401
-from .test_publish import PUSHED
+from .publishing.test_publish import PUSHED
 
 CONFIGS = sorted(path.stem for path in (ROOT / "accelerate_configs").glob("*.yaml"))
 FEW = ["--dataset_name", REVIEWS, "--max_train_samples", 32, "--max_eval_samples", 16, "--max_test_samples", 17]
@@ -167,7 +167,7 @@ def test_a_mistake_on_the_second_machine_ends_both(tiny_gpt2: Path, tmp_path: Pa
 
 @pytest.mark.parametrize(
     ("rank", "module", "function"),
-    [(0, "data", "load_splits"), (1, "trainer", "label_word_loss")],
+    [(0, "data", "load_splits"), (1, "training.trainer", "label_word_loss")],
     ids=["while the others wait for it", "while the others train"],
 )
 def test_an_error_in_one_process_ends_all(

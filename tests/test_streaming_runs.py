@@ -15,10 +15,10 @@ from safetensors.torch import load_file
 
 from . import forked
 from .conftest import REVIEWS, launch
+from .data.test_streaming import ROWS
 from .hub_server import HubServer
 from .local_hub import REPO, api_fixture, files_of, hub_fixture, record  # noqa: F401
-from .test_publish import PUSHED
-from .test_streaming import ROWS
+from .publishing.test_publish import PUSHED
 from .tiny import write_csv
 
 

@@ -86,7 +86,7 @@ def test_a_run_is_not_overwritten_silently(run_dir: Path, tiny_gpt2: Path, tmp_p
 @pytest.mark.parametrize("place", ["", "checkpoint-1"])
 def test_the_model_to_start_from_is_never_overwritten(command: str, place: str, run_dir: Path, tmp_path: Path):
     from hf_sentiment_ft import evaluate, train
-    from hf_sentiment_ft.command_line import parse_train_arguments
+    from hf_sentiment_ft.config.command_line import parse_train_arguments
 
     output, model = tmp_path / "output", tmp_path / "output" / place
     shutil.copytree(run_dir, model)
@@ -94,7 +94,7 @@ def test_the_model_to_start_from_is_never_overwritten(command: str, place: str, 
     flags = ["--model_name_or_path", str(model), "--dataset_name", str(REVIEWS)]
     flags += ["--output_dir", str(output), "--overwrite_output_dir"]
     run, parse = {
-        "train": (train.run, parse_train_arguments),
+        "train": (train.run, lambda flags: [parse_train_arguments(flags)]),
         "evaluate": (evaluate.run, evaluate.parse_evaluate_arguments),
     }[command]
     arguments = parse(flags)

@@ -2,10 +2,12 @@
 
 import os
 from dataclasses import dataclass, field, fields
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from .device import check_dtype
-from .errors import UsageError
+from ..errors import UsageError
+
+if TYPE_CHECKING:
+    from transformers import TrainingArguments
 
 # The text is not the first thing that is read: a model's attention rests on its first token, whatever that is (Xiao et
 # al. 2023, https://arxiv.org/abs/2309.17453), so it had better be always the same. docs/accuracy.md has the figures.
@@ -240,6 +242,16 @@ class RunArguments:
         _check_at_least("max_tokens_per_microbatch", self.max_tokens_per_microbatch or 0, 0)
 
 
+class Arguments(NamedTuple):
+    """All flags of a run, in their groups."""
+
+    model: ModelArguments
+    data: DataArguments
+    hub: HubArguments
+    run: RunArguments
+    training: "TrainingArguments"
+
+
 def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
     if value not in choices:
         raise UsageError(f"--{name} is {value!r}; expected one of {', '.join(choices)}.")
@@ -248,3 +260,18 @@ def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
 def _check_at_least(name: str, value: int, least: int) -> None:
     if value < least:
         raise UsageError(f"--{name} is {value}; expected at least {least}.")
+
+
+def check_dtype(attention: str, dtype: str) -> None:
+    """See that an attention implementation computes in the data type of the weights.
+
+    Training may be under autocast; the untouched model's evaluation, and that of the trained one, are not.
+
+    Raises:
+        UsageError: If it is made for 16 bits, as flash attention is, and the weights have 32.
+    """
+    if "flash" in attention and dtype == "float32":
+        raise UsageError(
+            f"--attn_implementation is {attention}, which computes in 16 bits only, but evaluation is in the data type "
+            "of the weights, and that is float32. Add --dtype bfloat16, or use --attn_implementation sdpa."
+        )

@@ -8,14 +8,23 @@ import dataclasses
 import difflib
 import json
 import math
+import os
+import socket
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .config import LORA_LEARNING_RATE, TRAINING_DEFAULTS, DataArguments, HubArguments, ModelArguments, RunArguments
-from .distributed import share_network_interface
-from .errors import UsageError
-from .text_template import take_columns
+from ..errors import UsageError
+from .arguments import (
+    LORA_LEARNING_RATE,
+    TRAINING_DEFAULTS,
+    Arguments,
+    DataArguments,
+    HubArguments,
+    ModelArguments,
+    RunArguments,
+)
+from .templates import take_columns
 
 if TYPE_CHECKING:
     from transformers import TrainingArguments
@@ -94,9 +103,7 @@ def print_help(command: str, *arguments: Any) -> None:
     parser.print_help()
 
 
-def parse_train_arguments(
-    argv: list[str],
-) -> tuple[ModelArguments, DataArguments, HubArguments, RunArguments, "TrainingArguments"]:
+def parse_train_arguments(argv: list[str]) -> Arguments:
     """Parse a recipe (optional first argument) and flags; flags win.
 
     Raises:
@@ -144,7 +151,7 @@ def parse_train_arguments(
     for other in ("calibration", "publish_adapter"):
         if getattr(model_args, other) and run_args.export_text_classification:
             raise UsageError(f"--export_text_classification has no place for --{other}; keep one of them.")
-    return model_args, data_args, hub_args, run_args, training_args
+    return Arguments(model_args, data_args, hub_args, run_args, training_args)
 
 
 def join_values(argv: list[str], known: list[str]) -> list[str]:
@@ -196,7 +203,7 @@ def take_precision(args: "TrainingArguments", model_args: ModelArguments) -> Non
             asked, section["enabled"] = "bf16", False
             args.deepspeed_plugin.set_deepspeed_weakref()  # ZeRO-3 loads weights by a copy of it
     if model_args.precision == "fp16" and asked != "fp16":
-        raise UsageError("--precision is 'fp16'; expected one of auto, fp32, bf16. --fp16 scales the loss as it must be.")
+        raise UsageError("--precision is 'fp16'; expected one of auto, fp32, bf16. Use --fp16, which scales the loss.")
     if asked not in ("bf16", "fp16"):
         return
     by = f"--{asked}" if getattr(args, asked) else f"mixed_precision {asked} of the launch configuration"
@@ -212,3 +219,59 @@ def take_precision(args: "TrainingArguments", model_args: ModelArguments) -> Non
     model_args.precision = asked
     if asked == "bf16":
         args.bf16, args.mixed_precision = False, "no"
+
+
+def share_network_interface() -> None:
+    """Have gloo use the network interface that NCCL is told to use; each reads a variable of its own.
+
+    NCCL's may also be a beginning or a list of names, or of those to leave out, of which gloo knows none.
+    """
+    name = os.environ.get("NCCL_SOCKET_IFNAME", "").removeprefix("=")
+    if name in [present for _, present in socket.if_nameindex()]:
+        os.environ.setdefault("GLOO_SOCKET_IFNAME", name)
+
+
+# What cannot be done to rows that are never there together, and what to do instead.
+NEEDS_TABLE = {
+    "max_train_samples": "--max_steps says how many rows are trained on.",
+    "validation_split_percentage": "--max_eval_samples says how many rows are taken from the beginning of train.",
+    "num_shots_per_class": "leave out --streaming, or write the few rows to a file.",
+    "class_weights": "leave it out.",
+    "drop_duplicates": "leave it out, or take duplicates out of the files.",
+    "save_dataset_dir": "a stream is not kept.",
+}
+
+
+def check_streaming(data_args: DataArguments, args: "TrainingArguments") -> None:
+    """Refuse what a stream cannot do; evaluate and save after each tenth of the steps, where epochs were to say when.
+
+    Raises:
+        UsageError: If a flag needs the whole table, or the length of the run is not given in steps.
+    """
+    if not data_args.streaming:
+        return
+    if args.max_steps < 1:
+        raise UsageError("--streaming needs --max_steps: how many rows there are is not known before the last one.")
+    if args.dataloader_num_workers:
+        raise UsageError(
+            f"--dataloader_num_workers is {args.dataloader_num_workers}; expected 0 with --streaming: one thread reads "
+            "ahead, so that the order of rows is the same in every run."
+        )
+    if args.train_sampling_strategy not in ("random", "group_by_length"):
+        raise UsageError(
+            f"--train_sampling_strategy is {args.train_sampling_strategy}; expected random or group_by_length with "
+            "--streaming."
+        )
+    given = {
+        name: getattr(data_args, name)
+        for name in NEEDS_TABLE
+        if getattr(data_args, name) != getattr(DataArguments, name)
+    }
+    for name, value in given.items():
+        raise UsageError(
+            f"--{name} is {value}, which needs all rows together, and --streaming never has them; {NEEDS_TABLE[name]}"
+        )
+    for what in ("eval", "save"):
+        if getattr(args, f"{what}_strategy") == "epoch":
+            setattr(args, f"{what}_strategy", type(args.eval_strategy)("steps"))
+            setattr(args, f"{what}_steps", 0.1)

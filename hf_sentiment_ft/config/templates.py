@@ -3,8 +3,8 @@
 import re
 from typing import Any
 
-from .config import DataArguments, ModelArguments
-from .errors import UsageError
+from ..errors import UsageError
+from .arguments import DataArguments, ModelArguments
 
 FIELD = re.compile(r"\{([^{}]+)\}")
 NO_COLUMNS = ("text", "label_word", "eos_token", "bos_token")

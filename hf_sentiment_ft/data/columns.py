@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .config import DataArguments
-from .errors import UsageError
-from .text_template import column_names, fill
+from ..config.arguments import DataArguments
+from ..config.templates import column_names, fill
+from ..errors import UsageError
 
 if TYPE_CHECKING:
     import pyarrow as pa

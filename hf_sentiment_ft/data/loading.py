@@ -4,10 +4,10 @@ import glob
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .config import DataArguments
-from .errors import UsageError, first_line
-from .hub import hub_errors, patiently
-from .paths import resolve_package_path
+from ..config.arguments import DataArguments
+from ..errors import UsageError, first_line
+from ..hub import hub_errors, patiently
+from ..paths import resolve_package_path
 
 if TYPE_CHECKING:
     from datasets import Dataset, DatasetDict

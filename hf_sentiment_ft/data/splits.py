@@ -7,13 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..config.arguments import DataArguments
+from ..errors import UsageError
 from .columns import Columns, find_columns, label_ids, label_names, number_texts, read_labels, read_texts
-from .config import DataArguments
-from .errors import UsageError
 from .loading import load_raw, name_splits
-from .stratified import sample_per_class, stratified_sample
-from .stream_checks import checked_rows, stream_labels
-from .streaming import TrainStream, open_stream
+from .sampling import sample_per_class, stratified_sample
+from .streaming import TrainStream, checked_rows, open_stream, stream_labels
 
 if TYPE_CHECKING:
     from datasets import Dataset, DatasetDict
@@ -221,3 +220,23 @@ def _balance(data: LabelledSplits, labels: "np.ndarray[Any, Any]") -> None:
     if len(classes) > 20:
         weights = f"{min(data.class_weights):.3g} to {max(data.class_weights):.3g}"
     data.notes.append(f"The loss is weighted by class, rare classes more (balanced): {weights}.")
+
+
+def load_evaluation_splits(args: DataArguments, seed: int) -> LabelledSplits:
+    """Load the same splits as a training run; where train and test are one file, all of its rows are the test split.
+
+    Raises:
+        UsageError: If the data cannot be loaded or does not hold texts with labels.
+    """
+    if args.streaming or args.train_file is None or args.train_file != args.test_file:
+        return load_splits(args, seed)
+    from datasets import ClassLabel
+
+    table = load_raw(args)["test"]
+    columns = find_columns(table, args)
+    labels = label_names(table, columns)
+    ids = label_ids(read_labels(table, "test", columns), "test", columns, labels)
+    rows = read_texts(table, "test", columns).add_column("label", ids, feature=ClassLabel(names=labels))
+    limit = args.max_test_samples
+    test = rows.select(stratified_sample(ids, limit, seed)) if limit and limit < len(rows) else rows
+    return LabelledSplits({"train": rows, "test": test}, labels)

@@ -2,32 +2,24 @@
 
 import dataclasses
 import hashlib
+import json
 from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .config import DataArguments
-from .errors import UsageError
+from ..config.arguments import DataArguments
+from ..errors import UsageError
+from ..paths import resolve_package_path
+from .columns import Columns, label_ids, label_names, read_labels, read_texts
 from .loading import SPLIT_NAMES, find_files, load_or_refuse, load_raw
-from .paths import resolve_package_path
 
 if TYPE_CHECKING:
     from datasets import Dataset, IterableDataset
-    from transformers import TrainingArguments
 
 # Rows of validation and test, which are kept whole because every metric needs all of them.
 ROWS_OF_SPLIT = 10_000
 ROWS_FROM_TRAIN = 1_000
-# What cannot be done to rows that are never there together, and what to do instead.
-NEEDS_TABLE = {
-    "max_train_samples": "--max_steps says how many rows are trained on.",
-    "validation_split_percentage": "--max_eval_samples says how many rows are taken from the beginning of train.",
-    "num_shots_per_class": "leave out --streaming, or write the few rows to a file.",
-    "class_weights": "leave it out.",
-    "drop_duplicates": "leave it out, or take duplicates out of the files.",
-    "save_dataset_dir": "a stream is not kept.",
-}
 
 
 @dataclass
@@ -58,41 +50,6 @@ class TrainStream:
     def is_read_in_order(self) -> bool:
         """Whether there is one file, or `datasets` reads one after the other, as it does where rows were skipped."""
         return self.num_taken > 0 or self.rows.num_shards == 1
-
-
-def check_streaming(data_args: DataArguments, args: "TrainingArguments") -> None:
-    """Refuse what a stream cannot do; evaluate and save after each tenth of the steps, where epochs were to say when.
-
-    Raises:
-        UsageError: If a flag needs the whole table, or the length of the run is not given in steps.
-    """
-    if not data_args.streaming:
-        return
-    if args.max_steps < 1:
-        raise UsageError("--streaming needs --max_steps: how many rows there are is not known before the last one.")
-    if args.dataloader_num_workers:
-        raise UsageError(
-            f"--dataloader_num_workers is {args.dataloader_num_workers}; expected 0 with --streaming: one thread reads "
-            "ahead, so that the order of rows is the same in every run."
-        )
-    if args.train_sampling_strategy not in ("random", "group_by_length"):
-        raise UsageError(
-            f"--train_sampling_strategy is {args.train_sampling_strategy}; expected random or group_by_length with "
-            "--streaming."
-        )
-    given = {
-        name: getattr(data_args, name)
-        for name in NEEDS_TABLE
-        if getattr(data_args, name) != getattr(DataArguments, name)
-    }
-    for name, value in given.items():
-        raise UsageError(
-            f"--{name} is {value}, which needs all rows together, and --streaming never has them; {NEEDS_TABLE[name]}"
-        )
-    for what in ("eval", "save"):
-        if getattr(args, f"{what}_strategy") == "epoch":
-            setattr(args, f"{what}_strategy", type(args.eval_strategy)("steps"))
-            setattr(args, f"{what}_steps", 0.1)
 
 
 def open_stream(args: DataArguments) -> TrainStream:
@@ -198,3 +155,78 @@ def _table(rows: list[dict[str, Any]], stream: "IterableDataset") -> "Dataset":
 
     names = dict.fromkeys(chain.from_iterable(rows))
     return Dataset.from_dict({name: [row.get(name) for row in rows] for name in names}, features=stream.features)
+
+
+def stream_labels(stream: TrainStream, columns: Columns, label_words: str | None) -> list[str]:
+    """Names of the labels: the files' own, those that `--label_words` names as a JSON object, or the first rows'.
+
+    Raises:
+        UsageError: If a first row has no text or label, or they do not have two labels, though they should.
+    """
+    from datasets import ClassLabel
+
+    first = stream.first_rows["train"]
+    part = dataclasses.replace(columns, first_row=stream.num_taken)
+    present = read_labels(first, "train", columns).unique().drop_null().to_pylist()
+    all_named = isinstance(first.features[columns.label], ClassLabel)
+    names = None if all_named else _named_by(label_words)
+    if len(present) == 1 and (stream.is_read_in_order or not (all_named or names)):
+        raise UsageError(
+            f"the first {len(first)} rows of train all have the label {present[0]!r}, and from one label nothing is "
+            f"learnt. Raise --shuffle_buffer_size (now {stream.buffer_size}), or mix the rows of the files"
+            + ("." if all_named else ", and name all labels by --label_words as a JSON object.")
+        )
+    for split, note in stream.split_off.items():
+        if len(read_labels(stream.first_rows[split], split, columns).unique()) == 1:
+            raise UsageError(f"{note} They all have one label; give a {split} split of its own, or mix the rows.")
+    names = names or label_names(first, part)
+    _check(stream, part, names, first)
+    return names
+
+
+def _named_by(label_words: str | None) -> list[str] | None:
+    try:
+        given = json.loads(label_words or "null")
+    except json.JSONDecodeError:  # words separated by commas, or a mistake that is told later
+        return None
+    return list(given) if isinstance(given, dict) else None
+
+
+def checked_rows(stream: TrainStream, columns: Columns, labels: list[str]) -> "IterableDataset":
+    """The rows as `text` and `label`, a class id, each checked as it is read.
+
+    Raises:
+        UsageError: While it is read, if a row has no text, or no label that is known; it shows the row.
+    """
+    from datasets import Dataset
+
+    def check(rows: dict[str, list[Any]], numbers: list[int]) -> dict[str, Any]:
+        table = Dataset.from_dict(rows, features=stream.rows.features)
+        try:
+            return _check(stream, dataclasses.replace(columns, first_row=stream.num_taken + numbers[0]), labels, table)
+        except UsageError as error:
+            if stream.is_read_in_order:
+                raise
+            raise UsageError(f"{error} It is counted in its file, or in the files that are read as one.") from None
+
+    names = stream.first_rows["train"].column_names
+    return stream.rows.map(check, batched=True, with_indices=True, remove_columns=names)
+
+
+def _check(stream: TrainStream, columns: Columns, labels: list[str], table: "Dataset") -> dict[str, Any]:
+    """Texts and class ids of some rows; of those that have neither, the first is shown."""
+    hint = ""
+    try:
+        texts = read_texts(table, "train", columns)["text"][:]
+        hint = (
+            f" Labels not among the first {len(stream.first_rows['train'])} rows are named by --label_words, as JSON."
+        )
+        ids = label_ids(read_labels(table, "train", columns), "train", columns, labels)
+    except UsageError as error:
+        if len(table) == 1:
+            raise UsageError(f"{error} It is {str(table[0])[:300]}.{hint}") from None
+        for number in range(len(table)):
+            one = dataclasses.replace(columns, first_row=columns.first_row + number)
+            _check(stream, one, labels, table.select([number]))
+        raise
+    return {"text": texts, "label": ids.tolist()}

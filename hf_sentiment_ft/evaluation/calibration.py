@@ -5,20 +5,21 @@ Zero-shot and few-shot, a model may give one label to nearly all texts. Zhao et 
 Zhou et al. 2023 (https://arxiv.org/abs/2309.17249) measure it as the mean over real texts, whose labels are not needed.
 """
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .constraint import calibrates_generation
-from .errors import UsageError
-from .scoring import label_probabilities
+from ..errors import UsageError
+from ..label_words.scoring import label_probabilities
+from ..label_words.verbalizer import Verbalizer, calibrates_generation
+from .predictions import Predictions, predict
 
 if TYPE_CHECKING:
     from datasets import Dataset
     from transformers import PreTrainedTokenizerBase
-    from transformers.trainer_utils import PredictionOutput
 
-    from .trainer import LabelWordTrainer
+    from ..training.trainer import LabelWordTrainer
 
 CONTENT_FREE = ("N/A", "[MASK]", "")
 
@@ -50,25 +51,36 @@ def prior_rows(
 
 
 def label_log_prior(trainer: "LabelWordTrainer", rows: "Dataset | None") -> "np.ndarray[Any, Any] | None":
-    """Logarithm of the mean probability of each label over these rows, (num_labels,); None for no rows."""
+    """Return the logarithm of the mean probability of each label over these rows, (num_labels,); None for no rows."""
     if rows is None:
         return None
-    scores = trainer.predict(rows).predictions[0]
+    scores = predict(trainer, rows).scores
     return np.log(np.maximum(label_probabilities(scores).mean(axis=0), np.finfo(float).tiny))
 
 
-def calibrate(trainer: "LabelWordTrainer", prediction: "PredictionOutput", log_prior: Any) -> "PredictionOutput":
-    """Take the preference off the scores of a prediction; None takes nothing.
+def calibrate(predictions: Predictions, log_prior: Any, verbalizer: Verbalizer) -> Predictions:
+    """Take the preference off the scores; None takes nothing.
 
     What `pipeline` says follows, where its constraint can (see `calibrates_generation`). The accuracy from before is
     one more metric.
     """
     if log_prior is None:
-        return prediction
-    raw, said, free = prediction.predictions
-    scores = raw - np.asarray(log_prior, dtype=raw.dtype)
-    if trainer.constrained and calibrates_generation(trainer.verbalizer):
-        said = np.asarray(trainer.verbalizer.token_ids)[scores.argmax(axis=1)]
-    right = raw.argmax(axis=1) == np.asarray(prediction.label_ids)[:, 0]
-    metrics = {**prediction.metrics, "test_uncalibrated_accuracy": float(right.mean())}
-    return prediction._replace(predictions=(scores, said, free), metrics=metrics)
+        return predictions
+    scores = predictions.scores - np.asarray(log_prior, dtype=predictions.scores.dtype)
+    generated = predictions.generated_tokens
+    if predictions.free_tokens is not None and calibrates_generation(verbalizer):
+        generated = np.asarray(verbalizer.token_ids)[scores.argmax(axis=1)]
+    right = predictions.scores.argmax(axis=1) == predictions.class_ids
+    metrics = predictions.metrics | {"test_uncalibrated_accuracy": float(right.mean())}
+    return replace(predictions, scores=scores, generated_tokens=generated, metrics=metrics)
+
+
+def predict_splits(
+    trainer: "LabelWordTrainer", tokenized: "dict[str, Dataset]", log_prior: Any
+) -> dict[str, Predictions]:
+    """Have the trainer's model predict all splits but train, and take the preference off the scores."""
+    return {
+        split: calibrate(predict(trainer, rows), log_prior, trainer.verbalizer)
+        for split, rows in tokenized.items()
+        if split != "train"
+    }

@@ -12,7 +12,7 @@ import numpy as np
 from scipy.stats import binomtest
 from sklearn.metrics import confusion_matrix, log_loss, mean_absolute_error, precision_recall_fscore_support
 
-from .scoring import label_probabilities
+from ..label_words.scoring import label_probabilities
 
 _CITATION = ""
 
@@ -133,3 +133,22 @@ def measure(
         **calibration,
         **further,
     }
+
+
+def mcnemar(first: "np.ndarray[Any, Any]", second: "np.ndarray[Any, Any]") -> dict[str, Any]:
+    """McNemar's exact test of two models on the same rows (McNemar 1947, https://doi.org/10.1007/BF02295996).
+
+    Rows that both get right, or both wrong, say nothing about which is better. If neither is, each of the other rows
+    is as likely to be one's as the other's: a binomial test.
+
+    Args:
+        first: Whether the first model was right, (rows,).
+        second: Whether the second one was.
+
+    Returns:
+        `only_first_right` and `only_second_right` in rows, and the two-sided `p_value`, 1 if no row tells them apart.
+    """
+    only_first, only_second = int((first & ~second).sum()), int((second & ~first).sum())
+    discordant = only_first + only_second
+    p_value = float(binomtest(only_first, discordant).pvalue) if discordant else 1.0
+    return {"only_first_right": only_first, "only_second_right": only_second, "p_value": p_value}

@@ -5,44 +5,48 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .scoring import label_probabilities
+from ..label_words.scoring import label_probabilities
+from .predictions import Predictions
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-    from transformers.trainer_utils import PredictionOutput
-
-    from .trainer import LabelWordTrainer
 
 FOLDER = "plots"
 MAX_NAMED_LABELS = 20  # beyond that, names and counts would cover the matrix
 
 
 def save_plots(
-    trainer: "LabelWordTrainer", results: dict[str, Any], predictions: "dict[str, PredictionOutput]"
+    folder: Path,
+    results: dict[str, Any],
+    predictions: dict[str, Predictions],
+    labels: list[str],
+    log_history: list[dict[str, Any]],
 ) -> None:
     """Write PNG files of a few hundred pixels into the folder `plots` of the output folder.
 
     They are drawn without a screen and hold neither date nor place, so the same run makes the same files.
 
     Args:
-        trainer: What trained.
+        folder: The output folder.
         results: All figures, keyed as in `all_results.json`.
         predictions: The trained model's, on `validation` and, unless there is none, `test`.
+        labels: In the order of class ids.
+        log_history: What Trainer has logged.
     """
     from matplotlib import style
 
     split, prefix = ("test", "test") if "test" in predictions else ("validation", "eval")
-    scores, class_ids = predictions[split].predictions[0], np.asarray(predictions[split].label_ids)[:, 0]
+    scores, class_ids = predictions[split].scores, predictions[split].class_ids
     with style.context("default"):  # whatever the user's own settings for other plots say
         figures = {
-            "training": training_curve(trainer.state.log_history),
-            "confusion_matrix": confusion_plot(results[f"{prefix}_confusion_matrix"], trainer.verbalizer.labels, split),
+            "training": training_curve(log_history),
+            "confusion_matrix": confusion_plot(results[f"{prefix}_confusion_matrix"], labels, split),
             "calibration": calibration_plot(label_probabilities(scores), class_ids, split),
         }
-        folder = Path(str(trainer.args.output_dir), FOLDER)
-        folder.mkdir(exist_ok=True)
+        plots = folder / FOLDER
+        plots.mkdir(exist_ok=True)
         for name, figure in figures.items():
-            figure.savefig(folder / f"{name}.png", metadata={"Software": None})
+            figure.savefig(plots / f"{name}.png", metadata={"Software": None})
 
 
 def _figure(width: float, height: float) -> "tuple[Figure, Any]":

@@ -1,21 +1,26 @@
 """What a run found out, and the files that keep it."""
 
 import csv
+from dataclasses import dataclass
+from itertools import combinations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .data import UNLABELLED_TEST
-from .sampling import StreamedRows
-from .scoring import label_probabilities
+from ..data.sampling import StreamedRows
+from ..data.splits import UNLABELLED_TEST
+from ..label_words.scoring import label_probabilities
+from .baselines import majority_accuracy
+from .predictions import Predictions, report
 
 if TYPE_CHECKING:
     from datasets import Dataset
-    from transformers.trainer_utils import PredictionOutput
+    from transformers import PreTrainedTokenizerBase
 
-    from .data import LabelledSplits
-    from .trainer import LabelWordTrainer
+    from ..data.splits import LabelledSplits
+    from ..label_words.verbalizer import Verbalizer
+    from ..training.trainer import LabelWordTrainer
 
 BASELINES = {
     "without calibration": "test_uncalibrated_accuracy",
@@ -25,19 +30,13 @@ BASELINES = {
 }
 
 
-def majority_accuracy(train: "Dataset", test: "Dataset") -> float:
-    """Accuracy on test of always answering the most frequent label of train."""
-    most_frequent = np.bincount(train["label"][:]).argmax()
-    return float(np.mean(np.asarray(test["label"][:]) == most_frequent))
-
-
 def save_results(
     trainer: "LabelWordTrainer",
     data: "LabelledSplits",
-    zero_shot: "PredictionOutput | None",
-    predictions: "dict[str, PredictionOutput]",
+    zero_shot: Predictions | None,
+    predictions: dict[str, Predictions],
     train_metrics: dict[str, Any],
-    calibrated_zero_shot: "PredictionOutput | None" = None,
+    calibrated_zero_shot: Predictions | None = None,
 ) -> dict[str, Any]:
     """Write the figures of a run, and its predictions on the test split or, without one, on the validation split.
 
@@ -53,56 +52,57 @@ def save_results(
         All figures, as in `all_results.json`: `test_...` and `eval_...` for the trained model, `zero_shot_test_...` and
         `majority_test_accuracy` for the baselines, `train_...`.
     """
+    folder, verbalizer, tokenizer = Path(trainer.args.output_dir), trainer.verbalizer, trainer.processing_class
     if isinstance(rows := trainer.train_dataset, StreamedRows):
         seen = trainer.state.global_step * trainer.get_total_train_batch_size(trainer.args)
         train_metrics |= {"train_streamed_rows": seen, "train_streamed_truncated": rows.num_truncated}
         data.notes.append(rows.describe(seen))
     figures = {"train": train_metrics} if train_metrics else {}
     if "validation" in predictions:
-        figures["eval"] = _figures("eval", trainer, predictions["validation"])
+        figures["eval"] = _figures("eval", predictions["validation"], verbalizer)
     if "test" in predictions:
         majority = majority_accuracy(data.splits["train"], data.splits["test"])
-        figures["test"] = _figures("test", trainer, predictions["test"]) | {"majority_test_accuracy": majority}
+        figures["test"] = _figures("test", predictions["test"], verbalizer) | {"majority_test_accuracy": majority}
         if zero_shot is not None:
-            figures["test"] |= _figures("zero_shot_test", trainer, zero_shot)
+            figures["test"] |= _figures("zero_shot_test", zero_shot, verbalizer)
         if calibrated_zero_shot is not None:
-            report = trainer.report(calibrated_zero_shot)
-            figures["test"] |= {f"zero_shot_test_calibrated_{name}": value for name, value in report.items()}
+            calibrated = report(calibrated_zero_shot, verbalizer)
+            figures["test"] |= {f"zero_shot_test_calibrated_{name}": value for name, value in calibrated.items()}
     split, prefix = ("test", "test") if "test" in predictions else ("validation", "eval")
-    path = Path(trainer.args.output_dir, f"{prefix}_predictions.csv")
-    save_predictions(path, trainer, predictions[split], data.splits[split])
-    if UNLABELLED_TEST in predictions:
-        path = Path(trainer.args.output_dir, "test_predictions.csv")
-        save_predictions(path, trainer, predictions[UNLABELLED_TEST], data.splits[UNLABELLED_TEST])
+    for name, of_split in ((f"{prefix}_predictions.csv", split), ("test_predictions.csv", UNLABELLED_TEST)):
+        if of_split in predictions:
+            rows = data.splits[of_split]
+            save_predictions(folder / name, predictions[of_split], rows, verbalizer.labels, tokenizer)
     for split, split_figures in figures.items():
         trainer.save_metrics(split, split_figures)
     return {name: value for split_figures in figures.values() for name, value in split_figures.items()}
 
 
-def _figures(prefix: str, trainer: "LabelWordTrainer", prediction: "PredictionOutput") -> dict[str, Any]:
+def _figures(prefix: str, predictions: Predictions, verbalizer: "Verbalizer") -> dict[str, Any]:
     """Trainer's loss and speed, and every figure of ours, under one prefix."""
-    timing = {name.removeprefix("test_"): value for name, value in prediction.metrics.items()}
+    timing = {name.removeprefix("test_"): value for name, value in predictions.metrics.items()}
     timing.pop("model_preparation_time", None)
-    return {f"{prefix}_{name}": value for name, value in (timing | trainer.report(prediction)).items()}
+    return {f"{prefix}_{name}": value for name, value in (timing | report(predictions, verbalizer)).items()}
 
 
 def save_predictions(
-    path: Path, trainer: "LabelWordTrainer", prediction: "PredictionOutput", dataset: "Dataset"
+    path: Path,
+    predictions: Predictions,
+    dataset: "Dataset",
+    labels: list[str],
+    tokenizer: "PreTrainedTokenizerBase",
 ) -> None:
     """Write one line for each row, in the order of the data set.
 
     Columns: `text`, `label` (unless there are no labels), `prediction` (the label with the best score),
     `generated_text` (what `pipeline` says), and `probability_LABEL` for each label.
     """
-    labels, tokenizer = trainer.verbalizer.labels, trainer.processing_class
-    scores, tokens, _ = prediction.predictions
-    order = np.argsort(np.asarray(prediction.label_ids)[:, 1])  # row number: evaluation goes by length
-    probabilities = label_probabilities(scores)[order]
+    probabilities, tokens = label_probabilities(predictions.scores), predictions.generated_tokens.tolist()
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         known = [column for column in ("text", "label") if column in dataset.column_names]
         writer.writerow([*known, "prediction", "generated_text", *(f"probability_{label}" for label in labels)])
-        for row, row_probabilities, generated in zip(dataset, probabilities, tokens[order].tolist(), strict=True):
+        for row, row_probabilities, generated in zip(dataset, probabilities, tokens, strict=True):
             word = tokenizer.decode([token for token in generated if token >= 0], skip_special_tokens=True)
             best = labels[int(row_probabilities.argmax())]
             gold = [labels[row["label"]]] if "label" in known else []
@@ -122,4 +122,71 @@ def summary(results: dict[str, Any], output_dir: str | None) -> str:
     else:
         lines.append(f"validation accuracy {results['eval_accuracy']:.1%} (no test split with labels)")
     lines.append(f"model, card, results and predictions: {output_dir}")
+    return "\n".join(lines)
+
+
+FIGURES = {
+    "accuracy": "accuracy",
+    "generation_accuracy": "as generated",
+    "f1_macro": "macro F1",
+    "log_loss": "log loss",
+    "expected_calibration_error": "calibration error",
+}
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What one model came to.
+
+    Attributes:
+        model: Its name, as the user gave it.
+        split: The split that was evaluated.
+        results: Figures without a prefix.
+        correct: Whether the label with the best score was right, (rows,), in the data set's order.
+    """
+
+    model: str
+    split: str
+    results: dict[str, Any]
+    correct: "np.ndarray[Any, Any]"
+
+
+def compare(evaluations: list[Evaluation]) -> dict[str, Any]:
+    """Everything that `comparison.json` keeps: the figures of each model, and a test of each pair."""
+    from .metrics import mcnemar  # it imports evaluate, which takes seconds
+
+    return {
+        "split": evaluations[0].split,
+        "rows": len(evaluations[0].correct),
+        "models": [{"model": one.model, **one.results} for one in evaluations],
+        "pairs": [
+            {"first": first.model, "second": second.model, **mcnemar(first.correct, second.correct)}
+            for first, second in combinations(evaluations, 2)
+        ],
+    }
+
+
+def comparison_table(comparison: dict[str, Any]) -> str:
+    """What `compare` found, in Markdown, for people."""
+    lines = [
+        f"{comparison['split']} split, {comparison['rows']} rows",
+        "",
+        f"| model | {' | '.join(FIGURES.values())} | 95 % interval of the accuracy |",
+        "|" + "---|" * (len(FIGURES) + 2),
+    ]
+    for model in comparison["models"]:
+        low, high = model["accuracy_interval"]
+        figures = " | ".join(f"{model[name]:.4f}" for name in FIGURES)
+        lines.append(f"| {model['model']} | {figures} | {low:.4f} to {high:.4f} |")
+    if comparison["pairs"]:
+        lines += [
+            "",
+            "| first | second | only first right | only second right | p (McNemar, exact) |",
+            "|" + "---|" * 5,
+        ]
+    lines += [
+        f"| {pair['first']} | {pair['second']} | {pair['only_first_right']} | {pair['only_second_right']} "
+        f"| {pair['p_value']:.3g} |"
+        for pair in comparison["pairs"]
+    ]
     return "\n".join(lines)

@@ -1,7 +1,6 @@
 """Scores of the label words at the decision position: what evaluation and `predict` share."""
 
 import copy
-import inspect
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -9,13 +8,12 @@ import numpy as np
 import torch
 from torch.nn.functional import log_softmax
 
-from .constraint import BIAS
-from .verbalizer import Verbalizer
+from ..model.inputs import model_inputs
+from .verbalizer import BIAS, Verbalizer
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
     from transformers import DynamicCache
-
 
 # What is held at once for label words of several tokens: tokens of prompts, as many as in 32 prompts of 512, copies
 # counted; and logits, 512 MiB in float32.
@@ -24,37 +22,6 @@ KEPT_LOGITS = 2**27
 
 Beginning = tuple[int, ...]
 Continuations = dict[Beginning, dict[int, list[int]]]
-
-
-def left_pad(rows: list[list[int]], value: int) -> "Tensor":
-    """Stack rows of different lengths into (batch, seq), the padding on the left, so that all end together."""
-    width = max(map(len, rows))
-    return torch.tensor([[value] * (width - len(row)) + row for row in rows])
-
-
-def model_inputs(
-    input_ids: "Tensor", attention_mask: "Tensor", logits_to_keep: int, accepted: set[str]
-) -> dict[str, Any]:
-    """Arguments for a causal language model's forward that wants only the last positions' logits.
-
-    Args:
-        input_ids: (batch, seq), padded on the left.
-        attention_mask: 1 at real tokens; (batch, seq), or longer by what a cache holds already.
-        logits_to_keep: How many positions at the end need logits; a vocabulary's width each.
-        accepted: Names of the arguments that the model's forward takes.
-    """
-    inputs: dict[str, Any] = {"input_ids": input_ids, "attention_mask": attention_mask}
-    if "position_ids" in accepted:  # most models count positions from the padding unless told
-        inputs["position_ids"] = (attention_mask.cumsum(-1) - 1).clamp(min=0)[:, -input_ids.size(1) :]
-    if "logits_to_keep" in accepted:
-        inputs["logits_to_keep"] = logits_to_keep
-    return inputs
-
-
-def forward_arguments(model: "nn.Module") -> set[str]:
-    """Names of the arguments that the model's forward takes; an adapter hands on those of the model under it."""
-    model = getattr(model, "get_base_model", lambda: model)()
-    return set(inspect.signature(model.forward).parameters)
 
 
 def label_probabilities(scores: "np.ndarray[Any, Any]") -> "np.ndarray[Any, Any]":
@@ -87,7 +54,7 @@ def score_label_words(
         Log-probabilities of the labels over the whole vocabulary, (batch, num_labels): those of a word's tokens are
         summed, and the probabilities of a label's words. The tokens that greedy generation makes, (batch, max label
         tokens), as far as they begin some label word and one token on; -1 behind. And those that it makes when it may
-        only say label words (see `constraint`).
+        only say label words (see `label_words_only`).
     """
     batch, device = input_ids.size(0), input_ids.device
     tree, spellings = verbalizer.continuations, verbalizer.spellings

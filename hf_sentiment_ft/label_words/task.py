@@ -3,32 +3,31 @@
 import dataclasses
 import logging
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .chat import render_chat
-from .columns import find_columns, label_ids, label_names, read_labels, read_texts
-from .config import DataArguments, ModelArguments
-from .constraint import label_words_only
-from .data import LabelledSplits, load_splits
-from .errors import UsageError
-from .label_word_model import saved_verbalizer
-from .loading import load_raw
-from .modeling import (
+from ..config.arguments import ModelArguments
+from ..data.splits import LabelledSplits
+from ..errors import UsageError
+from ..model.loading import (
     BaseModel,
     context_length,
     find_adapter,
     find_base_model,
     load_config,
+    load_model,
     load_tokenizer,
-    prepare_for_generation,
 )
+from ..model.lora import merge_adapter, put_on_whole_weights, quantization, save_adapter_config
+from ..runtime.device import choose_attention, leave_out_cudnn_attention, log_compilation
+from .model import prepare_for_generation, saved_verbalizer
 from .prompt import Prompt, build_prompt, put_prompt_into_tokenizer, read_prompt, remove_prompt
-from .stratified import stratified_sample
-from .verbalizer import Verbalizer, build_verbalizer, choose_label_words
+from .verbalizer import Verbalizer, build_verbalizer, choose_label_words, label_words_only
 
 if TYPE_CHECKING:
     import numpy as np
-    from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
+    from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase, Trainer, TrainingArguments
+
 
 logger = logging.getLogger(__name__)
 
@@ -66,6 +65,43 @@ class LabelWordTask:
         if self.args.constrain_generation:
             bias = label_words_only(self.verbalizer, self.prompt.ending_ids, log_prior)
         prepare_for_generation(model, self.tokenizer, self.args.prompt_template, self.verbalizer, bias, log_prior)
+
+    def load_model(self, args: "TrainingArguments", precision: str, longest: int) -> "PreTrainedModel":
+        """Load the base model, with attention and quantization for training, ready to generate label words.
+
+        Args:
+            args: Say where it trains, and whether it is compiled.
+            precision: `fp32` or `bf16`.
+            longest: Tokens of the longest training prompt.
+        """
+        attention = choose_attention(self.args.attn_implementation, args.device, longest)
+        leave_out_cudnn_attention(args.device)
+        log_compilation(args.torch_compile)
+        quantized = quantization(precision) if self.args.load_in_4bit else None
+        model = load_model(self.base, self.args.dtype, self.tokenizer, attention, quantized)
+        self.make_ready(model)
+        return model
+
+    def merge(self, trainer: "Trainer") -> "PreTrainedModel":
+        """Put a LoRA adapter into the weights, unless it is to be published as one; other models stay as they are.
+
+        The figures that follow are of what is published, so one trained on 4-bit weights moves to whole ones first.
+
+        Returns:
+            The model that `save` will save, or that its adapter is for.
+        """
+        if self.args.load_in_4bit:
+            put_on_whole_weights(trainer, lambda: load_model(self.base, self.args.dtype, self.tokenizer))
+        if not self.args.use_peft:
+            return trainer.accelerator.unwrap_model(trainer.model, keep_torch_compile=False)
+        return trainer.model.get_base_model() if self.args.publish_adapter else merge_adapter(trainer)
+
+    def save(self, trainer: "Trainer", model: "PreTrainedModel", log_prior: "np.ndarray[Any, Any] | None") -> None:
+        """Save the model and its tokenizer in the output folder, ready for `pipeline`."""
+        self.make_ready(model, log_prior)  # again, since Trainer changes the config
+        trainer.save_model()
+        if self.args.publish_adapter and trainer.args.should_save:
+            save_adapter_config(model, Path(str(trainer.args.output_dir)))
 
 
 def build_task(
@@ -143,21 +179,41 @@ def with_labels(data: LabelledSplits, labels: list[str], model: str) -> Labelled
     return dataclasses.replace(data, splits=splits, labels=labels)
 
 
-def load_evaluation_splits(args: DataArguments, seed: int) -> LabelledSplits:
-    """Load the same splits as a training run; where train and test are one file, all of its rows are the test split.
+def render_chat(tokenizer: "PreTrainedTokenizerBase", template: str) -> str:
+    r"""Render the chat template around a user's message, for the model to answer with the label word.
+
+    Args:
+        tokenizer: The base model's.
+        template: `chat`, whose message is the text alone, or `chat:MESSAGE` with `{text}` or column names in the
+            message, such as `chat:How does the writer feel? {text}`. Anything else is returned as it is.
+
+    Returns:
+        A prompt template, control tokens and all.
 
     Raises:
-        UsageError: If the data cannot be loaded or does not hold texts with labels.
+        UsageError: If there is no chat template, or it changes the message or cannot be rendered.
     """
-    if args.streaming or args.train_file is None or args.train_file != args.test_file:
-        return load_splits(args, seed)
-    from datasets import ClassLabel
+    kind, _, message = template.partition(":")
+    if kind != "chat":
+        return template
+    from jinja2 import TemplateError
 
-    table = load_raw(args)["test"]
-    columns = find_columns(table, args)
-    labels = label_names(table, columns)
-    ids = label_ids(read_labels(table, "test", columns), "test", columns, labels)
-    rows = read_texts(table, "test", columns).add_column("label", ids, feature=ClassLabel(names=labels))
-    limit = args.max_test_samples
-    test = rows.select(stratified_sample(ids, limit, seed)) if limit and limit < len(rows) else rows
-    return LabelledSplits({"train": rows, "test": test}, labels)
+    name = tokenizer.name_or_path or type(tokenizer).__name__
+    if not tokenizer.chat_template:
+        raise UsageError(
+            f"--prompt_template is {template!r}, but the tokenizer of {name} has no chat template; choose an instruct "
+            "or chat model, or a template such as '\\n{text}\\nSentiment:{label_word}'."
+        )
+    message = message.removesuffix("{label_word}").strip() or "{text}"
+    try:
+        rendered = tokenizer.apply_chat_template(
+            [{"role": "user", "content": message}], tokenize=False, add_generation_prompt=True
+        )
+    except TemplateError as error:
+        raise UsageError(f"the chat template of {name} cannot be rendered: {error}; write the prompt out.") from error
+    if str(rendered).count(message) != 1:
+        raise UsageError(
+            f"the chat template of {name} does not leave a user's message as it is; write the prompt out, with "
+            "--prompt_template."
+        )
+    return f"{rendered}{{label_word}}"

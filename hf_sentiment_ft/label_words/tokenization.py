@@ -7,11 +7,11 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from .errors import UsageError
-from .label_word_task import LabelWordTask
-from .modeling import context_length
+from ..data.sampling import StreamedRows
+from ..errors import UsageError
+from ..model.loading import context_length
 from .prompt import Prompt
-from .sampling import StreamedRows
+from .task import LabelWordTask
 from .verbalizer import Verbalizer
 
 if TYPE_CHECKING:

@@ -8,10 +8,11 @@ Padding on the left has nothing to attend to. What an attention makes of that is
 is not a number spreads to all other positions.
 """
 
+import inspect
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -20,8 +21,10 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from transformers.integrations.deepspeed import is_deepspeed_zero3_enabled
 from transformers.integrations.fsdp import is_fsdp_enabled
 
-from .errors import UsageError
-from .scoring import forward_arguments, model_inputs
+from ..errors import UsageError
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
 
 logger = logging.getLogger(__name__)
 
@@ -190,3 +193,34 @@ def pad_on_the_right(forward: Callable[..., Any]) -> Callable[..., Any]:
         return outputs
 
     return wrapped
+
+
+def left_pad(rows: list[list[int]], value: int) -> "Tensor":
+    """Stack rows of different lengths into (batch, seq), the padding on the left, so that all end together."""
+    width = max(map(len, rows))
+    return torch.tensor([[value] * (width - len(row)) + row for row in rows])
+
+
+def model_inputs(
+    input_ids: "Tensor", attention_mask: "Tensor", logits_to_keep: int, accepted: set[str]
+) -> dict[str, Any]:
+    """Arguments for a causal language model's forward that wants only the last positions' logits.
+
+    Args:
+        input_ids: (batch, seq), padded on the left.
+        attention_mask: 1 at real tokens; (batch, seq), or longer by what a cache holds already.
+        logits_to_keep: How many positions at the end need logits; a vocabulary's width each.
+        accepted: Names of the arguments that the model's forward takes.
+    """
+    inputs: dict[str, Any] = {"input_ids": input_ids, "attention_mask": attention_mask}
+    if "position_ids" in accepted:  # most models count positions from the padding unless told
+        inputs["position_ids"] = (attention_mask.cumsum(-1) - 1).clamp(min=0)[:, -input_ids.size(1) :]
+    if "logits_to_keep" in accepted:
+        inputs["logits_to_keep"] = logits_to_keep
+    return inputs
+
+
+def forward_arguments(model: "nn.Module") -> set[str]:
+    """Names of the arguments that the model's forward takes; an adapter hands on those of the model under it."""
+    model = getattr(model, "get_base_model", lambda: model)()
+    return set(inspect.signature(model.forward).parameters)

@@ -4,18 +4,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .config import ModelArguments
-from .errors import UsageError, first_line
-from .hub import hub_errors, patiently
+from ..config.arguments import ModelArguments
+from ..errors import UsageError, first_line
+from ..hub import hub_errors, patiently
+from ..paths import resolve_package_path
 from .lora import CONFIG_FOLDER, base_of_adapter, keep_gradients, load_adapter
-from .paths import resolve_package_path
-from .verbalizer import Verbalizer
 
 if TYPE_CHECKING:
-    import numpy as np
     from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
-    from .constraint import SequenceBias
 
 PAD_TOKEN = "[PAD]"
 
@@ -128,7 +125,7 @@ def load_model(
     from safetensors import SafetensorError
     from transformers import AutoModelForCausalLM
 
-    from .padding import hide_padding
+    from .inputs import hide_padding
 
     options = base.options | (quantized or {})
     if "gguf_file" in options:
@@ -196,41 +193,3 @@ def load_config(base: BaseModel, publish: bool = False) -> "PretrainedConfig":
 def context_length(config: "PretrainedConfig") -> int:
     """How many tokens the model can read, label word included; a large number where it sets no limit."""
     return int(getattr(config.get_text_config(), "max_position_embeddings", None) or 2**20)
-
-
-def prepare_for_generation(
-    model: "PreTrainedModel",
-    tokenizer: "PreTrainedTokenizerBase",
-    prompt_template: str,
-    verbalizer: Verbalizer,
-    sequence_bias: "SequenceBias | None" = None,
-    log_prior: "np.ndarray[Any, Any] | None" = None,
-) -> None:
-    """Set what a bare `pipeline("text-generation", model=...)` needs in order to say the label word and stop.
-
-    Its texts are at most as long as the model can read; `pipeline(..., truncation=True)` cuts longer ones to that.
-    The labels, their words and the prompt template are kept in the model's config, for `predict` and for readers.
-    `sequence_bias` is what `label_words_only` returns, or None for generation over the whole vocabulary; `log_prior`
-    what `label_log_prior` does.
-    """
-    from transformers import GenerationConfig
-
-    config = model.config
-    tokenizer.model_max_length = context_length(model.config) - verbalizer.max_tokens
-    config.pad_token_id = tokenizer.pad_token_id
-    config.use_cache = True  # Trainer turns it off
-    config.id2label = dict(enumerate(verbalizer.labels))
-    config.label2id = {label: index for index, label in enumerate(verbalizer.labels)}
-    config.label_words = verbalizer.words
-    config.label_token_ids = verbalizer.token_ids
-    config.label_synonyms, config.label_synonym_ids = verbalizer.synonyms, verbalizer.synonym_ids
-    config.label_log_prior = None if log_prior is None else log_prior.tolist()
-    config.prompt_template = prompt_template
-    model.generation_config = GenerationConfig(
-        max_new_tokens=verbalizer.max_tokens,
-        do_sample=False,
-        sequence_bias=sequence_bias,
-        pad_token_id=tokenizer.pad_token_id,
-        bos_token_id=tokenizer.bos_token_id,
-        eos_token_id=tokenizer.eos_token_id,
-    )

@@ -12,9 +12,9 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .config import ModelArguments
-from .distributed import sharding_engines, without_weights
-from .errors import UsageError
+from ..config.arguments import ModelArguments
+from ..errors import UsageError
+from ..runtime.distributed import sharding_engines, without_weights
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel, Trainer, TrainingArguments
@@ -28,9 +28,20 @@ NOT_IN_MAMBA = ("out_proj", "conv1d")
 
 
 def check_lora(
-    args: ModelArguments, base_path: str, config: "PretrainedConfig", training_args: "TrainingArguments"
+    args: ModelArguments,
+    base_path: str,
+    config: "PretrainedConfig",
+    training_args: "TrainingArguments",
+    publish: bool = False,
 ) -> None:
     """See that an adapter can be trained, merged or published, before any long work.
+
+    Args:
+        args: What is asked for.
+        base_path: Hub id or folder of the model.
+        config: Its configuration.
+        training_args: Say which engine trains.
+        publish: Whether the run is to be published.
 
     Raises:
         UsageError: If a package is missing, the model has no such layers, or what is asked for does not go together.
@@ -66,7 +77,7 @@ def check_lora(
             f"--use_peft merges the adapter into the model after training, which {engines[0]} does not allow. Launch "
             "with single_gpu or multi_gpu, or add --publish_adapter to publish the adapter alone."
         )
-    if not args.publish_adapter and training_args.push_to_hub and training_args.hub_strategy != "end":
+    if not args.publish_adapter and publish and training_args.hub_strategy != "end":
         raise UsageError(
             f"--hub_strategy is {training_args.hub_strategy}, but checkpoints of --use_peft are adapters, which are "
             "published only with --publish_adapter; use --hub_strategy end."

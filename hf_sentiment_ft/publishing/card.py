@@ -7,17 +7,22 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .errors import UsageError
-from .hub import CARD_TAG, Destination, explain, hub_errors, patiently
-from .paths import resources
-from .provenance import Provenance
+from ..errors import UsageError
+from ..hub import explain, hub_errors, patiently
+from ..paths import resources
+from ..runtime.distributed import from_first_process
+from ..training.plan import duration
+from .provenance import Provenance, find_provenance
+from .repository import CARD_TAG, Destination
 
 if TYPE_CHECKING:
     from datasets import Dataset
     from huggingface_hub import ModelCard, ModelCardData
 
-    from .label_word_task import LabelWordTask
-    from .trainer import LabelWordTrainer
+    from ..config.arguments import Arguments
+    from ..label_words.task import LabelWordTask
+    from ..model.loading import BaseModel
+    from ..training.trainer import LabelWordTrainer
 
 HYPERPARAMETERS = (
     "learning_rate",
@@ -49,13 +54,6 @@ def hardware() -> str:
     if torch.cuda.is_available():
         return f"{torch.cuda.device_count()} × {torch.cuda.get_device_name(0)}"
     return f"{os.cpu_count()} CPU cores ({platform.machine()}, {torch.backends.cpu.get_cpu_capability()})"
-
-
-def duration(seconds: float) -> str:
-    """Seconds in words, such as `2 min 5 s`."""
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return (f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s") if hours or minutes else f"{rest} s"
 
 
 def split_figures(results: dict[str, Any], prefix: str, rows: int) -> dict[str, Any]:
@@ -103,6 +101,30 @@ def card_metadata(
             for name, title in REPORTED.items()
         ],
     }
+
+
+def prepare_card(
+    flags: "Arguments", base: "BaseModel", model_name: str, destination: "Destination | None"
+) -> Provenance:
+    """Find out on the first process what the card says of model and data, and whether the Hub takes it; tell all.
+
+    Args:
+        flags: Model and data as they were named.
+        base: Where the model is.
+        model_name: Title of the card.
+        destination: Where the first process will push; None for no push.
+
+    Raises:
+        UsageError: If the Hub does not say it, or refuses the metadata.
+    """
+
+    def prepare() -> Provenance:
+        published = destination.repo_id if destination else None
+        provenance = find_provenance(flags.model, base, flags.data, published)
+        check_metadata(provenance, model_name, destination)
+        return provenance
+
+    return from_first_process(flags.training, "reading the cards of model and data", prepare)
 
 
 def check_metadata(provenance: Provenance, model_name: str, destination: "Destination | None") -> None:

@@ -8,12 +8,12 @@ from typing import Any
 
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-from .checkpoints import NOT_NEEDED
-from .distributed import on_first_process
-from .errors import PublishError
-from .hub import CARD_TAG, Destination, explain, hub_errors, read_file
-from .model_card import MARKED_LINE, below_the_line
-from .push import Content, push
+from ..errors import PublishError
+from ..hub import explain, hub_errors
+from ..runtime.distributed import on_first_process
+from ..training.checkpoints import NOT_NEEDED
+from .card import MARKED_LINE, below_the_line
+from .repository import CARD_TAG, Content, Destination, push, read_file
 
 logger = logging.getLogger(__name__)
 
@@ -35,8 +35,13 @@ class CheckpointPush(TrainerCallback):
     A push that fails is warned about and training goes on; the next one, or the final one, makes up for it.
     """
 
-    def __init__(self, destination: Destination | None, strategy: str) -> None:
-        """Set the destination, which the first process knows; its parent moves on with each commit."""
+    def __init__(self, destination: Destination | None, strategy: str = "end") -> None:
+        """Set the destination, which the first process knows; its parent moves on with each commit.
+
+        Args:
+            destination: None on other processes, and for no push.
+            strategy: As `--hub_strategy` says; `end` for no push before the end.
+        """
         self.destination = destination
         self.strategy = strategy
 

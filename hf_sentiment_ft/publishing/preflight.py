@@ -5,17 +5,21 @@ import logging
 import re
 import sys
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .errors import UsageError
-from .hub import CARD_TAG, Destination, explain, find_head, hub_errors, limit_waiting, patiently, read_file, status_code
-from .push import tags
+from ..errors import UsageError
+from ..hub import explain, hub_errors, limit_waiting, patiently, status_code
+from ..runtime.distributed import on_first_process
+from ..runtime.output_dir import PUBLISHED_FILES
+from .repository import CARD_TAG, Destination, find_head, read_file, tags
 
 if TYPE_CHECKING:
     from huggingface_hub.hf_api import ModelInfo
     from transformers import TrainingArguments
 
-    from .config import HubArguments
+    from ..config.arguments import HubArguments
+    from .repository import Destination
 
 logger = logging.getLogger(__name__)
 
@@ -40,12 +44,28 @@ def take_hub_options(args: "TrainingArguments", hub_args: "HubArguments") -> Hub
     Trainer would create the repository before training, push in several commits, and write the token into
     `training_args.bin`.
     """
+    from transformers.trainer_utils import HubStrategy
+
+    args.hub_strategy = HubStrategy(args.hub_strategy).value  # as it is typed, in messages
     options = HubOptions(
         args.hub_model_id, args.hub_token, args.hub_private_repo, args.hub_revision, hub_args, args.hub_strategy
     )
     wanted = args.push_to_hub
     args.push_to_hub, args.hub_token = False, None
     return options if wanted else None
+
+
+def check_destination(args: "TrainingArguments", options: HubOptions | None, model_name: str) -> Destination | None:
+    """Have the first process check that a push can succeed, and tell it the destination; None for no push.
+
+    Args:
+        args: They say which process this is.
+        options: As `take_hub_options` returns them.
+        model_name: The repository's name where `--hub_model_id` gives none.
+    """
+    if options is None:
+        return None
+    return on_first_process(args, "asking the Hub", lambda: preflight(options, model_name))
 
 
 def preflight(options: HubOptions, model_name: str) -> Destination:
@@ -206,3 +226,28 @@ def _is_ours_or_empty(head: "ModelInfo", destination: Destination) -> bool:
         return config is not None and "label_words" in json.loads(config)
     except ValueError:
         return False
+
+
+def describe_publication(destination: "Destination | None", strategy: str) -> list[str]:
+    """What would be pushed where, in lines."""
+    if destination is None:
+        return ["none (--push_to_hub is not given)"]
+    visibility = {True: "private ", False: "public ", None: ""}[destination.private]
+    place = f"on top of {destination.parent[:8]}" if destination.parent else f"a new {visibility}repository"
+    lines = [f"{destination.repo_id}, branch {destination.revision}, {place}"]
+    if destination.create_pr:
+        lines.append("as a pull request")
+    if destination.replace:
+        lines.append("in place of everything that is there")
+    if destination.tag:
+        lines.append(f"tag {destination.tag}")
+    if strategy != "end":
+        lines.append(f"each checkpoint while training goes on (--hub_strategy {strategy})")
+    return [*lines, f"in one commit at the end, of these what there is: {', '.join(PUBLISHED_FILES)}"]
+
+
+def default_model_name(model_name_or_path: str, dataset: str) -> str:
+    """A repository name made of the model's and the data set's, such as `gpt2-rotten-tomatoes`."""
+    model = re.sub(r"([.-]I?Q\d\w*)?\.gguf$", "", Path(model_name_or_path).name)
+    stems = (model, Path(dataset).name.split(".")[0])
+    return "-".join(re.sub(r"[^A-Za-z0-9.]+", "-", stem).strip("-.") for stem in stems)[:96]

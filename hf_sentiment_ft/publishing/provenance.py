@@ -6,13 +6,14 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .errors import UsageError
-from .hub import explain, hub_errors, patiently
-from .paths import resolve_package_path
+from ..errors import UsageError
+from ..hub import explain, hub_errors, patiently
+from ..paths import resolve_package_path
 
 if TYPE_CHECKING:
-    from .config import DataArguments, ModelArguments
-    from .modeling import BaseModel
+    from ..config.arguments import DataArguments, ModelArguments
+    from ..data.splits import LabelledSplits
+    from ..model.loading import BaseModel
 
 logger = logging.getLogger(__name__)
 
@@ -175,3 +176,32 @@ def _benchmark_task(dataset_id: str, revision: str | None, config: str | None) -
 
 def _as_list(value: Any) -> list[str]:
     return [] if value is None else [value] if isinstance(value, str) else list(value)
+
+
+def save_benchmark_result(
+    provenance: "Provenance", data: "LabelledSplits", results: dict[str, Any], folder: Path
+) -> None:
+    """Write the test accuracy as a benchmark's result, if the data set is one and its whole test split was used."""
+    from huggingface_hub import EvalResultEntry, eval_result_entries_to_yaml
+    from yaml import safe_dump
+
+    if provenance.dataset_id is None or provenance.benchmark_task is None or not _is_whole_test_split(data):
+        return
+    entry = EvalResultEntry(
+        dataset_id=provenance.dataset_id,
+        task_id=provenance.benchmark_task,
+        value=results["test_accuracy"],
+        dataset_revision=provenance.dataset_revision,
+        notes="accuracy over the label words",
+    )
+    path = folder / ".eval_results" / f"{provenance.dataset_id.split('/')[-1]}.yaml"
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(safe_dump(eval_result_entries_to_yaml([entry]), sort_keys=False), encoding="utf-8")
+
+
+def _is_whole_test_split(data: "LabelledSplits") -> bool:
+    """Whether the test rows are the data set's own, and all of them."""
+    test = data.splits.get("test")
+    if test is None or "test" in data.split_off or data.sources.get("test", "test") != "test" or not test.info.splits:
+        return False
+    return "test" in test.info.splits and test.info.splits["test"].num_examples == len(test)

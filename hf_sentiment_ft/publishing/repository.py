@@ -1,18 +1,56 @@
 """One commit that makes a branch of the Hub hold exactly one run."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fnmatch import fnmatch
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .errors import PublishError
-from .hub import Destination, find_head, hub_errors, patiently, status_code
-from .output import PUBLISHED_FILES, published_files
+from ..errors import PublishError
+from ..hub import hub_errors, patiently, status_code
+from ..runtime.output_dir import PUBLISHED_FILES, published_files
 
 if TYPE_CHECKING:
-    from huggingface_hub.hf_api import RepoFile
+    from huggingface_hub import HfApi
+    from huggingface_hub.hf_api import ModelInfo, RepoFile
+
+CARD_TAG = "hf_sentiment_ft"  # marks the repositories that are ours to update
+
+
+@dataclass(frozen=True)
+class Destination:
+    """Where a run is published, as found before training.
+
+    Attributes:
+        repo_id: `user/name`.
+        token: A write token; never shown.
+        private: Whether a new repository is private; None leaves it to the account's default.
+        revision: Branch to push to.
+        create_pr: Whether to open a pull request instead of committing to the branch.
+        tag: Tag to set on the commit.
+        parent: The branch's last commit, on which ours goes; None if the repository did not exist.
+        replace: Whether the repository holds somebody's other work, which `--hub_overwrite` gives up.
+        timeout: Seconds to wait for one answer; failed calls are tried again for twice as long.
+    """
+
+    repo_id: str
+    token: str = field(repr=False)
+    private: bool | None = None
+    revision: str = "main"
+    create_pr: bool = False
+    tag: str | None = None
+    parent: str | None = None
+    replace: bool = False
+    timeout: int = 120
+
+    @property
+    def api(self) -> "HfApi":
+        """A client with this destination's token."""
+        from huggingface_hub import HfApi
+
+        return HfApi(token=self.token)
+
 
 Content = Path | bytes
 
@@ -201,3 +239,29 @@ def same_content(file: Content, remote: "RepoFile") -> bool:
         return git_hash(file if isinstance(file, bytes) else file.read_bytes()) == remote.blob_id
     with BytesIO(file) if isinstance(file, bytes) else file.open("rb") as opened:
         return sha_fileobj(opened).hex() == remote.lfs.sha256
+
+
+def find_head(destination: Destination, revision: str) -> "ModelInfo | None":
+    """The state of a branch, None if there is no such repository or branch."""
+    from huggingface_hub.errors import RepositoryNotFoundError, RevisionNotFoundError
+
+    api, repo_id = destination.api, destination.repo_id
+    try:
+        return patiently(lambda: api.model_info(repo_id, revision=revision), destination.timeout)
+    except (RepositoryNotFoundError, RevisionNotFoundError):
+        return None
+
+
+def read_file(destination: Destination, name: str) -> str | None:
+    """The text of a file at the remembered parent, None if it is not there."""
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import RemoteEntryNotFoundError
+
+    repo_id, token, parent = destination.repo_id, destination.token, destination.parent
+    if parent is None:
+        return None
+    try:
+        path = patiently(lambda: hf_hub_download(repo_id, name, revision=parent, token=token), destination.timeout)
+    except RemoteEntryNotFoundError:
+        return None
+    return Path(path).read_text(encoding="utf-8")

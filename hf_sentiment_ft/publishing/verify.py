@@ -11,8 +11,9 @@ from hashlib import file_digest
 from pathlib import Path
 from typing import Any
 
-from .errors import PublishError
-from .hub import Destination, hub_errors, limit_waiting, patiently
+from ..errors import PublishError
+from ..hub import hub_errors, limit_waiting, patiently
+from .repository import Destination
 
 SAMPLE_SIZE = 16
 
@@ -85,7 +86,7 @@ def _look_from_a_fresh_process(asked: dict[str, Any], token: str) -> dict[str, A
         for name in ("HF_HUB_CACHE", "HF_XET_CACHE", "HF_ASSETS_CACHE", "RANK", "WORLD_SIZE", "LOCAL_RANK"):
             environment.pop(name, None)
         finished = subprocess.run(
-            [sys.executable, "-m", "hf_sentiment_ft.verify"],
+            [sys.executable, "-m", "hf_sentiment_ft.publishing.verify"],
             input=json.dumps(asked),
             env=environment,
             capture_output=True,

@@ -5,10 +5,13 @@ import logging
 import platform
 from typing import TYPE_CHECKING, Any
 
-from .errors import UsageError
+import torch
+
+from ..errors import UsageError
+from .distributed import sharding_engines
 
 if TYPE_CHECKING:
-    import torch
+    from transformers import TrainingArguments
 
 logger = logging.getLogger(__name__)
 
@@ -65,21 +68,6 @@ def choose_attention(requested: str, device: "torch.device", longest: int) -> st
     return None
 
 
-def check_dtype(attention: str, dtype: str) -> None:
-    """See that an attention implementation computes in the data type of the weights.
-
-    Training may be under autocast; the untouched model's evaluation, and that of the trained one, are not.
-
-    Raises:
-        UsageError: If it is made for 16 bits, as flash attention is, and the weights have 32.
-    """
-    if "flash" in attention and dtype == "float32":
-        raise UsageError(
-            f"--attn_implementation is {attention}, which computes in 16 bits only, but evaluation is in the data type "
-            "of the weights, and that is float32. Add --dtype bfloat16, or use --attn_implementation sdpa."
-        )
-
-
 def leave_out_cudnn_attention(device: "torch.device") -> None:
     """Have torch's fused attention choose among its kernels without cuDNN's.
 
@@ -119,3 +107,32 @@ def keep_freed_memory() -> None:
     libc.mallopt(mmap_threshold, 1 << 30)
     libc.mallopt(trim_threshold, 2**31 - 1)
     libc.mallopt(top_pad, 256 << 20)
+
+
+CPU_TOKENS = 1024  # a CPU's matrix products gain little from more; see docs/performance.md
+
+
+def choose_microbatch(requested: int | None, args: "TrainingArguments") -> int:
+    """Choose the most tokens of one forward and backward pass, 0 for whole batches, and log why.
+
+    Args:
+        requested: What `--max_tokens_per_microbatch` says, None for a choice by device.
+        args: Say where the model trains.
+
+    Raises:
+        UsageError: If it is asked for where processes that share weights would fall out of step.
+    """
+    sharded = sharding_engines(args)
+    if requested and sharded:
+        raise UsageError(
+            f"--max_tokens_per_microbatch is {requested}, but with {sharded[0]} all processes must go through the "
+            "model equally often; leave it out, and lower --per_device_train_batch_size for less memory."
+        )
+    if requested is not None:
+        tokens, reason = requested, "as --max_tokens_per_microbatch says"
+    elif args.device.type == "cpu" and not sharded:
+        tokens, reason = CPU_TOKENS, "more take memory, and gain a CPU little"
+    else:
+        tokens, reason = 0, f"{sharded[0]} needs it" if sharded else "parts were not tried on GPUs"
+    logger.info("micro-batches: %s: %s", f"at most {tokens} tokens" if tokens else "none, batches are whole", reason)
+    return tokens

@@ -1,15 +1,13 @@
 """Several processes: what one of them does for all, and how all end when one fails."""
 
 import os
-import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from functools import cache
 from typing import TYPE_CHECKING, TypeVar
 
-from .errors import RunError, UsageError, first_line
-from .faults import explain_connection, explain_fault
+from ..errors import RunError, UsageError, explain_connection, explain_fault, first_line
 
 if TYPE_CHECKING:
     from torch.distributed import ProcessGroup
@@ -18,16 +16,6 @@ if TYPE_CHECKING:
 Answer = TypeVar("Answer")
 
 CONNECTING_SECONDS = 300  # all come at nearly the same time then; --ddp_timeout is for work that some wait for
-
-
-def share_network_interface() -> None:
-    """Have gloo use the network interface that NCCL is told to use; each reads a variable of its own.
-
-    NCCL's may also be a beginning or a list of names, or of those to leave out, of which gloo knows none.
-    """
-    name = os.environ.get("NCCL_SOCKET_IFNAME", "").removeprefix("=")
-    if name in [present for _, present in socket.if_nameindex()]:
-        os.environ.setdefault("GLOO_SOCKET_IFNAME", name)
 
 
 def sharding_engines(args: "TrainingArguments") -> list[str]:

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 
 from filelock import BaseFileLock, FileLock, Timeout
 
+from ..errors import UsageError
 from .distributed import first_process_first, from_first_process, gather
-from .errors import UsageError
 
 if TYPE_CHECKING:
     from transformers import TrainingArguments
@@ -58,16 +58,6 @@ PRIVATE_FILES = ("training_args.bin", "train_results.json", "trainer_state.json"
 def published_files(folder: Path) -> list[Path]:
     """The files of a run that are published: an explicit list, so that nothing else in the folder slips out."""
     return sorted({path for pattern in PUBLISHED_FILES for path in folder.glob(pattern)})
-
-
-def log_to_console(args: "TrainingArguments") -> None:
-    """Show the notes of this package on the first process, warnings on the others."""
-    import datasets
-
-    logging.basicConfig(format="%(message)s")
-    logging.getLogger("hf_sentiment_ft").setLevel(logging.INFO if args.process_index == 0 else logging.ERROR)
-    if args.disable_tqdm:  # the flag of Trainer's bars is that of all bars
-        datasets.disable_progress_bars()
 
 
 def check_output_dir(args: "TrainingArguments", overwrite: bool, models: Sequence[str]) -> None:

@@ -7,8 +7,10 @@ import socket
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .distributed import from_first_process
-from .errors import UsageError
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+
+from ..errors import UsageError
+from ..runtime.distributed import from_first_process
 
 if TYPE_CHECKING:
     from transformers import TrainingArguments
@@ -127,29 +129,39 @@ def finish_checkpoint(folder: Path, final: Path, run: dict[str, Any], save_only_
     shutil.rmtree(folder.parent)
 
 
-def refuse_changes(checkpoint: str, run: dict[str, Any]) -> None:
-    """See that a run goes on as it has begun.
+class BestThatIsThere(TrainerCallback):
+    """Let `--load_best_model_at_end` choose among the checkpoints that can be loaded.
 
-    Args:
-        checkpoint: The folder to go on from.
-        run: What `describe_run` says now.
-
-    Raises:
-        UsageError: If data, words, prompt, base model, or an argument that changes the weights is another one.
+    A checkpoint from the Hub, or one that was moved, comes without the best one before it. Trainer forgets that folder
+    but not its score, so that a run without a better one would end with its last weights.
     """
-    path = Path(checkpoint) / CONTENTS
-    if not path.is_file():
-        logger.warning("%s has no %s: whether data and arguments are as before is not checked.", checkpoint, CONTENTS)
-        return
-    before = json.loads(path.read_text(encoding="utf-8"))["run"]
-    now = json.loads(json.dumps(run))
-    changes = [
-        f"  {name}: {before[name]} → {now[name]}" for name in before if name in now and before[name] != now[name]
-    ]
-    if changes:
-        listed = "\n".join(changes)
-        raise UsageError(
-            f"this is not the run that {checkpoint} belongs to. Changed:\n{listed}\n"
-            "Go on with what it was begun with, or begin a run of its own in another --output_dir; "
-            "a trained model to start from is named by --model_name_or_path."
-        )
+
+    def __init__(self, checkpoint: str) -> None:
+        """Set the checkpoint to go on from."""
+        self.checkpoint = Path(checkpoint)
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Find the best checkpoint beside the one to go on from; otherwise count from that one.
+
+        The path that it had may mean another folder in another working directory, so that beside comes first.
+        """
+        if state.best_metric is None:
+            return
+        beside = self.checkpoint.parent / f"checkpoint-{state.best_global_step}"
+        if beside.is_dir():
+            state.best_model_checkpoint = str(beside)
+        if not args.load_best_model_at_end or state.best_model_checkpoint is not None:
+            return
+        metric = f"eval_{str(args.metric_for_best_model).removeprefix('eval_')}"
+        scores = [
+            entry[metric] for entry in state.log_history if entry["step"] == state.global_step and metric in entry
+        ]
+        if state.best_global_step != state.global_step:
+            lost = f"The best checkpoint so far, of step {state.best_global_step} ({metric} {state.best_metric:.4f})"
+            chosen = f"that of step {state.global_step} ({scores[-1]:.4f}) and those" if scores else "those"
+            logger.warning("%s, is not there; the best is now chosen among %s to come.", lost, chosen)
+        state.best_metric = scores[-1] if scores else None
+        state.best_global_step = state.global_step if scores else None
+        state.best_model_checkpoint = str(self.checkpoint) if scores else None

@@ -2,13 +2,20 @@
 
 import dataclasses
 import hashlib
+import json
+import logging
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .label_word_task import LabelWordTask
+from ..errors import UsageError
+from ..label_words.task import LabelWordTask
+from .checkpoints import CONTENTS
 
 if TYPE_CHECKING:
     from datasets import Dataset
     from transformers import PreTrainedModel, TrainingArguments
+
+logger = logging.getLogger(__name__)
 
 # Arguments of the model that do not change what is learnt, or are described otherwise.
 NOT_LEARNT = {
@@ -68,3 +75,31 @@ def _digest_weights(model: "PreTrainedModel") -> str:
         if not parameter.is_meta:
             digest.update(values.detach().flatten()[:8].to("cpu", torch.float32).numpy().tobytes())
     return f"{model.config.model_type} ({digest.hexdigest()[:12]})"
+
+
+def refuse_changes(checkpoint: str, run: dict[str, Any]) -> None:
+    """See that a run goes on as it has begun.
+
+    Args:
+        checkpoint: The folder to go on from.
+        run: What `describe_run` says now.
+
+    Raises:
+        UsageError: If data, words, prompt, base model, or an argument that changes the weights is another one.
+    """
+    path = Path(checkpoint) / CONTENTS
+    if not path.is_file():
+        logger.warning("%s has no %s: whether data and arguments are as before is not checked.", checkpoint, CONTENTS)
+        return
+    before = json.loads(path.read_text(encoding="utf-8"))["run"]
+    now = json.loads(json.dumps(run))
+    changes = [
+        f"  {name}: {before[name]} → {now[name]}" for name in before if name in now and before[name] != now[name]
+    ]
+    if changes:
+        listed = "\n".join(changes)
+        raise UsageError(
+            f"this is not the run that {checkpoint} belongs to. Changed:\n{listed}\n"
+            "Go on with what it was begun with, or begin a run of its own in another --output_dir; "
+            "a trained model to start from is named by --model_name_or_path."
+        )

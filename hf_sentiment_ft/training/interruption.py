@@ -9,8 +9,8 @@ from typing import Any
 
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-from .distributed import greatest
-from .errors import Interrupted
+from ..errors import Interrupted
+from ..runtime.distributed import greatest
 
 SIGNALS = [getattr(signal, name) for name in ("SIGTERM", "SIGINT", "SIGUSR1") if hasattr(signal, name)]
 # One Ctrl-C, or one SIGTERM of a scheduler, may arrive twice: from the terminal or scheduler, and from the launcher.

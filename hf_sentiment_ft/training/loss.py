@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch.nn.functional import pad
 
-from .sampling import IGNORED
-from .scoring import left_pad
+from ..data.sampling import IGNORED
+from ..model.inputs import left_pad
 
 if TYPE_CHECKING:
     from torch import Tensor

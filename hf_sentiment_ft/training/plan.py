@@ -5,19 +5,15 @@ import math
 import time
 from typing import TYPE_CHECKING
 
-from .distributed import without_weights
-from .model_card import duration
-from .output import PUBLISHED_FILES
+from ..runtime.distributed import without_weights
 
 if TYPE_CHECKING:
     from datasets import Dataset
     from transformers import PretrainedConfig, TrainingArguments
 
-    from .config import ModelArguments
-    from .hub import Destination
-    from .label_word_task import LabelWordTask
-    from .prompt import Prompt
-
+    from ..config.arguments import ModelArguments
+    from ..label_words.prompt import Prompt
+    from ..label_words.task import LabelWordTask
 
 logger = logging.getLogger(__name__)
 
@@ -71,13 +67,9 @@ def flops_per_second(precision: str) -> float:
 
 
 def describe_plan(
-    args: "TrainingArguments",
-    task: "LabelWordTask",
-    tokenized: "dict[str, Dataset]",
-    precision: str,
-    destination: "Destination | None",
+    args: "TrainingArguments", task: "LabelWordTask", tokenized: "dict[str, Dataset]", precision: str
 ) -> str:
-    """Data, label words, prompts, steps, estimates and destination, in lines."""
+    """Data, label words, prompts, steps and estimates, in lines."""
     data, verbalizer = task.data, task.verbalizer
     lines = ["data"]
     lines += [f"  {split}: {len(dataset)} rows" for split, dataset in data.splits.items()]
@@ -100,8 +92,6 @@ def describe_plan(
     tokens = steps * batch * sum(lengths) / len(lengths) / args.world_size
     parameters = num_parameters(task.config, task.args.trust_remote_code)
     lines.append(f"  {estimate(parameters, tokens, flops_per_second(precision), task.args)}")
-    lines.append("publication")
-    lines += [f"  {line}" for line in describe_publication(destination, args.hub_strategy)]
     return "\n".join(lines)
 
 
@@ -125,19 +115,8 @@ def estimate(parameters: int, tokens: float, flops: float, args: "ModelArguments
     return f"about {time} and {memory:.1f} GB, {LIBRARIES} of them the libraries ({parameters:,} parameters)"
 
 
-def describe_publication(destination: "Destination | None", strategy: str) -> list[str]:
-    """What would be pushed where, in lines."""
-    if destination is None:
-        return ["none (--push_to_hub is not given)"]
-    visibility = {True: "private ", False: "public ", None: ""}[destination.private]
-    place = f"on top of {destination.parent[:8]}" if destination.parent else f"a new {visibility}repository"
-    lines = [f"{destination.repo_id}, branch {destination.revision}, {place}"]
-    if destination.create_pr:
-        lines.append("as a pull request")
-    if destination.replace:
-        lines.append("in place of everything that is there")
-    if destination.tag:
-        lines.append(f"tag {destination.tag}")
-    if strategy != "end":
-        lines.append(f"each checkpoint while training goes on (--hub_strategy {strategy})")
-    return [*lines, f"in one commit at the end, of these what there is: {', '.join(PUBLISHED_FILES)}"]
+def duration(seconds: float) -> str:
+    """Seconds in words, such as `2 min 5 s`."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return (f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s") if hours or minutes else f"{rest} s"

@@ -14,11 +14,10 @@ from safetensors import SafetensorError
 from torch.utils.data import DataLoader
 from transformers import Trainer, set_seed
 
+from ..data.sampling import EpochSampler, StreamedRows, add_blank_row
+from ..errors import RunError, explain_fault, first_line
 from .checkpoints import UNFINISHED, delete_old_checkpoints, finish_checkpoint
-from .errors import RunError, first_line
-from .faults import explain_fault
 from .interruption import Interruption
-from .sampling import EpochSampler, StreamedRows, add_blank_row
 
 logger = logging.getLogger(__name__)
 

@@ -1,26 +1,36 @@
 """A Trainer that learns and scores the label word at the decision position only."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch.distributed.fsdp import FSDPModule, FullyShardedDataParallel
 from torch.nn.parallel import DistributedDataParallel
-from transformers import EvalPrediction
 
-from .errors import RunError
+from ..data.sampling import IGNORED
+from ..errors import RunError
+from ..label_words.scoring import score_label_words
+from ..label_words.tokenization import tokenize_stream
+from ..label_words.verbalizer import Verbalizer
+from ..model.inputs import check_attention, forward_arguments, left_pad, model_inputs
+from ..model.lora import add_adapter
+from ..runtime.distributed import on_first_process
+from .checkpoints import BestThatIsThere
+from .fingerprint import describe_run, refuse_changes
 from .loss import label_targets, label_word_loss
-from .microbatches import split_batch
-from .padding import check_attention
 from .resumable import ResumableTrainer
-from .sampling import IGNORED
-from .scoring import forward_arguments, left_pad, model_inputs, score_label_words
-from .verbalizer import Verbalizer
 
 if TYPE_CHECKING:
+    from datasets import Dataset
     from torch import Tensor, nn
-    from transformers.trainer_utils import EvalLoopOutput, PredictionOutput
+    from transformers import EvalPrediction
+    from transformers.trainer_utils import EvalLoopOutput
+
+    from ..config.arguments import Arguments
+    from ..label_words.task import LabelWordTask
 
 
 @dataclass(frozen=True)
@@ -83,8 +93,8 @@ class LabelWordTrainer(ResumableTrainer):
             precision: `bf16` trains under autocast. Evaluation never does: it is done in the precision in which the
                 model is saved, since that is what a user's `pipeline` computes in.
             class_weights: What the training loss of each class is multiplied by; None for 1.
-            constrained: Whether `pipeline` can only say label words (see `constraint`).
-            max_tokens: The most tokens of one forward and backward pass, 0 for whole batches (see `microbatches`).
+            constrained: Whether `pipeline` can only say label words (see `label_words_only`).
+            max_tokens: The most tokens of one forward and backward pass, 0 for whole batches (see `split_batch`).
             **kwargs: ResumableTrainer's and Trainer's own arguments.
         """
         self.verbalizer = verbalizer
@@ -97,8 +107,10 @@ class LabelWordTrainer(ResumableTrainer):
         kwargs["args"].dataloader_pin_memory &= torch.cuda.is_available()  # it only warns elsewhere
         if kwargs["args"].deepspeed_plugin is not None:
             set_up_deepspeed(kwargs["args"].deepspeed_plugin.deepspeed_config, precision)
+        self._compute_metrics = kwargs.pop("compute_metrics", None)
+        compute_metrics = self._compute_metrics_of_numbers if self._compute_metrics else None
         super().__init__(
-            data_collator=collator, compute_loss_func=self._loss, compute_metrics=self._compute_metrics, **kwargs
+            data_collator=collator, compute_loss_func=self._loss, compute_metrics=compute_metrics, **kwargs
         )
         # Trainer counts label tokens from the second position on, since a causal model shifts labels; ours already
         # stand where they are predicted.
@@ -137,15 +149,11 @@ class LabelWordTrainer(ResumableTrainer):
         self.targets = self.targets.to(labels.device)
         return label_word_loss(outputs, labels, self.targets, num_items_in_batch)
 
-    def _compute_metrics(self, prediction: EvalPrediction) -> dict[str, float]:
-        """The figures that are one number each; loggers and `--metric_for_best_model` know no others."""
-        return {name: value for name, value in self.report(prediction).items() if isinstance(value, float)}
+    def _compute_metrics_of_numbers(self, output: "EvalPrediction") -> dict[str, float]:
+        self._check_scores(output.predictions[0])
+        return self._compute_metrics(output)
 
-    def report(self, prediction: "EvalPrediction | PredictionOutput") -> dict[str, Any]:
-        """Every figure of an evaluation, per-class ones and the confusion matrix included."""
-        from .metrics import measure  # it imports evaluate, which takes seconds
-
-        scores, *tokens = prediction.predictions
+    def _check_scores(self, scores: "np.ndarray[Any, Any]") -> None:
         if np.isnan(scores).any():
             raise RunError(
                 "the model's scores are not numbers: training has diverged. Nothing was published. Lower "
@@ -154,9 +162,6 @@ class LabelWordTrainer(ResumableTrainer):
                 else "the model's scores are not numbers before any training. Use --attn_implementation eager; with "
                 "--dtype float16, use float32."
             )
-        said, free = (np.array([self.verbalizer.label_of(row) for row in rows.tolist()]) for rows in tokens)
-        class_ids = np.asarray(prediction.label_ids)[:, 0]
-        return measure(scores, said, class_ids, self.verbalizer.labels, free if self.constrained else None)
 
     def evaluation_loop(self, *args: Any, metric_key_prefix: str = "eval", **kwargs: Any) -> "EvalLoopOutput":
         """Trainer's loop, the loss averaged over label tokens; Trainer's own gives the last batch too much weight."""
@@ -164,6 +169,7 @@ class LabelWordTrainer(ResumableTrainer):
         if output.predictions is None:  # --prediction_loss_only
             return output
         scores, label_ids = output.predictions[0], np.asarray(output.label_ids)[:, 0]
+        self._check_scores(scores)
         num_tokens = np.array([len(ids) for ids in self.verbalizer.token_ids])
         gold = np.take_along_axis(scores, label_ids[:, None], axis=1)
         output.metrics[f"{metric_key_prefix}_loss"] = float(-gold.sum() / num_tokens[label_ids].sum())
@@ -211,3 +217,78 @@ class LabelWordTrainer(ResumableTrainer):
         loss = -scores.gather(1, gold).sum() / num_tokens[gold].sum()
         said = constrained if self.constrained else free
         return (loss, None, None) if prediction_loss_only else (loss, (scores, said, free), labels)
+
+
+def split_batch(batch: dict[str, Any], max_tokens: int) -> list[dict[str, Any]]:
+    """Split a batch into parts of rows of similar length, padded no further than each part needs.
+
+    Args:
+        batch: `attention_mask` and others of (batch, seq), padded on the left; `labels`, (batch, label tokens); what is
+            no tensor goes into every part.
+        max_tokens: The most tokens of a part, padding included; a part has at least one row. 0 for no split.
+
+    Returns:
+        The parts, the one of the longest rows first; or the batch itself.
+    """
+    num_rows, width = batch["attention_mask"].shape
+    if not max_tokens or num_rows * width <= max_tokens:
+        return [batch]
+    lengths = batch["attention_mask"].sum(dim=1)
+    num_parts = -(-num_rows // max(1, max_tokens // width))
+    tensors = {name: value for name, value in batch.items() if torch.is_tensor(value)}
+    parts = []
+    for rows in lengths.argsort(descending=True, stable=True).tensor_split(num_parts):
+        longest = max(int(lengths[rows[0]]), batch["labels"].size(1))  # logits are wanted at each label token
+        part = {name: value[rows] if name == "labels" else value[rows, -longest:] for name, value in tensors.items()}
+        parts.append(batch | part)
+    return parts
+
+
+def build_trainer(
+    flags: "Arguments",
+    task: "LabelWordTask",
+    tokenized: "dict[str, Dataset]",
+    precision: str,
+    max_tokens: int,
+    checkpoint: str | None,
+    compute_metrics: Callable[..., dict[str, float]],
+) -> LabelWordTrainer:
+    """Load the model and set up its training.
+
+    Args:
+        flags: All of them.
+        task: What the model is asked.
+        tokenized: The splits as the model reads them.
+        precision: `fp32`, `bf16` or `fp16`.
+        max_tokens: The most tokens of one forward and backward pass, 0 for whole batches.
+        checkpoint: The folder to go on from, or None.
+        compute_metrics: As Trainer calls it, with the further arguments `verbalizer` and `constrained`.
+
+    Raises:
+        UsageError: If the model cannot be loaded, or the run is not the checkpoint's.
+    """
+    from transformers import set_seed
+
+    args, constrained = flags.training, flags.model.constrain_generation
+    set_seed(args.seed)  # of new embeddings, LoRA's matrices, and dropout
+    model = task.load_model(args, precision, max(tokenized["train"]["length"][:]))
+    run = describe_run(task, args, precision, model)
+    if checkpoint:
+        on_first_process(args, "comparing with the checkpoint", lambda: refuse_changes(checkpoint, run))
+    trainer = LabelWordTrainer(
+        run=run,
+        verbalizer=task.verbalizer,
+        precision=precision,
+        class_weights=task.data.class_weights,
+        constrained=constrained,
+        max_tokens=max_tokens,
+        compute_metrics=partial(compute_metrics, verbalizer=task.verbalizer, constrained=constrained),
+        model=add_adapter(model, flags.model),
+        args=args,
+        train_dataset=tokenize_stream(task, args) if task.data.stream else tokenized["train"],
+        eval_dataset=tokenized["validation"],
+        processing_class=task.tokenizer,
+    )
+    if checkpoint:
+        trainer.add_callback(BestThatIsThere(checkpoint))
+    return trainer

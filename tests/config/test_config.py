@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 import torch
 
-from hf_sentiment_ft.command_line import parse_train_arguments, take_precision
-from hf_sentiment_ft.config import TRAINING_DEFAULTS, DataArguments, ModelArguments
+from hf_sentiment_ft.config.arguments import TRAINING_DEFAULTS, DataArguments, ModelArguments
+from hf_sentiment_ft.config.command_line import parse_train_arguments, take_precision
 from hf_sentiment_ft.errors import UsageError
 
-from .conftest import ROOT
+from ..conftest import ROOT
 
 
 @pytest.fixture

@@ -4,11 +4,11 @@ import re
 
 import pytest
 
-from hf_sentiment_ft.columns import find_columns, read_texts
-from hf_sentiment_ft.command_line import parse_train_arguments
+from hf_sentiment_ft.config.command_line import parse_train_arguments
+from hf_sentiment_ft.config.templates import split_at_text
+from hf_sentiment_ft.data.columns import find_columns, read_texts
 from hf_sentiment_ft.errors import UsageError
 from hf_sentiment_ft.predict import text_of
-from hf_sentiment_ft.text_template import split_at_text
 
 PROMPT = r"Title: {title}\nBody: {body}\nQueue:{label_word}"
 ROWS = {"title": ["Lost card", None, None, "a {body} b"], "body": ["Help!", "No light", "", "x"], "queue": list("abab")}

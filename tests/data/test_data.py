@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from .splits import load, refusal, texts
-from .tiny import write_csv
+from ..splits import load, refusal, texts
+from ..tiny import write_csv
 
 ROWS = [(f"text {i}", ("bad", "good")[i % 2]) for i in range(60)]
 

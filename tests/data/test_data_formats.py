@@ -12,11 +12,11 @@ from typing import Any
 
 import pytest
 
-from hf_sentiment_ft.data import LabelledSplits
+from hf_sentiment_ft.data.splits import LabelledSplits
 from hf_sentiment_ft.errors import UsageError
 
-from .splits import load
-from .tiny import write_csv
+from ..splits import load
+from ..tiny import write_csv
 
 ROWS = [(f"text {i}", ("schlecht", "güt 👍")[i % 2]) for i in range(40)]
 CSV = "text,label\n" + "".join(f"{text},{label}\n" for text, label in ROWS)

@@ -7,9 +7,9 @@ from pathlib import Path
 
 from huggingface_hub import HfApi
 
-from .conftest import ROOT
-from .hub_server import HubServer
-from .local_hub import api_fixture, hub_fixture  # noqa: F401
+from ..conftest import ROOT
+from ..hub_server import HubServer
+from ..local_hub import api_fixture, hub_fixture  # noqa: F401
 
 NAME = "alice/tickets"
 LOAD = """

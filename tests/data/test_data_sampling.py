@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from hf_sentiment_ft.data import LabelledSplits
-from hf_sentiment_ft.stratified import sample_per_class
+from hf_sentiment_ft.data.sampling import sample_per_class
+from hf_sentiment_ft.data.splits import LabelledSplits
 
-from .splits import load, refusal, texts
-from .tiny import write_csv
+from ..splits import load, refusal, texts
+from ..tiny import write_csv
 
 ROWS = [(f"text {i}", ("bad", "good", "rare")[0 if i % 10 < 6 else 1 if i % 10 < 9 else 2]) for i in range(100)]
 OTHER = [("seen", "bad"), ("heard", "good")]

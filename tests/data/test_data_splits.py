@@ -6,12 +6,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hf_sentiment_ft.data import LabelledSplits
+from hf_sentiment_ft.data.sampling import stratified_sample
+from hf_sentiment_ft.data.splits import LabelledSplits
 from hf_sentiment_ft.errors import UsageError
-from hf_sentiment_ft.stratified import stratified_sample
 
-from .splits import load
-from .tiny import write_csv
+from ..splits import load
+from ..tiny import write_csv
 
 # Three classes with shares of 60, 30 and 10 %.
 LABELS = np.array((["common"] * 6 + ["rarer"] * 3 + ["rare"]) * 20)

@@ -4,12 +4,12 @@ from pathlib import Path
 
 import pytest
 
-from hf_sentiment_ft.config import DataArguments
+from hf_sentiment_ft.config.arguments import DataArguments
+from hf_sentiment_ft.data.loading import name_splits
 from hf_sentiment_ft.errors import UsageError
-from hf_sentiment_ft.loading import name_splits
 
-from .splits import load, refusal
-from .tiny import write_csv
+from ..splits import load, refusal
+from ..tiny import write_csv
 
 ROWS = [(f"text {i}", ("bad", "good")[i % 2]) for i in range(40)]
 

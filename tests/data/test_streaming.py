@@ -8,17 +8,16 @@ from typing import Any
 import pytest
 from datasets import ClassLabel, Dataset, Features, IterableDataset, Value
 
-from hf_sentiment_ft.command_line import parse_train_arguments
-from hf_sentiment_ft.config import DataArguments
-from hf_sentiment_ft.data import LabelledSplits, load_splits
+from hf_sentiment_ft.config.arguments import DataArguments
+from hf_sentiment_ft.config.command_line import check_streaming, parse_train_arguments
+from hf_sentiment_ft.data.sampling import StreamedRows
+from hf_sentiment_ft.data.splits import LabelledSplits, load_splits
 from hf_sentiment_ft.errors import RunError, UsageError
-from hf_sentiment_ft.sampling import StreamedRows
-from hf_sentiment_ft.streaming import check_streaming
 
-from .conftest import REVIEWS
-from .local_hub import REPO, api_fixture, files_of, hub_fixture, record  # noqa: F401
-from .splits import refusal
-from .tiny import write_csv
+from ..conftest import REVIEWS
+from ..local_hub import REPO, api_fixture, files_of, hub_fixture, record  # noqa: F401
+from ..splits import refusal
+from ..tiny import write_csv
 
 ROWS = [(f"film {i}" + " and so on" * (i % 7), ("bad", "good")[i % 3 % 2]) for i in range(60)]
 SMALL = {"streaming": True, "max_eval_samples": 10, "max_test_samples": 10, "shuffle_buffer_size": 20}

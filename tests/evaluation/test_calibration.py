@@ -11,15 +11,15 @@ import pytest
 import torch
 
 from hf_sentiment_ft import evaluate
-from hf_sentiment_ft.calibration import CONTENT_FREE, calibrate, label_log_prior, prior_rows
-from hf_sentiment_ft.constraint import label_words_only
 from hf_sentiment_ft.errors import UsageError
-from hf_sentiment_ft.predict import predict_probabilities
-from hf_sentiment_ft.verbalizer import Verbalizer
+from hf_sentiment_ft.evaluation.calibration import CONTENT_FREE, calibrate, label_log_prior, prior_rows
+from hf_sentiment_ft.evaluation.predictions import predict
+from hf_sentiment_ft.label_words.model import predict_probabilities
+from hf_sentiment_ft.label_words.verbalizer import Verbalizer, label_words_only
 
-from .architectures import save_tiny
-from .test_architectures import table, train  # noqa: F401
-from .tiny import base_tokenizer, reference_scores, tiny_model
+from ..architectures import save_tiny
+from ..test_architectures import table, train  # noqa: F401
+from ..tiny import base_tokenizer, reference_scores, tiny_model
 
 WORDS = Verbalizer(["a", "b", "c"], ["5", "6", "7"], [[5], [6], [7]])
 
@@ -29,7 +29,7 @@ def trainer(tmp_path_factory: pytest.TempPathFactory):
     from datasets import Dataset
     from transformers import TrainingArguments
 
-    from hf_sentiment_ft.trainer import LabelWordTrainer
+    from hf_sentiment_ft.training.trainer import LabelWordTrainer
 
     prompts = np.random.default_rng(0).integers(1, 600, (30, 8)).tolist()
     rows = {"input_ids": prompts, "labels": [[i % 3, i] for i in range(30)], "length": [8] * 30}
@@ -55,10 +55,9 @@ def test_what_is_taken_off_is_the_mean_probability_on_the_texts(method: str, tra
 
 def test_generation_says_the_calibrated_word(trainer):
     """The same as `calibrate` says of it, by the saved form of the generation config."""
-    raw = trainer.predict(trainer.eval_dataset)
+    raw = predict(trainer, trainer.eval_dataset)
     prior = np.array([2.0, -2.0, 0.5])
-    made = calibrate(trainer, raw, prior)
-    order = np.argsort(made.label_ids[:, 1])
+    made = calibrate(raw, prior, WORDS)
     bias = json.loads(json.dumps(label_words_only(WORDS, [11], prior)))
     ended = torch.tensor([[*row, 11] for row in trainer.eval_dataset["input_ids"]])
     said = trainer.model.generate(
@@ -67,16 +66,14 @@ def test_generation_says_the_calibrated_word(trainer):
     )[:, -1]  # fmt: skip
     scores = reference_scores(trainer.model, ended.tolist(), WORDS.token_ids) - torch.tensor(prior)
     assert said.tolist() == [WORDS.token_ids[label][0] for label in scores.argmax(1)]
-    assert made.predictions[1][order].flatten().tolist() == [
-        WORDS.token_ids[label][0] for label in made.predictions[0][order].argmax(1)
-    ]
-    assert (made.predictions[1] != raw.predictions[1]).any(), "calibration changes some answers"
-    np.testing.assert_allclose(made.predictions[0], raw.predictions[0] - prior, rtol=1e-5)
+    assert made.generated_tokens.flatten().tolist() == [WORDS.token_ids[label][0] for label in made.scores.argmax(1)]
+    assert (made.generated_tokens != raw.generated_tokens).any(), "calibration changes some answers"
+    np.testing.assert_allclose(made.scores, raw.scores - prior, rtol=1e-5)
 
 
 def test_none_changes_nothing_and_validation_needs_its_split(trainer):
-    raw = trainer.predict(trainer.eval_dataset)
-    assert calibrate(trainer, raw, None) is raw
+    raw = predict(trainer, trainer.eval_dataset)
+    assert calibrate(raw, None, WORDS) is raw
     assert prior_rows(None, {}, base_tokenizer("gpt2")) is None
     with pytest.raises(UsageError, match="there is no validation split"):
         prior_rows("validation", {}, base_tokenizer("gpt2"))

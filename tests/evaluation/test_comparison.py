@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from hf_sentiment_ft.comparison import FIGURES, Evaluation, compare, comparison_table, mcnemar
+from hf_sentiment_ft.evaluation.metrics import mcnemar
+from hf_sentiment_ft.evaluation.results import FIGURES, Evaluation, compare, comparison_table
 
 
 def answers(*groups: tuple[int, int, int]) -> tuple[np.ndarray, np.ndarray]:

@@ -14,7 +14,7 @@ def scores_for(predicted: np.ndarray, num_labels: int, margin: float = 2.0) -> n
 
 
 def figures(predicted=PREDICTED, references=REFERENCES, generated=None, labels=LABELS) -> dict:
-    from hf_sentiment_ft.metrics import measure
+    from hf_sentiment_ft.evaluation.metrics import measure
 
     generated = predicted if generated is None else generated
     return measure(scores_for(predicted, len(labels)), np.asarray(generated), references, labels)
@@ -73,8 +73,8 @@ def test_generation_accuracy_counts_other_words_as_wrong():
 def test_agrees_with_scikit_learn_on_random_scores():
     from sklearn import metrics
 
-    from hf_sentiment_ft.metrics import measure
-    from hf_sentiment_ft.scoring import label_probabilities
+    from hf_sentiment_ft.evaluation.metrics import measure
+    from hf_sentiment_ft.label_words.scoring import label_probabilities
 
     generator = np.random.default_rng(0)
     scores = generator.normal(size=(300, 4)).astype(np.float32) * 3 - 5
@@ -90,7 +90,7 @@ def test_agrees_with_scikit_learn_on_random_scores():
 
 
 def test_probabilities_are_normalised_over_the_labels():
-    from hf_sentiment_ft.scoring import label_probabilities
+    from hf_sentiment_ft.label_words.scoring import label_probabilities
 
     scores = np.log(np.array([[0.02, 0.06], [1e-30, 1e-30]]))
     np.testing.assert_allclose(label_probabilities(scores), [[0.25, 0.75], [0.5, 0.5]])
@@ -99,7 +99,7 @@ def test_probabilities_are_normalised_over_the_labels():
 
 
 def calibration(probabilities: list[list[float]], references: list[int]) -> dict[str, float]:
-    from hf_sentiment_ft.metrics import Calibration
+    from hf_sentiment_ft.evaluation.metrics import Calibration
 
     return Calibration(keep_in_memory=True).compute(predictions=probabilities, references=references)
 
@@ -133,7 +133,7 @@ def test_certain_and_wrong_is_a_large_number_not_infinity():
 )
 def test_interval_is_wilsons(right: int, rows: int, low: float, high: float):
     """The four examples of Newcombe 1998, table I, method 3 (doi 10.1002/(SICI)1097-0258(19980430)17:8<857)."""
-    from hf_sentiment_ft.metrics import accuracy_interval
+    from hf_sentiment_ft.evaluation.metrics import accuracy_interval
 
     assert accuracy_interval(right / rows, rows) == pytest.approx([low, high], abs=5e-5)
 

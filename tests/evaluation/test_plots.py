@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hf_sentiment_ft.plots import calibration_plot, confusion_plot, training_curve
+from hf_sentiment_ft.evaluation.plots import calibration_plot, confusion_plot, training_curve
 
 PLOTS = {"training.png", "confusion_matrix.png", "calibration.png"}
 HISTORY = [{"step": 20, "loss": 0.9}, {"step": 30, "eval_loss": 0.5, "eval_accuracy": 0.7}, {"step": 40, "loss": 0.4}]
@@ -87,7 +87,7 @@ def test_certain_and_always_right_is_no_special_case(tmp_path: Path):
 def test_neither_pyplot_nor_a_screen_nor_the_users_own_style(tmp_path: Path):
     (tmp_path / "matplotlibrc").write_text("backend: tkagg\ntext.usetex: true\n")
     program = (
-        "import sys; from matplotlib import style; from hf_sentiment_ft.plots import training_curve\n"
+        "import sys; from matplotlib import style; from hf_sentiment_ft.evaluation.plots import training_curve\n"
         "with style.context('default'): training_curve([]).savefig('x.png')\n"
         "assert 'matplotlib.pyplot' not in sys.modules"
     )

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from hf_sentiment_ft.verbalizer import Verbalizer
+from hf_sentiment_ft.label_words.verbalizer import Verbalizer
 
-from .tiny import base_tokenizer, reference_scores, tiny_model
+from ..tiny import base_tokenizer, reference_scores, tiny_model
 
 TEXTS = ["plain", 'with, comma and "quotes"', "two\nlines", "é 🎬", "  spaces  ", "a rather long text " * 2] * 3
 LABELS = [number % 2 for number in range(len(TEXTS))]
@@ -23,8 +23,9 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     from datasets import ClassLabel, Dataset, Features, Value
     from transformers import TrainingArguments
 
-    from hf_sentiment_ft.data import LabelledSplits
-    from hf_sentiment_ft.trainer import LabelWordTrainer
+    from hf_sentiment_ft.data.splits import LabelledSplits
+    from hf_sentiment_ft.evaluation.predictions import Predictions
+    from hf_sentiment_ft.training.trainer import LabelWordTrainer
 
     features = Features({"text": Value("string"), "label": ClassLabel(names=WORDS.labels)})
     rows = Dataset.from_dict({"text": TEXTS, "label": LABELS}, features=features)
@@ -41,11 +42,12 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     trainer = LabelWordTrainer(
         verbalizer=WORDS, precision="fp32", model=tiny_model(), args=args, processing_class=base_tokenizer("gpt2")
     )
-    prediction = trainer.predict(tokenized)
+    output = trainer.predict(tokenized)
     return {
         "trainer": trainer,
         "data": LabelledSplits({"train": train, "validation": rows, "test": rows}, WORDS.labels),
-        "prediction": prediction,
+        "output": output,
+        "prediction": Predictions.of(output, constrained=False),
         "scores": reference_scores(trainer.model, ids, WORDS.token_ids).numpy(),
         "first_tokens": [trainer.model(**_one(row)).logits[0, -1].argmax().item() for row in ids],
     }
@@ -59,10 +61,11 @@ def _one(ids: list[int]) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def table(finished: dict[str, Any]) -> list[dict[str, str]]:
-    from hf_sentiment_ft.results import save_predictions
+    from hf_sentiment_ft.evaluation.results import save_predictions
 
     path = Path(finished["trainer"].args.output_dir, "predictions.csv")
-    save_predictions(path, finished["trainer"], finished["prediction"], finished["data"].splits["test"])
+    rows = finished["data"].splits["test"]
+    save_predictions(path, finished["prediction"], rows, WORDS.labels, base_tokenizer("gpt2"))
     with path.open(newline="", encoding="utf-8") as file:
         return list(csv.DictReader(file))
 
@@ -73,12 +76,12 @@ def test_predictions_have_a_line_for_each_row_in_the_data_sets_order(finished: d
     ]  # fmt: skip
     assert [row["text"] for row in table] == TEXTS
     assert [row["label"] for row in table] == [WORDS.labels[label] for label in LABELS]
-    numbers = finished["prediction"].label_ids[:, 1].tolist()
+    numbers = finished["output"].label_ids[:, 1].tolist()
     assert numbers != sorted(numbers), "they came in another order"
 
 
 def test_probabilities_and_predictions_belong_to_their_row(finished: dict[str, Any], table):
-    from hf_sentiment_ft.scoring import label_probabilities
+    from hf_sentiment_ft.label_words.scoring import label_probabilities
 
     written = np.array([[float(row["probability_bad one"]), float(row["probability_good"])] for row in table])
     np.testing.assert_allclose(written, label_probabilities(finished["scores"]), atol=1e-4)
@@ -93,7 +96,7 @@ def test_generated_text_is_what_the_model_says(finished: dict[str, Any], table):
 
 
 def test_results_hold_every_split_and_baseline(finished: dict[str, Any]):
-    from hf_sentiment_ft.results import save_results
+    from hf_sentiment_ft.evaluation.results import save_results
 
     trainer, prediction = finished["trainer"], finished["prediction"]
     both = {"validation": prediction, "test": prediction}
@@ -113,7 +116,7 @@ def test_results_hold_every_split_and_baseline(finished: dict[str, Any]):
 
 
 def test_results_without_a_test_split_or_baseline(finished: dict[str, Any]):
-    from hf_sentiment_ft.results import save_results
+    from hf_sentiment_ft.evaluation.results import save_results
 
     results = save_results(finished["trainer"], finished["data"], None, {"validation": finished["prediction"]}, {})
     assert "eval_accuracy" in results
@@ -124,14 +127,14 @@ def test_results_without_a_test_split_or_baseline(finished: dict[str, Any]):
 def test_majority_accuracy_is_of_trains_most_frequent_label(train: list[int], expected: float):
     from datasets import Dataset
 
-    from hf_sentiment_ft.results import majority_accuracy
+    from hf_sentiment_ft.evaluation.baselines import majority_accuracy
 
     test = Dataset.from_dict({"label": [1, 1, 0, 1]})
     assert majority_accuracy(Dataset.from_dict({"label": train}), test) == expected
 
 
 def test_summary_says_how_good_against_what_and_where():
-    from hf_sentiment_ft.results import summary
+    from hf_sentiment_ft.evaluation.results import summary
 
     results = {"test_accuracy": 0.875, "test_accuracy_interval": [0.8, 0.93], "test_generation_accuracy": 0.5}
     baselines = {"zero_shot_test_accuracy": 0.625, "majority_test_accuracy": 0.25}

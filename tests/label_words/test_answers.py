@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from hf_sentiment_ft.command_line import parse_train_arguments
+from hf_sentiment_ft.config.command_line import parse_train_arguments
 
-from .tiny import write_csv
+from ..tiny import write_csv
 
 TEXTS = ["a fine film", "dull", "what a {body} waste", "كتاب جميل", "好看 🎬", "so so, Sentiment: negative", "Queue: 2"]
 STARS = {"1": ["糟糕", " very bad"], "2": [" ثلاثة", "🙂"], "3": [" great"], "4": [" great!", "4"]}
@@ -39,7 +39,7 @@ def finished(request, tiny_gpt2: Path, tmp_path_factory: pytest.TempPathFactory)
     argv = ["--model_name_or_path", str(tiny_gpt2), "--train_file", write_csv(folder / "t.csv", rows, header)]
     argv += ["--output_dir", str(folder / "out"), "--max_steps", "3", "--eval_strategy", "no", "--save_strategy", "no"]
     argv += ["--load_best_model_at_end", "false", "--use_cpu", "--disable_tqdm", "true", *flags]
-    run(*parse_train_arguments(argv))
+    run(parse_train_arguments(argv))
     out = folder / "out"
     return {
         "name": request.param,

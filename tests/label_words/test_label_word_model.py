@@ -8,12 +8,12 @@ import pytest
 from huggingface_hub import constants
 
 from hf_sentiment_ft.errors import UsageError
-from hf_sentiment_ft.label_word_model import load_label_word_model
-from hf_sentiment_ft.modeling import context_length, prepare_for_generation
-from hf_sentiment_ft.prompt import build_prompt, put_prompt_into_tokenizer
-from hf_sentiment_ft.verbalizer import Verbalizer, build_verbalizer
+from hf_sentiment_ft.label_words.model import load_label_word_model, prepare_for_generation
+from hf_sentiment_ft.label_words.prompt import build_prompt, put_prompt_into_tokenizer
+from hf_sentiment_ft.label_words.verbalizer import Verbalizer, build_verbalizer
+from hf_sentiment_ft.model.loading import context_length
 
-from .tiny import TEMPLATE, base_tokenizer, gpt2, tiny_model
+from ..tiny import TEMPLATE, base_tokenizer, gpt2, tiny_model
 
 
 def prepared() -> tuple[Any, Any, Verbalizer]:

@@ -8,9 +8,15 @@ from typing import Any
 import pytest
 
 from hf_sentiment_ft.errors import UsageError
-from hf_sentiment_ft.prompt import Prompt, build_prompt, put_prompt_into_tokenizer, remove_prompt, split_template
+from hf_sentiment_ft.label_words.prompt import (
+    Prompt,
+    build_prompt,
+    put_prompt_into_tokenizer,
+    remove_prompt,
+    split_template,
+)
 
-from .tiny import KINDS, TEMPLATE, TEXTS, base_tokenizer
+from ..tiny import KINDS, TEMPLATE, TEXTS, base_tokenizer
 
 WITH_BEGINNING = "Review: {text}\nSentiment:{label_word}"
 TEMPLATES = (TEMPLATE, WITH_BEGINNING)

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import torch
 
-from hf_sentiment_ft.constraint import label_words_only
-from hf_sentiment_ft.scoring import CACHED_TOKENS, forward_arguments, left_pad, model_inputs, score_label_words
-from hf_sentiment_ft.verbalizer import Verbalizer
+from hf_sentiment_ft.label_words.scoring import CACHED_TOKENS, score_label_words
+from hf_sentiment_ft.label_words.verbalizer import Verbalizer, label_words_only
+from hf_sentiment_ft.model.inputs import forward_arguments, left_pad, model_inputs
 
-from .tiny import reference_scores, tiny_model
+from ..tiny import reference_scores, tiny_model
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -199,7 +199,7 @@ def test_prompts_and_what_label_words_share_are_read_once(
     with tokens_read(model) as together:
         expected = score(model, prompts, verbalizer)
     assert sorted(together) == sorted([(8, 30), *((8 * number, tokens) for number, tokens in read)])
-    monkeypatch.setattr(f"hf_sentiment_ft.scoring.{limit}", 1)
+    monkeypatch.setattr(f"hf_sentiment_ft.label_words.scoring.{limit}", 1)
     with tokens_read(model) as one_by_one:
         scores, *generated = score(model, prompts, verbalizer)
     assert sorted(one_by_one) == sorted([(8, 30), *((8, tokens) for number, tokens in read for _ in range(number))])

@@ -11,20 +11,24 @@ import pytest
 import torch
 
 from hf_sentiment_ft import text_classification
-from hf_sentiment_ft.command_line import parse_train_arguments
+from hf_sentiment_ft.config.command_line import parse_train_arguments
 from hf_sentiment_ft.errors import UsageError
-from hf_sentiment_ft.label_word_model import LabelWordModel, load_label_word_model
-from hf_sentiment_ft.modeling import BaseModel, load_model, load_tokenizer, prepare_for_generation
-from hf_sentiment_ft.output import published_files
-from hf_sentiment_ft.predict import predict_probabilities
-from hf_sentiment_ft.prompt import build_prompt, put_prompt_into_tokenizer
-from hf_sentiment_ft.text_classification import classifier_of, export_text_classification
+from hf_sentiment_ft.label_words.classifier import classifier_of, export_text_classification
+from hf_sentiment_ft.label_words.model import (
+    LabelWordModel,
+    load_label_word_model,
+    predict_probabilities,
+    prepare_for_generation,
+)
+from hf_sentiment_ft.label_words.prompt import build_prompt, put_prompt_into_tokenizer
+from hf_sentiment_ft.label_words.verbalizer import build_verbalizer
+from hf_sentiment_ft.model.loading import BaseModel, load_model, load_tokenizer
+from hf_sentiment_ft.runtime.output_dir import published_files
 from hf_sentiment_ft.train import run
-from hf_sentiment_ft.verbalizer import build_verbalizer
 
-from .architectures import ARCHITECTURES, save_tiny
-from .conftest import REVIEWS
-from .tiny import TEMPLATE, TEXTS, base_tokenizer, tiny_model
+from ..architectures import ARCHITECTURES, save_tiny
+from ..conftest import REVIEWS
+from ..tiny import TEMPLATE, TEXTS, base_tokenizer, tiny_model
 
 WORDS: list[str | list[str]] = [" negative", " positive"]
 NO_CLASS = "no sequence classification model for"
@@ -84,7 +88,7 @@ def trained(tiny_gpt2: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     flags = ["--model_name_or_path", tiny_gpt2, "--dataset_name", REVIEWS, "--output_dir", output, "--max_steps", 8]
     flags += ["--learning_rate", 0.003, "--eval_strategy", "no", "--save_strategy", "no", "--disable_tqdm", True]
     flags += ["--load_best_model_at_end", False, "--zero_shot_baseline", False, "--export_text_classification"]
-    run(*parse_train_arguments([str(flag) for flag in flags]))
+    run(parse_train_arguments([str(flag) for flag in flags]))
     return output
 
 
@@ -124,7 +128,7 @@ def loaded(words: list[str | list[str]] = WORDS, template: str = TEMPLATE, pad: 
     """A tiny GPT-2 with these label words, not saved."""
     tokenizer = base_tokenizer("gpt2")
     if pad != tokenizer.pad_token:
-        from .tiny import BUILDERS
+        from ..tiny import BUILDERS
 
         tokenizer = BUILDERS["gpt2"]()
         tokenizer.pad_token = pad
@@ -162,5 +166,5 @@ def test_training_does_not_begin_where_the_export_would_be_refused(tiny_gpt2: Pa
     flags = ["--model_name_or_path", tiny_gpt2, "--dataset_name", REVIEWS, "--output_dir", tmp_path / "output"]
     flags += ["--label_words", " not good, fine", "--export_text_classification"]
     with pytest.raises(UsageError, match="has several tokens"):
-        run(*parse_train_arguments([str(flag) for flag in flags]))
+        run(parse_train_arguments([str(flag) for flag in flags]))
     assert {path.name for path in (tmp_path / "output").iterdir()} == {".lock"}

@@ -9,12 +9,12 @@ import pytest
 from huggingface_hub import HfApi
 
 from hf_sentiment_ft.errors import UsageError
-from hf_sentiment_ft.text_classification import export_text_classification
+from hf_sentiment_ft.label_words.classifier import export_text_classification
 
-from .architectures import save_tiny
-from .conftest import ROOT
-from .local_hub import REPO, api_fixture, files_of, hub_fixture, quick_look_fixture, run_publish  # noqa: F401
-from .test_architectures import table, train  # noqa: F401
+from ..architectures import save_tiny
+from ..conftest import ROOT
+from ..local_hub import REPO, api_fixture, files_of, hub_fixture, quick_look_fixture, run_publish  # noqa: F401
+from ..test_architectures import table, train  # noqa: F401
 
 
 @pytest.fixture(

@@ -11,17 +11,17 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from hf_sentiment_ft.config import ModelArguments
-from hf_sentiment_ft.data import LabelledSplits
+from hf_sentiment_ft.config.arguments import ModelArguments
+from hf_sentiment_ft.data.splits import LabelledSplits
 from hf_sentiment_ft.errors import UsageError
-from hf_sentiment_ft.label_word_task import LabelWordTask
-from hf_sentiment_ft.modeling import BaseModel
-from hf_sentiment_ft.prompt import Prompt, build_prompt, put_prompt_into_tokenizer
-from hf_sentiment_ft.tokenization import tokenize_splits
-from hf_sentiment_ft.verbalizer import Verbalizer, build_verbalizer
+from hf_sentiment_ft.label_words.prompt import Prompt, build_prompt, put_prompt_into_tokenizer
+from hf_sentiment_ft.label_words.task import LabelWordTask
+from hf_sentiment_ft.label_words.tokenization import tokenize_splits
+from hf_sentiment_ft.label_words.verbalizer import Verbalizer, build_verbalizer
+from hf_sentiment_ft.model.loading import BaseModel
 
-from .conftest import REVIEWS, ROOT
-from .tiny import TEMPLATE, TEXTS, base_tokenizer, write_csv
+from ..conftest import REVIEWS, ROOT
+from ..tiny import TEMPLATE, TEXTS, base_tokenizer, write_csv
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -146,9 +146,9 @@ TOKENIZE_FILE = """
 import json, sys
 from hf_sentiment_ft.config import DataArguments, ModelArguments
 from hf_sentiment_ft.data import load_splits
-from hf_sentiment_ft.label_word_task import build_task
-from hf_sentiment_ft.modeling import find_base_model, load_config, load_tokenizer
-from hf_sentiment_ft.tokenization import tokenize_splits
+from hf_sentiment_ft.label_words.task import build_task
+from hf_sentiment_ft.model.loading import find_base_model, load_config, load_tokenizer
+from hf_sentiment_ft.label_words.tokenization import tokenize_splits
 
 model, table, *templates = sys.argv[1:]
 found = []

@@ -5,12 +5,11 @@ from typing import Any
 
 import pytest
 
-from hf_sentiment_ft.constraint import label_words_only
 from hf_sentiment_ft.errors import UsageError
-from hf_sentiment_ft.prompt import build_prompt
-from hf_sentiment_ft.verbalizer import Verbalizer, build_verbalizer, choose_label_words
+from hf_sentiment_ft.label_words.prompt import build_prompt
+from hf_sentiment_ft.label_words.verbalizer import Verbalizer, build_verbalizer, choose_label_words, label_words_only
 
-from .tiny import KINDS, TEMPLATE, base_tokenizer
+from ..tiny import KINDS, TEMPLATE, base_tokenizer
 
 LABELS = ["neg", "pos"]
 

@@ -10,17 +10,16 @@ import torch
 from huggingface_hub import HfApi, ModelCard
 
 from hf_sentiment_ft import evaluate
-from hf_sentiment_ft.command_line import parse_train_arguments
-from hf_sentiment_ft.config import ModelArguments
+from hf_sentiment_ft.config.arguments import ModelArguments
+from hf_sentiment_ft.config.command_line import parse_train_arguments
 from hf_sentiment_ft.errors import UsageError
-from hf_sentiment_ft.label_word_model import load_label_word_model
-from hf_sentiment_ft.lora import add_adapter, check_lora
-from hf_sentiment_ft.modeling import find_base_model, find_whole_model, load_config, load_model, load_tokenizer
-from hf_sentiment_ft.predict import predict_probabilities
+from hf_sentiment_ft.label_words.model import load_label_word_model, predict_probabilities
+from hf_sentiment_ft.model.loading import find_base_model, find_whole_model, load_config, load_model, load_tokenizer
+from hf_sentiment_ft.model.lora import add_adapter, check_lora
 
-from .architectures import ARCHITECTURES, save_tiny, tiny_config
-from .local_hub import REPO, api_fixture, files_of, hub_fixture, quick_look_fixture, record  # noqa: F401
-from .test_architectures import check_answers, table, train  # noqa: F401
+from ..architectures import ARCHITECTURES, save_tiny, tiny_config
+from ..local_hub import REPO, api_fixture, files_of, hub_fixture, quick_look_fixture, record  # noqa: F401
+from ..test_architectures import check_answers, table, train  # noqa: F401
 
 
 def parse(*flags: str) -> tuple[Any, ...]:
@@ -49,7 +48,7 @@ def test_merged_model_answers_as_evaluated(model_type: str, table: str, tmp_path
 
 
 def test_only_the_adapter_is_trained():
-    from .tiny import tiny_model
+    from ..tiny import tiny_model
 
     adapted = add_adapter(tiny_model("llama"), ModelArguments(use_peft=True, lora_r=4))
     names = [name for name, weight in adapted.named_parameters() if weight.requires_grad]
@@ -101,14 +100,16 @@ def test_flags_that_do_not_go_together(flags: dict[str, Any], message: str):
 def test_what_cannot_be_published_is_refused_before_training(flags: list[str], path: str, message: str):
     model_args, *_, args = parse("--use_peft", *flags)
     with pytest.raises(UsageError, match=message):
-        check_lora(model_args, path, tiny_config("gpt2"), args)
+        check_lora(model_args, path, tiny_config("gpt2"), args, publish=args.push_to_hub)
 
 
 @pytest.mark.parametrize(("name", "flag"), [("peft", "--use_peft"), ("bitsandbytes", "--load_in_4bit")])
 def test_missing_package_is_named(name: str, flag: str, monkeypatch: pytest.MonkeyPatch):
     model_args, *_, args = parse("--use_peft", *({flag} - {"--use_peft"}))
     find_spec = importlib.util.find_spec
-    monkeypatch.setattr("hf_sentiment_ft.lora.find_spec", lambda asked: None if asked == name else find_spec("json"))
+    monkeypatch.setattr(
+        "hf_sentiment_ft.model.lora.find_spec", lambda asked: None if asked == name else find_spec("json")
+    )
     with pytest.raises(UsageError, match=f"{flag} needs the package {name}; install it"):
         check_lora(model_args, "user/base", tiny_config("gpt2"), args)
 

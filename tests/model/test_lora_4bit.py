@@ -8,15 +8,15 @@ import pytest
 import torch
 from huggingface_hub import HfApi
 
-from hf_sentiment_ft import training_model
-from hf_sentiment_ft.config import ModelArguments
-from hf_sentiment_ft.lora import add_adapter, quantization
-from hf_sentiment_ft.modeling import BaseModel, load_model, load_tokenizer
-from hf_sentiment_ft.predict import predict_probabilities
+from hf_sentiment_ft.config.arguments import ModelArguments
+from hf_sentiment_ft.label_words import task
+from hf_sentiment_ft.label_words.model import predict_probabilities
+from hf_sentiment_ft.model.loading import BaseModel, load_model, load_tokenizer
+from hf_sentiment_ft.model.lora import add_adapter, quantization
 
-from .architectures import save_tiny
-from .local_hub import api_fixture, hub_fixture  # noqa: F401
-from .test_architectures import check_answers, table, train  # noqa: F401
+from ..architectures import save_tiny
+from ..local_hub import api_fixture, hub_fixture  # noqa: F401
+from ..test_architectures import check_answers, table, train  # noqa: F401
 
 pytest.importorskip("bitsandbytes")
 
@@ -83,6 +83,6 @@ def test_4bit_weights_and_optimizer_are_gone_before_the_whole_weights_come(
         loaded.append(weakref.ref(model))
         return model
 
-    monkeypatch.setattr(training_model, "load_model", load_and_count)
+    monkeypatch.setattr(task, "load_model", load_and_count)
     train(save_tiny("llama", tmp_path / "base"), table, tmp_path / "output", "--use_peft", "--load_in_4bit")
     assert alive == [0, 0]

@@ -7,9 +7,9 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from . import forked
-from .architectures import save_tiny
-from .conftest import REVIEWS
+from .. import forked
+from ..architectures import save_tiny
+from ..conftest import REVIEWS
 
 
 @pytest.fixture(scope="module")

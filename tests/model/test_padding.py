@@ -14,20 +14,20 @@ from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedM
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
-from hf_sentiment_ft.command_line import parse_train_arguments
-from hf_sentiment_ft.config import ModelArguments
+from hf_sentiment_ft.config.arguments import ModelArguments
+from hf_sentiment_ft.config.command_line import parse_train_arguments
 from hf_sentiment_ft.errors import RunError, UsageError
 from hf_sentiment_ft.evaluate import parse_evaluate_arguments
-from hf_sentiment_ft.lora import add_adapter, quantization
-from hf_sentiment_ft.modeling import find_base_model, load_model, load_tokenizer
-from hf_sentiment_ft.padding import check_attention, hide_padding
+from hf_sentiment_ft.label_words.task import LabelWordTask
+from hf_sentiment_ft.model.inputs import check_attention, hide_padding
+from hf_sentiment_ft.model.loading import find_base_model, load_model, load_tokenizer
+from hf_sentiment_ft.model.lora import add_adapter, quantization
 from hf_sentiment_ft.predict import main as predict
-from hf_sentiment_ft.training_model import load_training_model
 
-from .architectures import save_tiny
-from .test_architectures import table, train  # noqa: F401
-from .test_trainer import make_trainer  # noqa: F401
-from .tiny import write_csv
+from ..architectures import save_tiny
+from ..test_architectures import table, train  # noqa: F401
+from ..tiny import write_csv
+from ..training.test_trainer import make_trainer  # noqa: F401
 
 NAN = float("nan")
 Attended = tuple[Tensor, Tensor | None]
@@ -212,7 +212,7 @@ def test_training_on_a_gpu_leaves_out_cudnns_attention(device: str, base: Path):
     task: Any = SimpleNamespace(args=model_args, base=found, tokenizer=load_tokenizer(found), make_ready=id)
     args: Any = SimpleNamespace(device=torch.device(device), torch_compile=False)
     torch.backends.cuda.enable_cudnn_sdp(True)
-    load_training_model(task, args, "bf16", 64)
+    LabelWordTask.load_model(task, args, "bf16", 64)
     assert torch.backends.cuda.cudnn_sdp_enabled() == (device == "cpu")
 
 

@@ -7,12 +7,11 @@ import yaml
 from datasets import Dataset, SplitDict, SplitInfo
 from huggingface_hub import HfApi
 
-from hf_sentiment_ft.benchmark import save_benchmark_result
-from hf_sentiment_ft.data import LabelledSplits
-from hf_sentiment_ft.provenance import Provenance, _benchmark_task
+from hf_sentiment_ft.data.splits import LabelledSplits
+from hf_sentiment_ft.publishing.provenance import Provenance, _benchmark_task, save_benchmark_result
 
-from .hub_server import HubServer
-from .local_hub import api_fixture, hub_fixture  # noqa: F401
+from ..hub_server import HubServer
+from ..local_hub import api_fixture, hub_fixture  # noqa: F401
 
 DATA = "alice/films"
 

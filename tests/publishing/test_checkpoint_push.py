@@ -9,12 +9,12 @@ import pytest
 from huggingface_hub import HfApi
 from transformers import TrainerControl, TrainerState
 
-from hf_sentiment_ft.checkpoint_push import CheckpointPush, resumable
-from hf_sentiment_ft.model_card import MARKED_LINE
-from hf_sentiment_ft.publish import publish_run
+from hf_sentiment_ft.publishing.card import MARKED_LINE
+from hf_sentiment_ft.publishing.checkpoint_push import CheckpointPush, resumable
+from hf_sentiment_ft.publishing.publication import publish_run
 
-from .hub_server import Fault, HubServer
-from .local_hub import (  # noqa: F401
+from ..hub_server import Fault, HubServer
+from ..local_hub import (  # noqa: F401
     REPO,
     api_fixture,
     check,

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from huggingface_hub import HfApi, ModelCard
 
-from .conftest import REVIEWS, launch
-from .hub_server import HubServer
+from ..conftest import REVIEWS, launch
+from ..hub_server import HubServer
 
 ASK = """
 import sys

@@ -9,15 +9,15 @@ import pytest
 from huggingface_hub import HfApi, constants
 
 from hf_sentiment_ft import hub as hub_module
-from hf_sentiment_ft.config import DataArguments, ModelArguments
-from hf_sentiment_ft.data import load_splits
+from hf_sentiment_ft.config.arguments import DataArguments, ModelArguments
+from hf_sentiment_ft.data.splits import load_splits
 from hf_sentiment_ft.errors import UsageError
 from hf_sentiment_ft.hub import patiently
-from hf_sentiment_ft.modeling import find_base_model, load_config, load_model, load_tokenizer
-from hf_sentiment_ft.provenance import find_provenance
+from hf_sentiment_ft.model.loading import find_base_model, load_config, load_model, load_tokenizer
+from hf_sentiment_ft.publishing.provenance import find_provenance
 
-from .hub_server import Fault, HubServer
-from .local_hub import api_fixture, hub_fixture  # noqa: F401
+from ..hub_server import Fault, HubServer
+from ..local_hub import api_fixture, hub_fixture  # noqa: F401
 from .test_training_push import BASE, DATA, stocked  # noqa: F401
 
 MODEL_ARGS = ModelArguments(model_name_or_path=BASE, model_revision="main")

@@ -204,7 +204,7 @@ def test_killed_in_the_middle_of_an_upload(tmp_path: Path, monkeypatch: pytest.M
     command = [sys.executable, "-m", "tests.hub_server", "--user=alice", "--token=hf_alice", f"--port={port}"]
     command.append(f"--root={tmp_path / 'hub'}")
     api = client(f"http://127.0.0.1:{port}", monkeypatch)
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL, cwd=Path(__file__).parents[1]) as killed:
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, cwd=Path(__file__).parents[2]) as killed:
         wait_for(port)
         api.create_repo(REPO)
         before = api.upload_file(path_or_fileobj=b"kept", path_in_repo="a.txt", repo_id=REPO).oid

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from huggingface_hub import ModelCard
 
-from hf_sentiment_ft.model_card import MARKED_LINE, below_the_line, duration, render_card
+from hf_sentiment_ft.publishing.card import MARKED_LINE, below_the_line, duration, render_card
 
 
 def card_values(run_dir: Path) -> dict:

@@ -6,10 +6,10 @@ import pytest
 from huggingface_hub import HfApi, constants
 
 from hf_sentiment_ft.errors import UsageError
-from hf_sentiment_ft.push import _make_branch
+from hf_sentiment_ft.publishing.repository import _make_branch
 
-from .hub_server import Fault, HubServer
-from .local_hub import REPO, TOKEN, api_fixture, check, hub_fixture, run_publish  # noqa: F401
+from ..hub_server import Fault, HubServer
+from ..local_hub import REPO, TOKEN, api_fixture, check, hub_fixture, run_publish  # noqa: F401
 
 OUR_CARD = b"---\nlibrary_name: transformers\ntags:\n- hf_sentiment_ft\n---\n"
 

@@ -10,12 +10,12 @@ import pytest
 from huggingface_hub import HfApi, ModelCard
 
 from hf_sentiment_ft.errors import PublishError
-from hf_sentiment_ft.hub import Destination
-from hf_sentiment_ft.model_card import MARKED_LINE
-from hf_sentiment_ft.publish import publish_run, retry_command
+from hf_sentiment_ft.publishing.card import MARKED_LINE
+from hf_sentiment_ft.publishing.publication import publish_run, retry_command
+from hf_sentiment_ft.publishing.repository import Destination
 
-from .hub_server import Fault, HubServer
-from .local_hub import (  # noqa: F401
+from ..hub_server import Fault, HubServer
+from ..local_hub import (  # noqa: F401
     REPO,
     TOKEN,
     api_fixture,

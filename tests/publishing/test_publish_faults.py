@@ -16,11 +16,11 @@ import pytest
 from huggingface_hub import HfApi, constants
 
 from hf_sentiment_ft.errors import errors_exit
-from hf_sentiment_ft.hub import Destination
-from hf_sentiment_ft.publish import announce, publish_run
+from hf_sentiment_ft.publishing.publication import announce, publish_run
+from hf_sentiment_ft.publishing.repository import Destination
 
-from .hub_server import Fault, HubServer
-from .local_hub import (  # noqa: F401
+from ..hub_server import Fault, HubServer
+from ..local_hub import (  # noqa: F401
     REPO,
     TOKEN,
     api_fixture,
@@ -39,7 +39,7 @@ from .test_publish import PUSHED
 
 pytestmark = pytest.mark.usefixtures("quick_look")
 
-DOCS = Path(__file__).parent.parent / "docs" / "publishing.md"
+DOCS = Path(__file__).parents[2] / "docs" / "publishing.md"
 BEGIN, END = "<!-- table of faults: made by tests/test_publish_faults.py -->", "<!-- end of the table -->"
 ROWS: dict[str, str] = {}
 GOES_ON = "tries again and goes on"
@@ -198,7 +198,7 @@ def test_publishing_process_killed_during_an_upload(hub: HubServer, api: HfApi, 
 @pytest.mark.parametrize("moment", ["objects/batch", "commit/main"])
 def test_server_killed_and_restarted(moment: str, finished: Path, tmp_path: Path, monkeypatch):
     """Killed while the client waits for it to take the weights, or for its answer to the commit."""
-    root = Path(__file__).parent.parent
+    root = Path(__file__).parents[2]
     server = [sys.executable, "-m", "tests.hub_server", f"--root={tmp_path / 'hub'}"]
     server += ["--user=alice", f"--token={TOKEN}"]
 

@@ -14,11 +14,12 @@ import pytest
 import yaml
 from huggingface_hub import HfApi, ModelCard, parse_eval_result_entries
 
-from hf_sentiment_ft.output import clear_output_dir
+from hf_sentiment_ft.errors import UsageError
+from hf_sentiment_ft.runtime.output_dir import clear_output_dir
 
-from .conftest import REVIEWS, launch
-from .hub_server import Fault, HubServer
-from .local_hub import (  # noqa: F401
+from ..conftest import REVIEWS, launch
+from ..hub_server import Fault, HubServer
+from ..local_hub import (  # noqa: F401
     REPO,
     TOKEN,
     api_fixture,
@@ -197,3 +198,15 @@ def test_a_dry_run_leaves_an_earlier_run_alone(finished: Path, tiny_gpt2: Path):
     assert everything_in(finished) == before
     clear_output_dir(SimpleNamespace(process_index=0, resume_from_checkpoint=None, output_dir="output"))
     assert [path.name for path in finished.iterdir()] == ["notes.txt"]
+
+
+def test_what_is_refused_for_a_push_is_refused_by_the_command(hub: HubServer, tiny_gpt2: Path, tmp_path: Path):
+    """After Trainer's own flag has been taken back, so that it does not push itself."""
+    from hf_sentiment_ft.config.command_line import parse_train_arguments
+    from hf_sentiment_ft.train import run
+
+    flags = ["--model_name_or_path", tiny_gpt2, "--dataset_name", REVIEWS, "--output_dir", tmp_path / "out"]
+    flags += ["--use_peft", "--push_to_hub", "--hub_model_id", REPO, "--hub_strategy", "every_save"]
+    with pytest.raises(UsageError, match="--hub_strategy is every_save, but checkpoints of --use_peft are adapters"):
+        run(parse_train_arguments([str(flag) for flag in flags]))
+    assert not (tmp_path / "out").exists() or not list((tmp_path / "out").glob("*.safetensors"))

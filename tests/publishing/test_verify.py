@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 from huggingface_hub import HfApi
 
-from hf_sentiment_ft import verify
-from hf_sentiment_ft.output import published_files
-from hf_sentiment_ft.push import push
+from hf_sentiment_ft.publishing import verify
+from hf_sentiment_ft.publishing.repository import push
+from hf_sentiment_ft.runtime.output_dir import published_files
 
-from .hub_server import Fault, HubServer
-from .local_hub import (  # noqa: F401
+from ..hub_server import Fault, HubServer
+from ..local_hub import (  # noqa: F401
     REPO,
     TOKEN,
     api_fixture,

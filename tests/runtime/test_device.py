@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from hf_sentiment_ft.device import choose_attention, choose_precision
-from hf_sentiment_ft.modeling import BaseModel, load_model, load_tokenizer
+from hf_sentiment_ft.model.loading import BaseModel, load_model, load_tokenizer
+from hf_sentiment_ft.runtime.device import choose_attention, choose_precision
 
 # Large blocks, taken and freed in turn as training does; page faults tell whether they went back to the kernel.
 COUNT_PAGE_FAULTS = """
 import resource, sys
-from hf_sentiment_ft.device import keep_freed_memory
+from hf_sentiment_ft.runtime.device import keep_freed_memory
 
 if sys.argv[1] == "keep":
     keep_freed_memory()

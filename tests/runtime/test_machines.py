@@ -14,18 +14,19 @@ import numpy as np
 import pytest
 from torch.distributed import TCPStore
 
-from hf_sentiment_ft import distributed
-from hf_sentiment_ft.checkpoints import find_checkpoint
-from hf_sentiment_ft.distributed import first_process_first, from_first_process, gather, on_first_process
+from hf_sentiment_ft.config.command_line import share_network_interface
+from hf_sentiment_ft.data.sampling import IGNORED
 from hf_sentiment_ft.errors import RunError, UsageError
-from hf_sentiment_ft.output import _appears
-from hf_sentiment_ft.sampling import IGNORED
+from hf_sentiment_ft.runtime import distributed
+from hf_sentiment_ft.runtime.distributed import first_process_first, from_first_process, gather, on_first_process
+from hf_sentiment_ft.runtime.output_dir import _appears
+from hf_sentiment_ft.training.checkpoints import find_checkpoint
 
-from . import forked
-from .forked import CONTEXT, FLAGS, replaced
-from .test_checkpoints import save
-from .test_trainer import ONE_TOKEN
-from .tiny import base_tokenizer, tiny_model
+from .. import forked
+from ..forked import CONTEXT, FLAGS, replaced
+from ..tiny import base_tokenizer, tiny_model
+from ..training.test_checkpoints import save
+from ..training.test_trainer import ONE_TOKEN
 
 
 def together(processes: int, work: Callable[..., Any], *given: Any, machines: int = 1, **env: str) -> list[Any]:
@@ -94,7 +95,7 @@ def rows_seen(args: Any) -> tuple[list[int], Any]:
     """The rows that this process learns from in an epoch, and what it knows of the evaluation."""
     from datasets import Dataset
 
-    from hf_sentiment_ft.trainer import LabelWordTrainer
+    from hf_sentiment_ft.training.trainer import LabelWordTrainer
 
     args.per_device_train_batch_size, args.per_device_eval_batch_size = 2, 4
     args.train_sampling_strategy = "group_by_length"
@@ -135,7 +136,7 @@ def test_every_row_once_over_eight_processes():
 def elsewhere(folder: Path) -> None:
     """Work in another folder, on a machine whose file system is not shared, and do not look for long."""
     os.chdir(folder)
-    replaced("hf_sentiment_ft.output", "APPEARS_SECONDS", lambda seconds: 0.2)
+    replaced("hf_sentiment_ft.runtime.output_dir", "APPEARS_SECONDS", lambda seconds: 0.2)
 
 
 def test_output_folders_that_are_not_one_are_refused(tiny_gpt2: Path, tmp_path: Path):
@@ -162,7 +163,7 @@ def test_a_file_that_a_network_shows_late_is_seen(tmp_path: Path):
 def newest_seen(args: Any, folder: Path) -> Any:
     """Whether each process, of which the second sees no checkpoint in the list of files yet, goes on from the same."""
     if args.process_index == 1:
-        replaced("hf_sentiment_ft.checkpoints", "checkpoint_folders", lambda original: lambda output_dir: [])
+        replaced("hf_sentiment_ft.training.checkpoints", "checkpoint_folders", lambda original: lambda output_dir: [])
     args.output_dir, args.resume_from_checkpoint = str(folder), "true"
     return find_checkpoint(args)
 
@@ -248,6 +249,6 @@ def test_gloo_takes_the_interface_that_nccl_takes(
 ):
     for name, value in {"NCCL_SOCKET_IFNAME": nccl, "GLOO_SOCKET_IFNAME": gloo}.items():
         monkeypatch.setenv(name, value) if value else monkeypatch.delenv(name, raising=False)
-    distributed.share_network_interface()
+    share_network_interface()
     assert os.environ.get("GLOO_SOCKET_IFNAME") == taken
     monkeypatch.setenv("GLOO_SOCKET_IFNAME", "")  # so that it is as before again

@@ -11,19 +11,19 @@ from types import SimpleNamespace
 import pytest
 from torch.distributed import TCPStore
 
-from hf_sentiment_ft.distributed import check_engine
 from hf_sentiment_ft.errors import UsageError
+from hf_sentiment_ft.runtime.distributed import check_engine
 
-from . import forked
-from .forked import FLAGS
+from .. import forked
+from ..forked import FLAGS
 
 
 @pytest.mark.parametrize(
     ("rank", "module", "function"),
     [
-        (1, "hf_sentiment_ft.tokenization", "tokenize_splits"),
-        (0, "hf_sentiment_ft.trainer", "label_word_loss"),
-        (1, "hf_sentiment_ft.trainer", "LabelWordTrainer.evaluation_loop"),
+        (1, "hf_sentiment_ft.label_words", "tokenize_splits"),
+        (0, "hf_sentiment_ft.training.trainer", "label_word_loss"),
+        (1, "hf_sentiment_ft.training.trainer", "LabelWordTrainer.evaluation_loop"),
     ],
     ids=["second, preprocessing", "first, training", "second, evaluation"],
 )
@@ -53,7 +53,7 @@ def stuck_or_failing() -> None:
     if os.environ["RANK"] == "0":
         forked.failing("hf_sentiment_ft.data", "load_splits")
     else:
-        forked.slow("hf_sentiment_ft.lora", "check_lora", 600)
+        forked.slow("hf_sentiment_ft.model", "check_lora", 600)
 
 
 def test_one_that_fails_does_not_wait_for_one_that_is_stuck(tiny_gpt2: Path, tmp_path: Path):

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from hf_sentiment_ft.best_checkpoint import BestThatIsThere
+from hf_sentiment_ft.training.checkpoints import BestThatIsThere
 
 from .test_trainer import make_trainer  # noqa: F401
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from hf_sentiment_ft.checkpoints import checkpoint_folders, delete_old_checkpoints, finish_checkpoint
+from hf_sentiment_ft.training.checkpoints import checkpoint_folders, delete_old_checkpoints, finish_checkpoint
 
 
 def save(output_dir: Path, step: int) -> Path:

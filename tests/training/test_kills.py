@@ -6,15 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from hf_sentiment_ft.checkpoints import checkpoint_folders
+from hf_sentiment_ft.training.checkpoints import checkpoint_folders
 
-from . import forked
-from .forked import FLAGS, finish, killed_at, weights
-from .hub_server import Fault, HubServer
-from .local_hub import REPO, hub_fixture, record  # noqa: F401
+from .. import forked
+from ..forked import FLAGS, finish, killed_at, weights
+from ..hub_server import Fault, HubServer
+from ..local_hub import REPO, hub_fixture, record  # noqa: F401
 
 ON = ["--resume_from_checkpoint", "true"]
-TRAINER, RESUMABLE = "hf_sentiment_ft.trainer", "hf_sentiment_ft.resumable"
+TRAINER, RESUMABLE = "hf_sentiment_ft.training.trainer", "hf_sentiment_ft.training.resumable"
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +42,7 @@ def flags(model: Path, processes: int = 1) -> list[object]:
         (1, 0, (TRAINER, "LabelWordTrainer.prediction_step", 3), 6),
         (1, 0, ("torch", "save", 5), 3),
         (1, 0, ("os", "unlink", 3), 9),
-        (1, 0, ("hf_sentiment_ft.results", "save_results"), 14),
+        (1, 0, ("hf_sentiment_ft.evaluation", "save_results"), 14),
         (2, 1, (TRAINER, "label_word_loss", 11), 9),
         (2, 0, (RESUMABLE, "finish_checkpoint", 3), 6),
     ],

@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 import torch
 
-from hf_sentiment_ft.loss import label_targets, label_word_loss
-from hf_sentiment_ft.verbalizer import Verbalizer
+from hf_sentiment_ft.label_words.verbalizer import Verbalizer
+from hf_sentiment_ft.training.loss import label_targets, label_word_loss
 
+from ..tiny import tiny_model
 from .test_trainer import MIXED, ONE_TOKEN, VERBALIZERS, make_trainer, reference_loss  # noqa: F401
-from .tiny import tiny_model
 
 WEIGHTS = [0.5, 1.75, 3.0]
 

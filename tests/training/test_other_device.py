@@ -10,15 +10,14 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from hf_sentiment_ft.label_word_model import LabelWordModel
-from hf_sentiment_ft.padding import check_attention, hide_padding, pad_on_the_right
-from hf_sentiment_ft.predict import predict_probabilities
-from hf_sentiment_ft.scoring import forward_arguments, left_pad, score_label_words
-from hf_sentiment_ft.verbalizer import Verbalizer
+from hf_sentiment_ft.label_words.model import LabelWordModel, predict_probabilities
+from hf_sentiment_ft.label_words.scoring import score_label_words
+from hf_sentiment_ft.label_words.verbalizer import Verbalizer
+from hf_sentiment_ft.model.inputs import check_attention, forward_arguments, hide_padding, left_pad, pad_on_the_right
 
-from .other_device import OTHER, OtherDevice, OtherTensor, move
+from ..other_device import OTHER, OtherDevice, OtherTensor, move
+from ..tiny import base_tokenizer, tiny_model
 from .test_trainer import MIXED, ONE_TOKEN, VERBALIZERS, make_trainer  # noqa: F401
-from .tiny import base_tokenizer, tiny_model
 
 SYNONYMS = Verbalizer(["neg", "pos"], [" a", " b"], [[5, 0], [6, 0]], [[" c"], []], [[[5, 7, 0]], []])
 PROMPTS = [[1, 2, 3], [4, 5], [7, 8, 9, 10, 11]]

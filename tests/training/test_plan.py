@@ -7,11 +7,12 @@ from typing import Any
 
 import pytest
 
-from hf_sentiment_ft.config import ModelArguments
-from hf_sentiment_ft.hub import Destination
-from hf_sentiment_ft.output import PUBLISHED_FILES
-from hf_sentiment_ft.plan import advise, describe_publication, estimate
-from hf_sentiment_ft.prompt import Prompt
+from hf_sentiment_ft.config.arguments import ModelArguments
+from hf_sentiment_ft.label_words.prompt import Prompt
+from hf_sentiment_ft.publishing.preflight import describe_publication
+from hf_sentiment_ft.publishing.repository import Destination
+from hf_sentiment_ft.runtime.output_dir import PUBLISHED_FILES
+from hf_sentiment_ft.training.plan import advise, estimate
 
 NEW = Destination("alice/reviews", "hf_secret")
 
@@ -32,7 +33,7 @@ def test_a_new_repository():
 
 
 def test_the_docs_have_the_same_list():
-    docs = (Path(__file__).parent.parent / "docs" / "publishing.md").read_text(encoding="utf-8")
+    docs = (Path(__file__).parents[2] / "docs" / "publishing.md").read_text(encoding="utf-8")
     section = docs.partition("## What is pushed")[2].partition("## Verification")[0]
     assert set(re.findall(r"`([\w.*/-]+\.\w+)`", section)) - {"eval.yaml"} == set(PUBLISHED_FILES)
 

@@ -12,10 +12,10 @@ import pytest
 from safetensors.torch import load_file
 from transformers import TrainingArguments
 
-from hf_sentiment_ft.checkpoints import CONTENTS, find_checkpoint
 from hf_sentiment_ft.errors import UsageError
+from hf_sentiment_ft.training.checkpoints import CONTENTS, find_checkpoint
 
-from .conftest import REVIEWS, ROOT
+from ..conftest import REVIEWS, ROOT
 
 FLAGS = ["--dataset_name", REVIEWS, "--zero_shot_baseline", "false", "--per_device_train_batch_size", 8]
 FLAGS += ["--max_train_samples", 64, "--max_eval_samples", 8, "--max_test_samples", 8, "--learning_rate", 1e-3]

@@ -9,17 +9,17 @@ from pathlib import Path
 import pytest
 import torch
 
-from hf_sentiment_ft.sampling import EpochSampler
+from hf_sentiment_ft.data.sampling import EpochSampler
 
-from .conftest import ROOT
+from ..conftest import ROOT
 
 # 43 rows: five global batches of 8 and three rows, so that in the end one of two processes has none
 SCRIPT = """
 import json, sys
 import torch
 from transformers import TrainingArguments
-from hf_sentiment_ft.trainer import LabelWordTrainer
-from tests.test_trainer import MIXED, rows_of
+from hf_sentiment_ft.training.trainer import LabelWordTrainer
+from tests.training.test_trainer import MIXED, rows_of
 from tests.tiny import base_tokenizer, tiny_model
 
 folder, sampling, sizes = sys.argv[1], sys.argv[5], sys.argv[6]

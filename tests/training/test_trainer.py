@@ -1,5 +1,6 @@
 """The Trainer: its gradients, its evaluation, and in which precision each is computed."""
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,9 +10,10 @@ import torch
 from torch.nn.functional import cross_entropy
 
 from hf_sentiment_ft.errors import RunError
-from hf_sentiment_ft.verbalizer import Verbalizer
+from hf_sentiment_ft.evaluation.predictions import compute_metrics, predict, report
+from hf_sentiment_ft.label_words.verbalizer import Verbalizer
 
-from .tiny import base_tokenizer, reference_scores, tiny_model
+from ..tiny import base_tokenizer, reference_scores, tiny_model
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -50,7 +52,7 @@ def make_trainer(tmp_path: Path):
     ):
         from transformers import TrainingArguments
 
-        from hf_sentiment_ft.trainer import LabelWordTrainer
+        from hf_sentiment_ft.training.trainer import LabelWordTrainer
 
         defaults = {"optim": "sgd", "learning_rate": 0.1, "lr_scheduler_type": "constant", "max_steps": 1}
         defaults |= {"report_to": "none", "save_strategy": "no", "max_grad_norm": 0, "disable_tqdm": True}
@@ -64,6 +66,7 @@ def make_trainer(tmp_path: Path):
             train_dataset=rows_of(verbalizer, num_rows, training=True),
             eval_dataset=rows_of(verbalizer, num_rows, training=False),
             processing_class=base_tokenizer("gpt2"),
+            compute_metrics=partial(compute_metrics, verbalizer=verbalizer, constrained=False),
         )
 
     return make
@@ -187,10 +190,10 @@ def test_evaluation_reports_numbers_only(make_trainer):
         "eval_log_loss",
     }
     assert all(isinstance(value, int | float) for value in metrics.values())
-    report = trainer.report(trainer.predict(trainer.eval_dataset))
-    assert set(report["per_class"]) == set(MIXED.labels)
-    assert report["accuracy"] == metrics["eval_accuracy"]
-    assert np.sum(report["confusion_matrix"]) == 12
+    found = report(predict(trainer, trainer.eval_dataset), trainer.verbalizer)
+    assert set(found["per_class"]) == set(MIXED.labels)
+    assert found["accuracy"] == metrics["eval_accuracy"]
+    assert np.sum(found["confusion_matrix"]) == 12
 
 
 def dtypes_seen(trainer: Any) -> dict[bool, set[torch.dtype]]:
@@ -212,7 +215,7 @@ def test_precision_is_that_of_training_alone(precision: str, dtype: torch.dtype,
 
 @pytest.mark.parametrize("flags", [["--bf16", "true"], ["--precision", "bf16"]])
 def test_trainers_own_bf16_flag_does_not_reach_evaluation(flags: list[str], make_trainer, tmp_path: Path):
-    from hf_sentiment_ft.command_line import parse_train_arguments
+    from hf_sentiment_ft.config.command_line import parse_train_arguments
 
     model_args, *_, args = parse_train_arguments(
         [*flags, "--max_steps", "2", "--use_cpu", "--output_dir", str(tmp_path)]

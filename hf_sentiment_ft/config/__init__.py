@@ -1,0 +1,1 @@
+"""Read flags and recipes, and check them."""

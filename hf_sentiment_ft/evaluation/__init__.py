@@ -1,0 +1,23 @@
+"""Measure a model, compare it with baselines and with others, and draw the results."""
+
+from .baselines import ZeroShotBaseline
+from .calibration import calibrate, label_log_prior, predict_splits, prior_rows
+from .plots import save_plots
+from .predictions import compute_metrics, predict
+from .results import Evaluation, compare, comparison_table, save_results, summary
+
+__all__ = [
+    "calibrate",
+    "compare",
+    "comparison_table",
+    "compute_metrics",
+    "Evaluation",
+    "label_log_prior",
+    "predict",
+    "predict_splits",
+    "prior_rows",
+    "save_plots",
+    "save_results",
+    "summary",
+    "ZeroShotBaseline",
+]

@@ -1,0 +1,141 @@
+"""The label words' rows of the language model head as a classifier, for `pipeline("text-classification")`.
+
+For label words of one token this needs no training: the logits of a causal language model at the decision position are
+its last hidden state times the rows of its head, and what the softmax over the vocabulary divides by is the same for
+all labels. A `...ForSequenceClassification` of the same architecture does the same with fewer rows, at the last token
+that is no padding.
+"""
+
+import copy
+import logging
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..errors import UsageError
+from ..runtime.distributed import without_weights
+
+if TYPE_CHECKING:
+    from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
+
+    from .model import LabelWordModel
+    from .verbalizer import Verbalizer
+
+logger = logging.getLogger(__name__)
+
+FOLDER = "text-classification"
+TOLERANCE = 1e-4  # greatest difference between two probabilities that are called the same, in float32
+TRIED_TEXTS = ("a", "a moving, funny film", "Two hours of it, and not one minute that I would want to see again.")
+
+
+def check_text_classification(
+    config: "PretrainedConfig", tokenizer: "PreTrainedTokenizerBase", verbalizer: "Verbalizer"
+) -> None:
+    """Refuse what cannot be exported exactly, as far as that is known without the weights.
+
+    Args:
+        config: The causal language model's.
+        tokenizer: With the prompt in it.
+        verbalizer: The label words.
+
+    Raises:
+        UsageError: If it cannot; the message has the reason.
+    """
+    from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification
+
+    kind = config.model_type
+    several = [word for word, ids in zip(verbalizer.words, verbalizer.token_ids, strict=True) if len(ids) > 1]
+    if several:
+        raise _refusal(
+            f"the label word {several[0]!r} has several tokens, and a classifier takes one row of the head for each "
+            "label",
+            "choose --label_words of one token",
+        )
+    if verbalizer.synonyms:
+        raise _refusal(
+            "some label has several words, and a classifier takes one row of the head for each label",
+            "give each label one word by --label_words",
+        )
+    if type(config) not in AutoModelForSequenceClassification._model_mapping:
+        raise _refusal(f"transformers has no sequence classification model for {kind}")
+    if tokenizer("a").input_ids[-1] == tokenizer.pad_token_id:
+        raise _refusal(
+            f"the prompt ends in {tokenizer.pad_token!r}, which is this model's padding too, and a classifier reads "
+            "the last token that is no padding",
+            "choose a --prompt_template with another ending",
+        )
+    if getattr(config.get_text_config(), "final_logit_softcapping", None):
+        raise _refusal(
+            f"{kind} bends its logits (final_logit_softcapping), which its sequence classification model does not"
+        )
+    with without_weights():
+        head = AutoModelForCausalLM.from_config(config).get_output_embeddings()
+    if getattr(head, "bias", None) is not None:
+        raise _refusal(f"the language model head of {kind} adds a bias, for which its classifier has no place")
+
+
+def classifier_of(loaded: "LabelWordModel") -> "PreTrainedModel":
+    """The same body under a `score` layer made of the label words' rows; no weights are copied but those.
+
+    A few texts are tried with both, those for the classifier in one batch, padded as its tokenizer will pad.
+
+    Raises:
+        UsageError: If their answers are not the same, or could not be.
+    """
+    import torch
+    from transformers import AutoModelForSequenceClassification
+
+    from .model import predict_probabilities
+
+    model, tokenizer, verbalizer = loaded.model, loaded.tokenizer, loaded.verbalizer
+    if loaded.log_prior is not None:
+        raise _refusal("a classifier has no place for what calibration takes off the scores")
+    if model._hf_peft_config_loaded:
+        raise _refusal("a classifier has whole weights, and this is an adapter without its base model")
+    check_text_classification(model.config, tokenizer, verbalizer)
+    config = copy.deepcopy(model.config)
+    config.problem_type = "single_label_classification"
+    with without_weights():
+        classifier = AutoModelForSequenceClassification.from_config(config, dtype=model.dtype)
+    setattr(classifier, classifier.base_model_prefix, model.base_model)
+    rows = model.get_output_embeddings().weight[[ids[0] for ids in verbalizer.token_ids]]  # (num_labels, hidden)
+    classifier.score.weight = torch.nn.Parameter(rows.detach().clone())
+    batch = tokenizer(list(TRIED_TEXTS), padding=True, padding_side="right", return_tensors="pt")
+    with torch.inference_mode():
+        logits = classifier.eval()(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]).logits
+    expected = torch.tensor(predict_probabilities(loaded, list(TRIED_TEXTS), batch_size=1))
+    difference = float((logits.double().softmax(-1) - expected).abs().max())
+    exact = max(TOLERANCE, 4 * torch.finfo(model.dtype).eps)
+    if not difference <= exact:  # so written, it refuses NaN as well
+        raise _refusal(
+            f"its probabilities would differ by {difference:.2g} (expected at most {exact:.2g}), since this "
+            f"{config.model_type} model does more between its body and its answer than one matrix product"
+        )
+    return classifier
+
+
+def _refusal(reason: str, remedy: str = "") -> UsageError:
+    remedies = "Leave out --export_text_classification" + (f", or {remedy}." if remedy else ".")
+    return UsageError(f"no exact text classification model can be exported: {reason}. {remedies}")
+
+
+def export_text_classification(folder: Path) -> Path:
+    """Write the classifier of a finished run into a folder of its own inside the run's, and return that folder.
+
+    It is complete, with weights, and a tokenizer that has the prompt and pads on the right, where no model's positions
+    depend on the padding.
+
+    Raises:
+        UsageError: If `folder` holds no model of ours, or one that has no exact classifier.
+    """
+    from transformers.integrations.deepspeed import unset_hf_deepspeed_config
+
+    from .model import load_label_word_model
+
+    unset_hf_deepspeed_config()  # ZeRO-3 would divide what this process loads among all that have trained
+    loaded = load_label_word_model(str(folder))
+    classifier = classifier_of(loaded)
+    loaded.tokenizer.padding_side = "right"
+    classifier.save_pretrained(folder / FOLDER)
+    loaded.tokenizer.save_pretrained(folder / FOLDER)
+    logger.info("text classification model: %s", folder / FOLDER)
+    return folder / FOLDER
