@@ -71,7 +71,7 @@ def run(models: list[ModelArguments], flags: Arguments) -> None:
         print(f"results and predictions: {args.output_dir}")
 
     runtime.on_first_process(args, "comparing the models", finish)
-    runtime.leave()
+    runtime.shutdown()
 
 
 def parse_evaluate_arguments(argv: list[str]) -> tuple[list[ModelArguments], Arguments]:

@@ -89,7 +89,7 @@ def is_transient(error: BaseException) -> bool:
     return any(isinstance(cause, broken) for cause in causes)
 
 
-def patiently(call: Callable[[], Answer], timeout: float = PATIENCE) -> Answer:
+def with_retries(call: Callable[[], Answer], timeout: float = PATIENCE) -> Answer:
     """Call until it succeeds, fails in a way that waiting does not cure, or was tried for twice `timeout` seconds.
 
     Twice, so that one request that was never answered leaves time for another. The Hub's client retries uploads of

@@ -14,7 +14,7 @@ from .config.arguments import HubArguments
 from .errors import UsageError, errors_exit
 from .publishing.card import CARD_VALUES
 from .publishing.preflight import HubOptions, preflight
-from .publishing.publication import announce, publish_run
+from .publishing.publication import print_summary, publish_run
 from .runtime.start import log_to_console
 
 
@@ -60,7 +60,7 @@ def main() -> None:
     log_to_console()
     with errors_exit():
         folder, options, name = parse_publish_arguments(sys.argv[1:])
-        announce(publish_run(folder, preflight(options, name)))
+        print_summary(publish_run(folder, preflight(options, name)))
 
 
 if __name__ == "__main__":

@@ -38,7 +38,7 @@ def run(flags: Arguments) -> None:
     checkpoint = training.find_checkpoint(args)
     runtime.check_output_dir(args, flags.run.overwrite_output_dir, [flags.model.model_name_or_path])
     model_name = publishing.default_model_name(flags.model.model_name_or_path, flags.data.name)
-    hub_options = publishing.take_hub_options(args, flags.hub)
+    hub_options = publishing.resolve_hub_options(args, flags.hub)
     destination = publishing.check_destination(args, hub_options, model_name)
     base = model.find_whole_model(flags.model)
     config = model.load_config(base, publish=hub_options is not None)
@@ -95,10 +95,10 @@ def run(flags: Arguments) -> None:
         publishing.save_card(publishing.card_values(trainer, model_name, provenance, results, task, tokenized), folder)
         print(evaluation.summary(results, args.output_dir))
         if checkpoint_push.destination:
-            publishing.announce(publishing.publish_run(folder, checkpoint_push.destination))
+            publishing.print_summary(publishing.publish_run(folder, checkpoint_push.destination))
 
     runtime.on_first_process(args, "writing the results and publishing them", finish)
-    runtime.leave()
+    runtime.shutdown()
 
 
 if __name__ == "__main__":

@@ -93,7 +93,7 @@ def watch() -> None:
     if "COUNT_WAITS" in os.environ:
         trainer.DEFAULT_CALLBACKS.append(Watch)
     count_precisions()
-    replaced("hf_sentiment_ft.runtime", "leave", kept)
+    replaced("hf_sentiment_ft.runtime", "shutdown", kept)
 
 
 def peak_bytes() -> int:

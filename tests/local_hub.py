@@ -70,12 +70,12 @@ def quick_look_fixture(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Verify in this process, with an empty cache each time: the same code and requests without 6 s of imports."""
     numbers = itertools.count()
 
-    def look(asked: dict[str, Any], token: str) -> dict[str, Any]:
+    def download_and_answer(asked: dict[str, Any], token: str) -> dict[str, Any]:
         with monkeypatch.context() as patch:
             patch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / f"empty-{next(numbers)}"))
-            return verify.look(**asked)
+            return verify.download_and_answer(**asked)
 
-    monkeypatch.setattr(verify, "_look_from_a_fresh_process", look)
+    monkeypatch.setattr(verify, "_look_from_a_fresh_process", download_and_answer)
 
 
 def check(repo_id: str | None = REPO, timeout: int = 2, **options: Any) -> Destination:

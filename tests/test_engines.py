@@ -155,7 +155,7 @@ def count_precisions() -> None:
 
     replaced("torch.nn", "Linear.forward", counted)
     replaced("transformers.pytorch_utils", "Conv1D.forward", counted)
-    replaced("hf_sentiment_ft.runtime", "leave", kept)
+    replaced("hf_sentiment_ft.runtime", "shutdown", kept)
 
 
 @pytest.mark.parametrize(

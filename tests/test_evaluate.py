@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from hf_sentiment_ft import evaluate
-from hf_sentiment_ft import model as models
+from hf_sentiment_ft import model as model_package
 from hf_sentiment_ft.config.arguments import DataArguments, ModelArguments
 from hf_sentiment_ft.data.splits import load_splits
 from hf_sentiment_ft.label_words.prompt import build_prompt, put_prompt_into_tokenizer, read_prompt
@@ -184,7 +184,7 @@ def test_help_needs_no_heavy_import():
 
 def test_one_model_at_a_time_is_held(tiny_gpt2: Path, run_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """Each may fill the GPU."""
-    load_model, loaded = models.load_model, list[weakref.ref[Any]]()
+    load_model, loaded = model_package.load_model, list[weakref.ref[Any]]()
     alive = []
 
     def load_and_count(*args: Any) -> Any:
@@ -193,7 +193,7 @@ def test_one_model_at_a_time_is_held(tiny_gpt2: Path, run_dir: Path, tmp_path: P
         loaded.append(weakref.ref(model))
         return model
 
-    monkeypatch.setattr(models, "load_model", load_and_count)
+    monkeypatch.setattr(model_package, "load_model", load_and_count)
     models = ["--model_name_or_path", run_dir, tiny_gpt2]
     call(*models, "--dataset_name", REVIEWS, "--max_test_samples", 8, "--output_dir", tmp_path / "out")
     assert alive == [0, 0]

@@ -24,7 +24,7 @@ from .arguments import (
     ModelArguments,
     RunArguments,
 )
-from .templates import take_columns
+from .templates import resolve_columns
 
 if TYPE_CHECKING:
     from transformers import TrainingArguments
@@ -146,8 +146,8 @@ def parse_train_arguments(argv: list[str]) -> Arguments:
     if training_args.learning_rate is None:
         training_args.learning_rate = LORA_LEARNING_RATE if model_args.use_peft else TrainingArguments.learning_rate
     check_limits(training_args)
-    take_precision(training_args, model_args)
-    take_columns(model_args, data_args)
+    resolve_precision(training_args, model_args)
+    resolve_columns(model_args, data_args)
     for other in ("calibration", "publish_adapter"):
         if getattr(model_args, other) and run_args.export_text_classification:
             raise UsageError(f"--export_text_classification has no place for --{other}; keep one of them.")
@@ -182,7 +182,7 @@ def check_limits(args: "TrainingArguments") -> None:
         raise UsageError(f"--num_train_epochs is {args.num_train_epochs}; expected more than 0.")
 
 
-def take_precision(args: "TrainingArguments", model_args: ModelArguments) -> None:
+def resolve_precision(args: "TrainingArguments", model_args: ModelArguments) -> None:
     """Take bf16 out of Trainer's hands, wherever it was asked for: there it would reach evaluation too.
 
     fp16 stays with Trainer, which scales the loss; its evaluation is in fp16 then, too.

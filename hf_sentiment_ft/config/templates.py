@@ -34,7 +34,7 @@ def column_names(template: str) -> list[str]:
     return list(dict.fromkeys(FIELD.findall(template)))
 
 
-def take_columns(model_args: ModelArguments, data_args: DataArguments) -> None:
+def resolve_columns(model_args: ModelArguments, data_args: DataArguments) -> None:
     """Let the columns that `--prompt_template` names make the texts.
 
     Raises:

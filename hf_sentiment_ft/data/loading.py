@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..config.arguments import DataArguments
 from ..errors import UsageError, first_line
-from ..hub import hub_errors, patiently
+from ..hub import hub_errors, with_retries
 from ..paths import resolve_package_path
 
 if TYPE_CHECKING:
@@ -126,7 +126,7 @@ def load_or_refuse(given_as: str, load: Any, *args: Any, **options: Any) -> Any:
     from datasets.exceptions import DatasetGenerationError
 
     try:
-        return patiently(lambda: load(*args, **options))
+        return with_retries(lambda: load(*args, **options))
     except (*hub_errors(), DatasetGenerationError) as error:
         raise UsageError(f"{given_as}, which cannot be loaded: {_reason(error)}") from error
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ..errors import UsageError
-from ..model.loading import BaseModel, context_length, find_adapter, load_config, load_model, load_tokenizer
+from ..model.loading import ModelSource, context_length, find_adapter, load_config, load_model, load_tokenizer
 from .verbalizer import Verbalizer
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def load_label_word_model(path: str, revision: str = "main") -> LabelWordModel:
     Raises:
         UsageError: If there is no model, or it was not made by this package.
     """
-    base = find_adapter(BaseModel(path, {"revision": revision, "trust_remote_code": False}))
+    base = find_adapter(ModelSource(path, {"revision": revision, "trust_remote_code": False}))
     config = load_config(base)
     verbalizer = saved_verbalizer(config)
     if verbalizer is None:

@@ -10,7 +10,7 @@ from ..config.arguments import ModelArguments
 from ..data.splits import LabelledSplits
 from ..errors import UsageError
 from ..model.loading import (
-    BaseModel,
+    ModelSource,
     context_length,
     find_adapter,
     find_base_model,
@@ -47,7 +47,7 @@ class LabelWordTask:
     """
 
     args: ModelArguments
-    base: BaseModel
+    base: ModelSource
     config: "PretrainedConfig"
     tokenizer: "PreTrainedTokenizerBase"
     prompt: Prompt
@@ -59,7 +59,7 @@ class LabelWordTask:
         """Tokens to which prompt and label word of a training row are cut together."""
         return min(self.args.max_seq_length, context_length(self.config))
 
-    def make_ready(self, model: "PreTrainedModel", log_prior: "np.ndarray[Any, Any] | None" = None) -> None:
+    def set_generation_config(self, model: "PreTrainedModel", log_prior: "np.ndarray[Any, Any] | None" = None) -> None:
         """Set what a bare `pipeline` needs in order to say the label word, with what calibration takes off scores."""
         bias = None
         if self.args.constrain_generation:
@@ -79,7 +79,7 @@ class LabelWordTask:
         log_compilation(args.torch_compile)
         quantized = quantization(precision) if self.args.load_in_4bit else None
         model = load_model(self.base, self.args.dtype, self.tokenizer, attention, quantized)
-        self.make_ready(model)
+        self.set_generation_config(model)
         return model
 
     def merge(self, trainer: "Trainer") -> "PreTrainedModel":
@@ -98,7 +98,7 @@ class LabelWordTask:
 
     def save(self, trainer: "Trainer", model: "PreTrainedModel", log_prior: "np.ndarray[Any, Any] | None") -> None:
         """Save the model and its tokenizer in the output folder, ready for `pipeline`."""
-        self.make_ready(model, log_prior)  # again, since Trainer changes the config
+        self.set_generation_config(model, log_prior)  # again, since Trainer changes the config
         trainer.save_model()
         if self.args.publish_adapter and trainer.args.should_save:
             save_adapter_config(model, Path(str(trainer.args.output_dir)))
@@ -106,7 +106,7 @@ class LabelWordTask:
 
 def build_task(
     args: ModelArguments,
-    base: BaseModel,
+    base: ModelSource,
     config: "PretrainedConfig",
     tokenizer: "PreTrainedTokenizerBase",
     data: LabelledSplits,

@@ -33,7 +33,7 @@ WIDTH = 64
 
 
 @torch.no_grad()
-def hide_padding(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
+def right_pad_if_needed(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
     """Try a few tokens with others behind them, and with padding before them: neither must change anything.
 
     The forward of a model that padding changes is wrapped, so that it is padded on the right.

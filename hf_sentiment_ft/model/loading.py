@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..config.arguments import ModelArguments
 from ..errors import UsageError, first_line
-from ..hub import hub_errors, patiently
+from ..hub import hub_errors, with_retries
 from ..paths import resolve_package_path
 from .lora import CONFIG_FOLDER, base_of_adapter, keep_gradients, load_adapter
 
@@ -18,7 +18,7 @@ PAD_TOKEN = "[PAD]"
 
 
 @dataclass(frozen=True)
-class BaseModel:
+class ModelSource:
     """Where the model comes from, in the form that `from_pretrained` takes.
 
     Attributes:
@@ -32,7 +32,7 @@ class BaseModel:
     adapter_of: str | None = None
 
 
-def find_base_model(args: ModelArguments) -> BaseModel:
+def find_base_model(args: ModelArguments) -> ModelSource:
     """Tell Hub ids, folders, GGUF files and files in installed packages apart.
 
     Raises:
@@ -44,28 +44,28 @@ def find_base_model(args: ModelArguments) -> BaseModel:
         file = Path(name)
         if not file.is_file():
             raise UsageError(f"--model_name_or_path is {name}, which is not a file.")
-        return BaseModel(str(file.parent), options | {"gguf_file": file.name})
+        return ModelSource(str(file.parent), options | {"gguf_file": file.name})
     if Path(name).is_dir():
-        return BaseModel(name, options)
+        return ModelSource(name, options)
     if name.startswith((".", "/", "~")) or name.count("/") > 1:
         raise UsageError(f"--model_name_or_path is {name}, which is not a folder; a Hub id has the form user/name.")
-    return BaseModel(name, options | {"revision": args.model_revision})
+    return ModelSource(name, options | {"revision": args.model_revision})
 
 
-def find_adapter(base: BaseModel) -> BaseModel:
+def find_adapter(base: ModelSource) -> ModelSource:
     """The same place, with the model under it if an adapter is there.
 
     Raises:
         UsageError: If it cannot be looked up.
     """
     try:
-        adapted = patiently(lambda: base_of_adapter(base.path, base.options.get("revision", "main")))
+        adapted = with_retries(lambda: base_of_adapter(base.path, base.options.get("revision", "main")))
     except hub_errors() as error:
         raise UsageError(f"no model could be loaded from {base.path}: {first_line(error)}") from error
     return replace(base, adapter_of=adapted)
 
 
-def find_whole_model(args: ModelArguments) -> BaseModel:
+def find_whole_model(args: ModelArguments) -> ModelSource:
     """What training starts from.
 
     Raises:
@@ -80,7 +80,7 @@ def find_whole_model(args: ModelArguments) -> BaseModel:
     return base
 
 
-def load_tokenizer(base: BaseModel, add_pad_token: bool = True) -> "PreTrainedTokenizerBase":
+def load_tokenizer(base: ModelSource, add_pad_token: bool = True) -> "PreTrainedTokenizerBase":
     """Load the base model's tokenizer and give it a `[PAD]` token if it has none.
 
     Args:
@@ -94,7 +94,7 @@ def load_tokenizer(base: BaseModel, add_pad_token: bool = True) -> "PreTrainedTo
     from transformers import AutoTokenizer
 
     try:
-        tokenizer = patiently(lambda: AutoTokenizer.from_pretrained(base.path, **base.options))
+        tokenizer = with_retries(lambda: AutoTokenizer.from_pretrained(base.path, **base.options))
     except (*hub_errors(), ImportError) as error:  # type: ignore[misc]
         raise UsageError(f"no tokenizer could be loaded from {base.path}: {first_line(error)}") from error
     if not tokenizer("a", add_special_tokens=False).input_ids:  # what transformers makes of a folder without its files
@@ -109,7 +109,7 @@ def load_tokenizer(base: BaseModel, add_pad_token: bool = True) -> "PreTrainedTo
 
 
 def load_model(
-    base: BaseModel,
+    base: ModelSource,
     dtype: str,
     tokenizer: "PreTrainedTokenizerBase",
     attention: str | None = None,
@@ -125,7 +125,7 @@ def load_model(
     from safetensors import SafetensorError
     from transformers import AutoModelForCausalLM
 
-    from .inputs import hide_padding
+    from .inputs import right_pad_if_needed
 
     options = base.options | (quantized or {})
     if "gguf_file" in options:
@@ -135,10 +135,13 @@ def load_model(
     try:
         options |= {"dtype": dtype, "attn_implementation": attention}
         if under := base.adapter_of:
-            model, missing = patiently(lambda: load_adapter(base.path, options.get("revision", "main"), under)), set()
+            model, missing = (
+                with_retries(lambda: load_adapter(base.path, options.get("revision", "main"), under)),
+                set(),
+            )
         else:
             options["output_loading_info"] = True
-            model, info = patiently(lambda: AutoModelForCausalLM.from_pretrained(base.path, **options))
+            model, info = with_retries(lambda: AutoModelForCausalLM.from_pretrained(base.path, **options))
             missing = info["missing_keys"].intersection(name for name, _ in model.named_parameters())
     except (*hub_errors(), ImportError, SafetensorError) as error:  # type: ignore[misc]
         raise UsageError(f"no causal language model could be loaded from {base.path}: {first_line(error)}") from error
@@ -153,11 +156,11 @@ def load_model(
         model.config.rescale_every = 0  # RWKV halves weights in place for inference, and would be saved halved
     if len(tokenizer) > model.get_input_embeddings().num_embeddings:
         model.resize_token_embeddings(len(tokenizer))
-    hide_padding(model, tokenizer)
+    right_pad_if_needed(model, tokenizer)
     return model
 
 
-def load_config(base: BaseModel, publish: bool = False) -> "PretrainedConfig":
+def load_config(base: ModelSource, publish: bool = False) -> "PretrainedConfig":
     """Load the model's configuration, and see that it is a causal language model's, before its weights.
 
     Raises:
@@ -167,7 +170,7 @@ def load_config(base: BaseModel, publish: bool = False) -> "PretrainedConfig":
 
     try:
         options = base.options | ({"subfolder": CONFIG_FOLDER} if base.adapter_of else {})
-        config = patiently(lambda: AutoConfig.from_pretrained(base.path, **options))
+        config = with_retries(lambda: AutoConfig.from_pretrained(base.path, **options))
     except hub_errors() as error:
         hint = "; --trust_remote_code, for training and evaluation, runs it" if "custom code" in str(error) else ""
         raise UsageError(f"no model could be loaded from {base.path}: {first_line(error)}{hint}") from error

@@ -2,12 +2,12 @@
 
 from .card import card_values, prepare_card, save_card
 from .checkpoint_push import CheckpointPush
-from .preflight import check_destination, default_model_name, describe_publication, take_hub_options
+from .preflight import check_destination, default_model_name, describe_publication, resolve_hub_options
 from .provenance import save_benchmark_result
-from .publication import announce, publish_run
+from .publication import print_summary, publish_run
 
 __all__ = [
-    "announce",
+    "print_summary",
     "card_values",
     "check_destination",
     "CheckpointPush",
@@ -17,5 +17,5 @@ __all__ = [
     "publish_run",
     "save_benchmark_result",
     "save_card",
-    "take_hub_options",
+    "resolve_hub_options",
 ]

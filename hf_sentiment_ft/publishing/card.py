@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import UsageError
-from ..hub import explain, hub_errors, patiently
+from ..hub import explain, hub_errors, with_retries
 from ..paths import resources
 from ..runtime.distributed import from_first_process
 from ..training.plan import duration
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from ..config.arguments import Arguments
     from ..label_words.task import LabelWordTask
-    from ..model.loading import BaseModel
+    from ..model.loading import ModelSource
     from ..training.trainer import LabelWordTrainer
 
 HYPERPARAMETERS = (
@@ -104,7 +104,7 @@ def card_metadata(
 
 
 def prepare_card(
-    flags: "Arguments", base: "BaseModel", model_name: str, destination: "Destination | None"
+    flags: "Arguments", base: "ModelSource", model_name: str, destination: "Destination | None"
 ) -> Provenance:
     """Find out on the first process what the card says of model and data, and whether the Hub takes it; tell all.
 
@@ -140,7 +140,7 @@ def check_metadata(provenance: Provenance, model_name: str, destination: "Destin
     figures = dict.fromkeys(REPORTED, 0.0)
     metadata = card_metadata(provenance, figures, "test", None)
     try:
-        patiently(ModelCard(f"---\n{card_data(metadata, model_name)}\n---\n").validate, destination.timeout)
+        with_retries(ModelCard(f"---\n{card_data(metadata, model_name)}\n---\n").validate, destination.timeout)
     except hub_errors() as error:
         raise UsageError(
             f"the Hub would refuse the model card: {explain(error)}. What it says of licence, language, base model and "

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import UsageError
-from ..hub import explain, hub_errors, limit_waiting, patiently, status_code
+from ..hub import explain, hub_errors, limit_waiting, status_code, with_retries
 from ..runtime.distributed import on_first_process
 from ..runtime.output_dir import PUBLISHED_FILES
 from .repository import CARD_TAG, Destination, find_head, read_file, tags
@@ -38,7 +38,7 @@ class HubOptions:
     strategy: str = "end"
 
 
-def take_hub_options(args: "TrainingArguments", hub_args: "HubArguments") -> HubOptions | None:
+def resolve_hub_options(args: "TrainingArguments", hub_args: "HubArguments") -> HubOptions | None:
     """Take the push out of Trainer's hands; None without `--push_to_hub`.
 
     Trainer would create the repository before training, push in several commits, and write the token into
@@ -60,7 +60,7 @@ def check_destination(args: "TrainingArguments", options: HubOptions | None, mod
 
     Args:
         args: They say which process this is.
-        options: As `take_hub_options` returns them.
+        options: As `resolve_hub_options` returns them.
         model_name: The repository's name where `--hub_model_id` gives none.
     """
     if options is None:
@@ -91,7 +91,7 @@ def preflight(options: HubOptions, model_name: str) -> Destination:
         timeout=options.hub_args.hub_timeout,
     )
     try:
-        user = patiently(destination.api.whoami, destination.timeout)
+        user = with_retries(destination.api.whoami, destination.timeout)
         if "/" not in destination.repo_id:
             destination = replace(destination, repo_id=f"{user['name']}/{destination.repo_id}")
         _check_name(destination.repo_id)
@@ -206,7 +206,7 @@ def _find_branch(destination: Destination) -> "ModelInfo | None":
 def _check_write_access(destination: Destination) -> None:
     """Have the Hub itself say whether an existing repository can be written to: roles have more shades than we know."""
     try:
-        patiently(lambda: destination.api.auth_check(destination.repo_id, write=True), destination.timeout)
+        with_retries(lambda: destination.api.auth_check(destination.repo_id, write=True), destination.timeout)
     except hub_errors() as error:
         if status_code(error) not in (401, 403, 404):
             raise

@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import UsageError
-from ..hub import explain, hub_errors, patiently
+from ..hub import explain, hub_errors, with_retries
 from ..paths import resolve_package_path
 
 if TYPE_CHECKING:
     from ..config.arguments import DataArguments, ModelArguments
     from ..data.splits import LabelledSplits
-    from ..model.loading import BaseModel
+    from ..model.loading import ModelSource
 
 logger = logging.getLogger(__name__)
 
@@ -37,7 +37,7 @@ class Provenance:
 
 
 def find_provenance(
-    model_args: "ModelArguments", base: "BaseModel", data_args: "DataArguments", published: str | None = None
+    model_args: "ModelArguments", base: "ModelSource", data_args: "DataArguments", published: str | None = None
 ) -> Provenance:
     """Collect what is known of where model and data come from.
 
@@ -62,7 +62,7 @@ def find_provenance(
 
 
 def _find_provenance(
-    model_args: "ModelArguments", base: "BaseModel", data_args: "DataArguments", published: str | None
+    model_args: "ModelArguments", base: "ModelSource", data_args: "DataArguments", published: str | None
 ) -> Provenance:
     base_id, dataset_id = None, None
     if not Path(base.path).is_dir():
@@ -105,7 +105,7 @@ def _base_model_text(model_args: "ModelArguments", base_id: str | None) -> str:
         return f"`{Path(file).name}` of the Python package {package}"
 
 
-def _base_license(base: "BaseModel", card: dict[str, Any]) -> str | None:
+def _base_license(base: "ModelSource", card: dict[str, Any]) -> str | None:
     if "gguf_file" in base.options:
         from gguf import GGUFReader
 
@@ -134,7 +134,7 @@ def _card_metadata(repo_id: str | None, folder: Path, repo_type: str) -> dict[st
 
     if repo_id is not None:
         try:
-            readme = Path(patiently(lambda: hf_hub_download(repo_id, "README.md", repo_type=repo_type)))
+            readme = Path(with_retries(lambda: hf_hub_download(repo_id, "README.md", repo_type=repo_type)))
         except (EntryNotFoundError, LocalEntryNotFoundError):
             return {}
     else:
@@ -150,7 +150,7 @@ def _dataset_revision(dataset_id: str, revision: str) -> str | None:
     from huggingface_hub.errors import OfflineModeIsEnabled
 
     try:
-        return patiently(lambda: HfApi().dataset_info(dataset_id, revision=revision)).sha
+        return with_retries(lambda: HfApi().dataset_info(dataset_id, revision=revision)).sha
     except OfflineModeIsEnabled:
         return None
 
@@ -162,7 +162,7 @@ def _benchmark_task(dataset_id: str, revision: str | None, config: str | None) -
     from huggingface_hub.errors import EntryNotFoundError
 
     try:
-        path = patiently(lambda: hf_hub_download(dataset_id, "eval.yaml", repo_type="dataset", revision=revision))
+        path = with_retries(lambda: hf_hub_download(dataset_id, "eval.yaml", repo_type="dataset", revision=revision))
         tasks = (yaml.safe_load(Path(path).read_text(encoding="utf-8")) or {}).get("tasks") or []
     except EntryNotFoundError:  # not there, or not in the cache of an offline machine
         return None

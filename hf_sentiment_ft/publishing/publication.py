@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import PublishError
-from ..hub import explain, hub_errors, patiently
+from ..hub import explain, hub_errors, with_retries
 from ..runtime.output_dir import published_files
 from .card import CARD_VALUES, below_the_line, minimal_metadata, render_card
 from .repository import Destination, push, read_file, set_tag
@@ -44,13 +44,13 @@ def publish_run(folder: Path, destination: Destination) -> dict[str, Any]:
     try:
         # Said and kept beforehand, for those whose machine goes down in the middle.
         logger.info("Publishing %s. If this is interrupted, do it again by:\n  %s", destination.repo_id, command)
-        _keep(folder, record)
+        _write_record(folder, record)
         _publish(folder, destination, record)
     except (PublishError, KeyboardInterrupt, *hub_errors()) as error:  # type: ignore[misc]
         reason = _reason(error)
         record |= {"status": "failed" if record["status"] == "begun" else record["status"], "error": reason}
         with suppress(OSError):  # a full disk, of which the error tells already
-            _keep(folder, record)
+            _write_record(folder, record)
         raise PublishError(f"{reason}\nThe run is complete in {folder}. To publish it:\n  {command}") from error
     return record
 
@@ -69,7 +69,7 @@ def _publish(folder: Path, destination: Destination, record: dict[str, Any]) -> 
     files = [path for path in published_files(folder) if not (without_card and path.name == "README.md")]
     record |= {"status": "pushed", **asdict(pushed)}
     record |= {"files": {path.relative_to(folder).as_posix(): path.stat().st_size for path in files}}
-    _keep(folder, record)
+    _write_record(folder, record)
     if destination.tag:
         set_tag(destination, pushed.revision)
         record["tag"] = destination.tag
@@ -77,7 +77,7 @@ def _publish(folder: Path, destination: Destination, record: dict[str, Any]) -> 
     record |= {"status": "different" if different else "verified", "sample": len(sample_answers(folder))}
     record |= {"different": different} if different else {}
     record |= {"card_refused": objections} if objections else {}
-    _keep(folder, record)
+    _write_record(folder, record)
     if different:
         raise PublishError("what is on the Hub differs from this run:\n  " + "\n  ".join(different))
     if objections:
@@ -99,7 +99,7 @@ def _write_card(folder: Path, destination: Destination) -> list[str]:
         card = render_card(values | {"metadata": metadata}, destination.repo_id, kept)
         card.save(folder / "README.md")
         try:
-            patiently(card.validate, destination.timeout)
+            with_retries(card.validate, destination.timeout)
             break
         except ValueError as error:
             objections.append(explain(error))
@@ -112,11 +112,11 @@ def _written_here(folder: Path) -> str:
     return below_the_line(card.read_text(encoding="utf-8")) if card.is_file() else ""
 
 
-def _keep(folder: Path, record: dict[str, Any]) -> None:
+def _write_record(folder: Path, record: dict[str, Any]) -> None:
     (folder / RECORD).write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
 
 
-def announce(record: dict[str, Any]) -> None:
+def print_summary(record: dict[str, Any]) -> None:
     """Say what was published and how it was checked."""
     print(f"published: {record['pull_request'] or record['url']}")
     print(

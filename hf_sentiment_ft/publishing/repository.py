@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import PublishError
-from ..hub import hub_errors, patiently, status_code
+from ..hub import hub_errors, status_code, with_retries
 from ..runtime.output_dir import PUBLISHED_FILES, published_files
 
 if TYPE_CHECKING:
@@ -103,16 +103,16 @@ def push(
     if without_card:
         files.pop("README.md", None)
     _make_branch(destination)
-    return patiently(lambda: _look_and_commit(files, destination, message), destination.timeout)
+    return with_retries(lambda: _look_and_commit(files, destination, message), destination.timeout)
 
 
 def _make_branch(destination: Destination) -> None:
     """Make the repository and the branch, if they are not there."""
     api, repo_id, branch, parent = destination.api, destination.repo_id, destination.revision, destination.parent
     if parent is None:
-        patiently(lambda: api.create_repo(repo_id, private=destination.private, exist_ok=True), destination.timeout)
+        with_retries(lambda: api.create_repo(repo_id, private=destination.private, exist_ok=True), destination.timeout)
     if branch != "main" and not branch.startswith("refs/"):
-        patiently(
+        with_retries(
             lambda: api.create_branch(repo_id, branch=branch, revision=parent, exist_ok=True), destination.timeout
         )
 
@@ -206,7 +206,7 @@ def _open_pull_request(files: dict[str, Content], destination: Destination, mess
 def tags(destination: Destination) -> dict[str, str]:
     """The repository's tags and the commits that they are on."""
     api, repo_id = destination.api, destination.repo_id
-    refs = patiently(lambda: api.list_repo_refs(repo_id), destination.timeout)
+    refs = with_retries(lambda: api.list_repo_refs(repo_id), destination.timeout)
     return {tag.name: tag.target_commit for tag in refs.tags}
 
 
@@ -217,7 +217,7 @@ def set_tag(destination: Destination, revision: str) -> None:
         PublishError: If it is on another commit.
     """
     api, repo_id, tag = destination.api, destination.repo_id, str(destination.tag)
-    patiently(lambda: api.create_tag(repo_id, tag=tag, revision=revision, exist_ok=True), destination.timeout)
+    with_retries(lambda: api.create_tag(repo_id, tag=tag, revision=revision, exist_ok=True), destination.timeout)
     if (on := tags(destination)[tag]) != revision:
         raise PublishError(f"{repo_id} has a tag {tag} on another commit, {on}; give another --hub_tag.")
 
@@ -227,7 +227,9 @@ def remote_files(destination: Destination, revision: str) -> "dict[str, RepoFile
     from huggingface_hub.hf_api import RepoFile
 
     api, repo_id = destination.api, destination.repo_id
-    tree = patiently(lambda: list(api.list_repo_tree(repo_id, revision=revision, recursive=True)), destination.timeout)
+    tree = with_retries(
+        lambda: list(api.list_repo_tree(repo_id, revision=revision, recursive=True)), destination.timeout
+    )
     return {entry.path: entry for entry in tree if isinstance(entry, RepoFile)}
 
 
@@ -247,7 +249,7 @@ def find_head(destination: Destination, revision: str) -> "ModelInfo | None":
 
     api, repo_id = destination.api, destination.repo_id
     try:
-        return patiently(lambda: api.model_info(repo_id, revision=revision), destination.timeout)
+        return with_retries(lambda: api.model_info(repo_id, revision=revision), destination.timeout)
     except (RepositoryNotFoundError, RevisionNotFoundError):
         return None
 
@@ -261,7 +263,7 @@ def read_file(destination: Destination, name: str) -> str | None:
     if parent is None:
         return None
     try:
-        path = patiently(lambda: hf_hub_download(repo_id, name, revision=parent, token=token), destination.timeout)
+        path = with_retries(lambda: hf_hub_download(repo_id, name, revision=parent, token=token), destination.timeout)
     except RemoteEntryNotFoundError:
         return None
     return Path(path).read_text(encoding="utf-8")

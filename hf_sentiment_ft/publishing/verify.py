@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import PublishError
-from ..hub import hub_errors, limit_waiting, patiently
+from ..hub import hub_errors, limit_waiting, with_retries
 from .repository import Destination
 
 SAMPLE_SIZE = 16
@@ -101,7 +101,7 @@ def _look_from_a_fresh_process(asked: dict[str, Any], token: str) -> dict[str, A
     return found
 
 
-def look(repo_id: str, revision: str, texts: list[str], timeout: int) -> dict[str, Any]:
+def download_and_answer(repo_id: str, revision: str, texts: list[str], timeout: int) -> dict[str, Any]:
     """Download a commit, hash its files, and have a bare pipeline answer texts.
 
     On the CPU: the GPU may be full of the model that was trained.
@@ -115,7 +115,7 @@ def look(repo_id: str, revision: str, texts: list[str], timeout: int) -> dict[st
     limit_waiting(timeout)
     found: dict[str, Any] = {}
     try:
-        folder = Path(patiently(lambda: snapshot_download(repo_id, revision=revision), timeout))
+        folder = Path(with_retries(lambda: snapshot_download(repo_id, revision=revision), timeout))
         files = (path for path in folder.rglob("*") if path.is_file())
         found["hashes"] = {path.relative_to(folder).as_posix(): sha256(path) for path in files}
         if (folder / "adapter_config.json").is_file():  # a pipeline takes tokenizer and settings from the base model
@@ -132,8 +132,8 @@ def look(repo_id: str, revision: str, texts: list[str], timeout: int) -> dict[st
 
 
 def main() -> None:
-    """Answer what standard input asks, as `look` does."""
-    print(json.dumps(look(**json.load(sys.stdin))))
+    """Answer what standard input asks, as `download_and_answer` does."""
+    print(json.dumps(download_and_answer(**json.load(sys.stdin))))
 
 
 if __name__ == "__main__":

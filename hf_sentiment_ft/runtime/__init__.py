@@ -1,7 +1,7 @@
 """Set up what a command runs on: the device, the other processes, and the output folder."""
 
 from .device import choose_microbatch, choose_precision
-from .distributed import first_process_first, leave, on_first_process
+from .distributed import first_process_first, on_first_process, shutdown
 from .output_dir import check_output_dir, clear_output_dir
 from .start import start
 
@@ -11,7 +11,7 @@ __all__ = [
     "choose_precision",
     "clear_output_dir",
     "first_process_first",
-    "leave",
+    "shutdown",
     "on_first_process",
     "start",
 ]

@@ -179,7 +179,7 @@ def greatest(args: "TrainingArguments", value: int) -> int:
     return int(values)
 
 
-def leave() -> None:
+def shutdown() -> None:
     """Close what connects the processes, now that all are done; at exit, its threads could abort one of them."""
     from torch.distributed import destroy_process_group, is_initialized
 

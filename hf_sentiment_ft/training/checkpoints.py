@@ -129,7 +129,7 @@ def finish_checkpoint(folder: Path, final: Path, run: dict[str, Any], save_only_
     shutil.rmtree(folder.parent)
 
 
-class BestThatIsThere(TrainerCallback):
+class RecoverBestCheckpoint(TrainerCallback):
     """Let `--load_best_model_at_end` choose among the checkpoints that can be loaded.
 
     A checkpoint from the Hub, or one that was moved, comes without the best one before it. Trainer forgets that folder

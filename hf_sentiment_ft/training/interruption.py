@@ -17,7 +17,7 @@ SIGNALS = [getattr(signal, name) for name in ("SIGTERM", "SIGINT", "SIGUSR1") if
 SAME_SIGNAL_SECONDS = 1.0
 
 
-class Interruption(TrainerCallback):
+class SaveOnSignal(TrainerCallback):
     """Stop all processes after the same step, with a checkpoint.
 
     Any process may get the signal. A second SIGTERM or SIGINT ends the process at once. An evaluation that is due is

@@ -17,7 +17,7 @@ from transformers import Trainer, set_seed
 from ..data.sampling import EpochSampler, StreamedRows, add_blank_row
 from ..errors import RunError, explain_fault, first_line
 from .checkpoints import UNFINISHED, delete_old_checkpoints, finish_checkpoint
-from .interruption import Interruption
+from .interruption import SaveOnSignal
 
 logger = logging.getLogger(__name__)
 
@@ -38,7 +38,7 @@ class ResumableTrainer(Trainer):
         self._untrained: dict[str, torch.Tensor] = {}
         kwargs["args"].logging_nan_inf_filter = False  # it would hide a loss that is not a number
         super().__init__(**kwargs)
-        self.add_callback(Interruption())
+        self.add_callback(SaveOnSignal())
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """Trainer's, on every process; stops a run whose weights have become useless.

@@ -18,7 +18,7 @@ from ..label_words.verbalizer import Verbalizer
 from ..model.inputs import check_attention, forward_arguments, left_pad, model_inputs
 from ..model.lora import add_adapter
 from ..runtime.distributed import on_first_process
-from .checkpoints import BestThatIsThere
+from .checkpoints import RecoverBestCheckpoint
 from .fingerprint import describe_run, refuse_changes
 from .loss import label_targets, label_word_loss
 from .resumable import ResumableTrainer
@@ -290,5 +290,5 @@ def build_trainer(
         processing_class=task.tokenizer,
     )
     if checkpoint:
-        trainer.add_callback(BestThatIsThere(checkpoint))
+        trainer.add_callback(RecoverBestCheckpoint(checkpoint))
     return trainer

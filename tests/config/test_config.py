@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from hf_sentiment_ft.config.arguments import TRAINING_DEFAULTS, DataArguments, ModelArguments
-from hf_sentiment_ft.config.command_line import parse_train_arguments, take_precision
+from hf_sentiment_ft.config.command_line import parse_train_arguments, resolve_precision
 from hf_sentiment_ft.errors import UsageError
 
 from ..conftest import ROOT
@@ -239,9 +239,9 @@ def test_gradients_of_float16_weights_cannot_be_scaled():
     args.deepspeed_plugin = None
     args.device = torch.device("cuda")
     with pytest.raises(UsageError, match="--fp16 and --dtype float16 are both given"):
-        take_precision(args, ModelArguments(dtype="float16"))
+        resolve_precision(args, ModelArguments(dtype="float16"))
     model_args = ModelArguments()
-    take_precision(args, model_args)
+    resolve_precision(args, model_args)
     assert dataclasses.replace(model_args, label_words=" a, b").precision == "fp16", "it stays so in the task"
 
 

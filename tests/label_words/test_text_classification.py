@@ -22,7 +22,7 @@ from hf_sentiment_ft.label_words.model import (
 )
 from hf_sentiment_ft.label_words.prompt import build_prompt, put_prompt_into_tokenizer
 from hf_sentiment_ft.label_words.verbalizer import build_verbalizer
-from hf_sentiment_ft.model.loading import BaseModel, load_model, load_tokenizer
+from hf_sentiment_ft.model.loading import ModelSource, load_model, load_tokenizer
 from hf_sentiment_ft.runtime.output_dir import published_files
 from hf_sentiment_ft.train import run
 
@@ -42,11 +42,11 @@ REFUSED = {
 
 def finish_run(base: Path) -> Path:
     """Let a base model's folder hold what a training run leaves there, with weights that tell texts apart."""
-    tokenizer = load_tokenizer(BaseModel(str(base), {}))
+    tokenizer = load_tokenizer(ModelSource(str(base), {}))
     prompt = build_prompt(tokenizer, TEMPLATE)
     verbalizer = build_verbalizer(tokenizer, prompt, ["neg", "pos"], WORDS)
     tokenizer = put_prompt_into_tokenizer(tokenizer, prompt)
-    model = load_model(BaseModel(str(base), {}), "float32", tokenizer)
+    model = load_model(ModelSource(str(base), {}), "float32", tokenizer)
     with torch.no_grad():
         model.get_output_embeddings().weight *= 3
     prepare_for_generation(model, tokenizer, TEMPLATE, verbalizer)

@@ -18,7 +18,7 @@ from hf_sentiment_ft.label_words.prompt import Prompt, build_prompt, put_prompt_
 from hf_sentiment_ft.label_words.task import LabelWordTask
 from hf_sentiment_ft.label_words.tokenization import tokenize_splits
 from hf_sentiment_ft.label_words.verbalizer import Verbalizer, build_verbalizer
-from hf_sentiment_ft.model.loading import BaseModel
+from hf_sentiment_ft.model.loading import ModelSource
 
 from ..conftest import REVIEWS, ROOT
 from ..tiny import TEMPLATE, TEXTS, base_tokenizer, write_csv
@@ -56,7 +56,7 @@ def tokenize(
 
     tokenizer, prompt, verbalizer = setup(words)
     config = GPT2Config(n_positions=context)
-    task = LabelWordTask(ModelArguments(**given), BaseModel("", {}), config, tokenizer, prompt, verbalizer, data)
+    task = LabelWordTask(ModelArguments(**given), ModelSource("", {}), config, tokenizer, prompt, verbalizer, data)
     return tokenize_splits(task, num_proc)
 
 

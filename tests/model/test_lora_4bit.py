@@ -11,7 +11,7 @@ from huggingface_hub import HfApi
 from hf_sentiment_ft.config.arguments import ModelArguments
 from hf_sentiment_ft.label_words import task
 from hf_sentiment_ft.label_words.model import predict_probabilities
-from hf_sentiment_ft.model.loading import BaseModel, load_model, load_tokenizer
+from hf_sentiment_ft.model.loading import ModelSource, load_model, load_tokenizer
 from hf_sentiment_ft.model.lora import add_adapter, quantization
 
 from ..architectures import save_tiny
@@ -24,7 +24,7 @@ pytest.importorskip("bitsandbytes")
 def test_gradients_after_an_evaluation_are_those_from_before(tmp_path: Path):
     """On CPUs with AVX512-BF16, bitsandbytes would pack the weights for inference, and backpropagate nothing."""
     torch.set_num_threads(1)
-    base = BaseModel(str(save_tiny("llama", tmp_path)), {})
+    base = ModelSource(str(save_tiny("llama", tmp_path)), {})
     model = load_model(base, "float32", load_tokenizer(base), quantized=quantization("fp32"))
     assert {type(module).__name__ for module in model.modules()} >= {"Linear4bit"}
     adapted = add_adapter(model, ModelArguments(use_peft=True, load_in_4bit=True, lora_dropout=0))

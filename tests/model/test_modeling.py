@@ -15,7 +15,7 @@ from hf_sentiment_ft.label_words.model import load_label_word_model
 from hf_sentiment_ft.label_words.prompt import build_prompt, put_prompt_into_tokenizer
 from hf_sentiment_ft.label_words.verbalizer import build_verbalizer
 from hf_sentiment_ft.model.loading import (
-    BaseModel,
+    ModelSource,
     context_length,
     find_base_model,
     load_config,
@@ -33,7 +33,7 @@ needs_gguf = pytest.mark.skipif(
 )
 
 
-def find(name: str | Path, **given: Any) -> BaseModel:
+def find(name: str | Path, **given: Any) -> ModelSource:
     return find_base_model(ModelArguments(model_name_or_path=str(name), **given))
 
 
@@ -53,11 +53,11 @@ def saved(tmp_path: Path) -> Path:
 
 def test_hub_id_folder_and_file_are_told_apart(saved: Path):
     hub = find("user/name", model_revision="v1", trust_remote_code=True)
-    assert hub == BaseModel("user/name", {"trust_remote_code": True, "revision": "v1"})
+    assert hub == ModelSource("user/name", {"trust_remote_code": True, "revision": "v1"})
     assert find("gpt2").options == {"trust_remote_code": False, "revision": "main"}
-    assert find(saved) == BaseModel(str(saved), {"trust_remote_code": False}), "a folder has no revision"
+    assert find(saved) == ModelSource(str(saved), {"trust_remote_code": False}), "a folder has no revision"
     (saved / "x.Q4.gguf").write_bytes(b"")
-    assert find(saved / "x.Q4.gguf") == BaseModel(str(saved), {"trust_remote_code": False, "gguf_file": "x.Q4.gguf"})
+    assert find(saved / "x.Q4.gguf") == ModelSource(str(saved), {"trust_remote_code": False, "gguf_file": "x.Q4.gguf"})
 
 
 @pytest.mark.parametrize("name", ["./none", "../none", "/none", "~/none", "a/b/c"])

@@ -19,7 +19,7 @@ from hf_sentiment_ft.config.command_line import parse_train_arguments
 from hf_sentiment_ft.errors import RunError, UsageError
 from hf_sentiment_ft.evaluate import parse_evaluate_arguments
 from hf_sentiment_ft.label_words.task import LabelWordTask
-from hf_sentiment_ft.model.inputs import check_attention, hide_padding
+from hf_sentiment_ft.model.inputs import check_attention, right_pad_if_needed
 from hf_sentiment_ft.model.loading import find_base_model, load_model, load_tokenizer
 from hf_sentiment_ft.model.lora import add_adapter, quantization
 from hf_sentiment_ft.predict import main as predict
@@ -143,14 +143,14 @@ def test_model_whose_own_numbers_are_not_finite_is_not_told_to_change_its_attent
     torch.nn.init.constant_(next(model.parameters()), NAN)
     check_attention(model, tokenizer)
     with pytest.raises(UsageError, match=r"makes NaN of a text: .*too large for torch.float32. Choose another model"):
-        hide_padding(model, tokenizer)
+        right_pad_if_needed(model, tokenizer)
 
 
 def test_kernel_for_gpus_is_not_tried_on_the_cpu(base: Path):
     """Models are loaded there; they come to their device later."""
     model, tokenizer = load(base, "sdpa")
     model.config._attn_implementation = "flash_on_gpus"
-    hide_padding(model, tokenizer)
+    right_pad_if_needed(model, tokenizer)
     assert model.config._attn_implementation == "flash_on_gpus"
     with pytest.raises(RuntimeError, match="only supports GPUs"):
         check_attention(model, tokenizer)
@@ -209,7 +209,7 @@ def test_training_on_a_gpu_leaves_out_cudnns_attention(device: str, base: Path):
     """The model is loaded on the CPU, so that this runs without a GPU, too."""
     model_args = ModelArguments(str(base), attn_implementation="sdpa")
     found = find_base_model(model_args)
-    task: Any = SimpleNamespace(args=model_args, base=found, tokenizer=load_tokenizer(found), make_ready=id)
+    task: Any = SimpleNamespace(args=model_args, base=found, tokenizer=load_tokenizer(found), set_generation_config=id)
     args: Any = SimpleNamespace(device=torch.device(device), torch_compile=False)
     torch.backends.cuda.enable_cudnn_sdp(True)
     LabelWordTask.load_model(task, args, "bf16", 64)

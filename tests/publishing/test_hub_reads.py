@@ -12,7 +12,7 @@ from hf_sentiment_ft import hub as hub_module
 from hf_sentiment_ft.config.arguments import DataArguments, ModelArguments
 from hf_sentiment_ft.data.splits import load_splits
 from hf_sentiment_ft.errors import UsageError
-from hf_sentiment_ft.hub import patiently
+from hf_sentiment_ft.hub import with_retries
 from hf_sentiment_ft.model.loading import find_base_model, load_config, load_model, load_tokenizer
 from hf_sentiment_ft.publishing.provenance import find_provenance
 
@@ -44,7 +44,7 @@ def _fresh(stocked: None, hub: HubServer, tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr(datasets.config, "HF_ENDPOINT", hub.endpoint)
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "datasets")
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "fresh"))
-    monkeypatch.setattr(patiently, "__defaults__", (1,))
+    monkeypatch.setattr(with_retries, "__defaults__", (1,))
 
 
 def test_a_model_trained_further_keeps_the_base_model_of_its_card(tmp_path: Path):

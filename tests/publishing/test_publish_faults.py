@@ -16,7 +16,7 @@ import pytest
 from huggingface_hub import HfApi, constants
 
 from hf_sentiment_ft.errors import errors_exit
-from hf_sentiment_ft.publishing.publication import announce, publish_run
+from hf_sentiment_ft.publishing.publication import print_summary, publish_run
 from hf_sentiment_ft.publishing.repository import Destination
 
 from ..hub_server import Fault, HubServer
@@ -125,7 +125,7 @@ def end_of_training(folder: Path, destination: Destination) -> int:
 
     def publish() -> None:
         with errors_exit():
-            announce(publish_run(folder, destination))
+            print_summary(publish_run(folder, destination))
 
     return exit_code(publish)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from hf_sentiment_ft.model.loading import BaseModel, load_model, load_tokenizer
+from hf_sentiment_ft.model.loading import ModelSource, load_model, load_tokenizer
 from hf_sentiment_ft.runtime.device import choose_attention, choose_precision
 
 # Large blocks, taken and freed in turn as training does; page faults tell whether they went back to the kernel.
@@ -94,7 +94,7 @@ def test_attention_is_chosen_by_device_and_length(
 
 
 def test_attention_that_was_asked_for_reaches_the_model(tiny_gpt2: Path):
-    base = BaseModel(str(tiny_gpt2), {})
+    base = ModelSource(str(tiny_gpt2), {})
     tokenizer = load_tokenizer(base)
     attentions = [load_model(base, "float32", tokenizer, name).config._attn_implementation for name in ("eager", None)]
     assert attentions == ["eager", "sdpa"]

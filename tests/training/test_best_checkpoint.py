@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from hf_sentiment_ft.training.checkpoints import BestThatIsThere
+from hf_sentiment_ft.training.checkpoints import RecoverBestCheckpoint
 
 from .test_trainer import make_trainer  # noqa: F401
 
@@ -49,7 +49,7 @@ def test_the_best_checkpoint_that_is_there_is_kept(start: int, best: int, make_t
     assert values["best_global_step"] == 1
     state.write_text(json.dumps(values | {"best_model_checkpoint": "checkpoint-1"}))  # as it is on the Hub
     again = scored(make_trainer, tmp_path / "second", 4)
-    again.add_callback(BestThatIsThere(str(state.parent)))
+    again.add_callback(RecoverBestCheckpoint(str(state.parent)))
     again.train(resume_from_checkpoint=str(state.parent))
     assert again.state.global_step == 4
     assert same(weights(again.model), saved_weights(tmp_path / "copy" / f"checkpoint-{best}")), "neither 3 nor 4"
@@ -82,7 +82,7 @@ def test_the_best_is_known_however_its_folder_is_spelled(
     again = scored(make_trainer, Path("unused"), 4)
     again.args.output_dir, again.args.save_total_limit = spelled[spelling], 1
     checkpoint = str(begun / "output" / "checkpoint-2")
-    again.add_callback(BestThatIsThere(checkpoint))
+    again.add_callback(RecoverBestCheckpoint(checkpoint))
     again.train(resume_from_checkpoint=checkpoint)
     assert same(weights(again.model), best)
     assert [folder.name for folder in (begun / "output").glob("checkpoint-*")] == ["checkpoint-1"]
@@ -98,6 +98,6 @@ def test_a_checkpoint_without_a_score_of_its_own(tmp_path: Path, caplog):
     )  # fmt: skip
     history = [{"step": 1, "eval_accuracy": 0.9}, {"step": 5, "loss": 1.0}]
     state = TrainerState(global_step=5, best_metric=0.9, best_global_step=1, log_history=history)
-    BestThatIsThere(str(tmp_path)).on_train_begin(args, state, TrainerControl())
+    RecoverBestCheckpoint(str(tmp_path)).on_train_begin(args, state, TrainerControl())
     assert (state.best_metric, state.best_global_step, state.best_model_checkpoint) == (None, None, None)
     assert "is not there; the best is now chosen among those to come" in caplog.text

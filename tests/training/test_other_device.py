@@ -13,7 +13,13 @@ from transformers import PreTrainedModel
 from hf_sentiment_ft.label_words.model import LabelWordModel, predict_probabilities
 from hf_sentiment_ft.label_words.scoring import score_label_words
 from hf_sentiment_ft.label_words.verbalizer import Verbalizer
-from hf_sentiment_ft.model.inputs import check_attention, forward_arguments, hide_padding, left_pad, pad_on_the_right
+from hf_sentiment_ft.model.inputs import (
+    check_attention,
+    forward_arguments,
+    left_pad,
+    pad_on_the_right,
+    right_pad_if_needed,
+)
 
 from ..other_device import OTHER, OtherDevice, OtherTensor, move
 from ..tiny import base_tokenizer, tiny_model
@@ -92,7 +98,7 @@ def test_predict(dtype: torch.dtype, other: OtherDevice):
 
 def test_checks_of_padding(other: OtherDevice):
     model = there("llama")
-    hide_padding(model, base_tokenizer("gpt2"))
+    right_pad_if_needed(model, base_tokenizer("gpt2"))
     check_attention(model, base_tokenizer("gpt2"), nullcontext())
     plain = model.forward
     model.forward = pad_on_the_right(plain)
