@@ -1,4 +1,4 @@
-"""What can go wrong by a user's mistake or on the way to the Hub, and how it is told."""
+"""Errors caused by the user, the machine or the Hub, and how they are reported."""
 
 import errno
 import os
@@ -9,44 +9,53 @@ from contextlib import contextmanager
 from datetime import timedelta
 from types import TracebackType
 
-# A process that has failed gets this long to end. Torch's launcher then kills the others after as long again.
+# Seconds that a failed process has to exit. After as many again, torch's launcher kills the remaining processes.
 SECONDS_TO_END = 30
 
 
 class UsageError(Exception):
-    """What the user gave cannot work; the message says what was given, what is expected, and how to fix it."""
+    """Invalid user input; the message says what was given, what is expected, and how to fix it."""
 
 
 class PublishError(Exception):
-    """The Hub did not take a run, or took it otherwise than it was sent; the message says how to go on."""
+    """The Hub rejected a run, or stored it differently from what was sent; the message says how to continue."""
 
 
 class RunError(Exception):
-    """A run cannot go on: a full disk, too little memory, a loss that is no number; the message says what to change."""
+    """A run cannot continue: disk full, out of memory, a loss that is not finite; the message says what to change."""
 
 
 class Interrupted(Exception):
-    """A signal has ended a run, after a checkpoint; the message says how to go on."""
+    """A signal ended a run after a checkpoint was saved; the message says how to resume."""
 
     def __init__(self, message: str, signum: int) -> None:
-        """Set what is printed, and the signal that the exit code tells of, as shells do: 128 more."""
+        """Create the error.
+
+        Args:
+            message: What is printed on standard error.
+            signum: Number of the signal. The exit code is 128 + signum, as in shells.
+        """
         super().__init__(message)
         self.signum = signum
 
 
 def first_line(error: BaseException) -> str:
-    """The kind of an error and the first line of what it says, without its full stop; libraries go on with advice."""
+    """Return an error's type and the first line of its message, without the full stop.
+
+    The other lines are left out; libraries use them for advice.
+    """
     line = str(error).strip().partition("\n")[0].removesuffix(".")
     return f"{type(error).__name__}: {line}" if line else type(error).__name__
 
 
 @contextmanager
 def errors_exit() -> Iterator[None]:
-    """Turn these errors into one message on standard error and an exit code, without a traceback.
+    """Report expected errors as one message on standard error and an exit code, without a traceback.
 
-    A `UsageError` exits with 2, as argparse does, an `Interrupted` with 143 for SIGTERM and 130 for SIGINT, the others
-    with 1. Of several processes only the first one to fail says why, also by the traceback of an error that is none of
-    these. Should one of several hang on its way out, the system ends it after `SECONDS_TO_END`.
+    A `UsageError` exits with 2, as in argparse, an `Interrupted` with 143 for SIGTERM and 130 for SIGINT, the others
+    with 1. If there are several processes, only the first one to fail reports its error, or the traceback of an
+    unexpected one. If one of several processes hangs while exiting, the operating system kills it after
+    `SECONDS_TO_END`.
     """
     sys.excepthook = _show_once
     failed = True
@@ -72,7 +81,7 @@ def errors_exit() -> Iterator[None]:
         sys.exit(1)
     finally:
         if failed and several_processes() and hasattr(signal, "alarm"):
-            signal.signal(signal.SIGALRM, signal.SIG_DFL)  # it needs no Python, and no thread that is still alive
+            signal.signal(signal.SIGALRM, signal.SIG_DFL)  # this works even if Python and all its threads hang
             signal.alarm(SECONDS_TO_END)
 
 
@@ -82,10 +91,10 @@ def _show_once(kind: type[BaseException], error: BaseException, traceback: Trace
 
 
 def first_to_fail() -> bool:
-    """Whether no process of this run has failed before; errors that follow are mostly consequences of the first.
+    """Return whether no process of this run has failed before; later errors are mostly consequences of the first.
 
-    Asked of the key-value store that the launcher keeps for its processes; where it keeps none, that is with the first
-    process, and ends with it.
+    The processes count their failures in the launcher's key-value store. If the launcher has none, the first process
+    hosts the store; once that has ended, only the first process reports its error.
     """
     if not several_processes():
         return True
@@ -100,22 +109,30 @@ def first_to_fail() -> bool:
 
 
 def several_processes() -> bool:
-    """Whether the launcher has started several processes for this run."""
+    """Return whether the launcher has started several processes for this run."""
     return int(os.environ.get("WORLD_SIZE", "1")) > 1
 
 
 NOT_WRITABLE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM}
-# What Accelerate, Trainer, cuBLAS and oneDNN say when memory is short, beside the allocators themselves.
+# Out-of-memory messages of Accelerate, Trainer, cuBLAS and oneDNN, in addition to those of the allocators.
 TOO_LARGE = ("No executable batch size found", "out-of-memory", "CUBLAS_STATUS_ALLOC_FAILED")
-ONEDNN_TOO_LARGE = "could not create a primitive"  # and no more: "… a primitive descriptor" is of something else
-# What gloo says when it cannot connect the processes, to begin with.
+ONEDNN_TOO_LARGE = "could not create a primitive"  # the whole message: "… a primitive descriptor" is a different error
+# Messages of gloo when it cannot connect the processes at startup.
 NOT_CONNECTED = ("Unable to find address", "Unable to resolve hostname", "connectFullMesh failed")
-# What gloo and NCCL say when the process at the other end has gone.
+# Messages of gloo and NCCL when the process at the other end has died.
 LOST = ("Connection closed by peer", "Connection reset by peer", "remote process exited", "Broken pipe")
 
 
 def explain_fault(error: Exception) -> str | None:
-    """One sentence on a full disk, a missing permission, too little memory, a dead process; None for other errors."""
+    """Explain an error that is a fault of the system and not of the code.
+
+    Args:
+        error: Any exception.
+
+    Returns:
+        A message on a full disk, a missing permission, out of memory, processes that cannot be connected, or a dead
+        process; None for any other error.
+    """
     from accelerate.utils.memory import should_reduce_batch_size
 
     if isinstance(error, OSError) and error.errno in NOT_WRITABLE:
@@ -146,7 +163,7 @@ def explain_fault(error: Exception) -> str | None:
 
 
 def explain_connection(said: str) -> str:
-    """One sentence on processes that gloo could not connect, with what it said."""
+    """Explain that gloo could not connect the processes; `said` is the first line of its message."""
     return (
         f"the processes cannot be connected by gloo ({said}). On machines with several network interfaces, name the "
         "one by which they reach each other in the environment, such as GLOO_SOCKET_IFNAME=eth0 (NCCL on GPUs reads "

@@ -33,35 +33,40 @@ ONLY_TRAINING = ("push_to_hub", "resume_from_checkpoint", "dry_run", "export_tex
 
 
 def main() -> None:
-    """Read the flags, run, and end without a traceback if the user has made a mistake."""
+    """Parse the flags and run; a user error ends without a traceback."""
     with errors_exit():
         run(*parse_evaluate_arguments(sys.argv[1:]))
 
 
 def run(models: list[ModelArguments], flags: Arguments) -> None:
-    """Load the data once, have each model answer it, and compare the models."""
+    """Load the data once, evaluate each model on it, and compare the models.
+
+    Args:
+        models: The model flags, once for each model.
+        flags: All other flags, which the models share.
+    """
     from . import data, evaluation, label_words, runtime
 
     args = flags.training
 
-    # 1. What can go wrong by mistake.
+    # 1. Check the flags and the output folders.
     runtime.start(flags, "evaluate")
     own_args = choose_folders(models, args)
     for one in own_args:
         runtime.check_output_dir(one, flags.run.overwrite_output_dir, [model.model_name_or_path for model in models])
 
-    # 2. The rows, and each model's label words and prompt.
+    # 2. Load the rows, and each model's label words and prompt.
     with runtime.first_process_first(args, "loading the data set"):
         rows = data.load_evaluation_splits(flags.data, args.seed)
     tasks = [label_words.prepare_task(model, rows) for model in models]
 
-    # 3. Each model's answers, one model at a time.
+    # 3. Evaluate the models one at a time.
     evaluations = []
     for task, one in zip(tasks, own_args, strict=True):
         evaluations.append(evaluate_model(task, flags.data, one))
-        gc.collect()  # a trainer and its parts refer to each other, and hold the model
+        gc.collect()  # reference cycles in the trainer keep the model in memory
 
-    # 4. The comparison, on the first process.
+    # 4. Compare the models, on the first process.
     def finish() -> None:
         comparison = evaluation.compare(evaluations)
         print(evaluation.comparison_table(comparison))
@@ -75,13 +80,16 @@ def run(models: list[ModelArguments], flags: Arguments) -> None:
 
 
 def parse_evaluate_arguments(argv: list[str]) -> tuple[list[ModelArguments], Arguments]:
-    """Parse a training run's flags, or its recipe, with several values for --model_name_or_path.
+    """Parse the flags or the recipe of a training run, with one or more values for `--model_name_or_path`.
 
-    A --test_file may come alone: all of its rows are evaluated.
+    `--test_file` may be given without `--train_file`: all of its rows are then evaluated.
+
+    Returns:
+        The model flags of each model, and all flags; their model flags are those of the first model.
 
     Raises:
-        UsageError: If a flag is unknown, a value does not fit, or a flag has no meaning without training.
-        SystemExit: After printing the help that `--help` asked for.
+        UsageError: If a flag is unknown, a value is invalid, or a flag makes no sense without training.
+        SystemExit: After printing the help for `--help`.
     """
     if {"-h", "--help"} & set(argv):
         print(__doc__)
@@ -110,7 +118,7 @@ def parse_evaluate_arguments(argv: list[str]) -> tuple[list[ModelArguments], Arg
 
 
 def choose_folders(models: list[ModelArguments], args: "TrainingArguments") -> "list[TrainingArguments]":
-    """The arguments for each model, with a folder of its own in the output folder if there are several."""
+    """Return the arguments for each model; several models each get their own folder in the output folder."""
     if len(models) == 1:
         return [args]
     own = [copy.copy(args) for _ in models]
@@ -124,7 +132,13 @@ def _folder_name(model: str) -> str:
 
 
 def evaluate_model(task: "LabelWordTask", data_args: DataArguments, args: "TrainingArguments") -> "Evaluation":
-    """Load a model, have it answer the test split or, without one, the validation split, and save the results."""
+    """Evaluate a model on the test split, or on the validation split if there is no test split, and save the results.
+
+    Args:
+        task: The model, not loaded yet, with its label words, prompt and rows.
+        data_args: The data flags.
+        args: The training arguments, with the model's own output folder.
+    """
     from . import evaluation, label_words, model, runtime, training
 
     splits = task.data.splits
@@ -138,7 +152,7 @@ def evaluate_model(task: "LabelWordTask", data_args: DataArguments, args: "Train
     runtime.clear_output_dir(args)
     attention = None if task.args.attn_implementation == "auto" else task.args.attn_implementation
     loaded = model.load_model(task.base, task.args.dtype, task.tokenizer, attention)
-    ours = hasattr(task.config, "label_words")  # others are measured as they would be published
+    ours = hasattr(task.config, "label_words")  # other models are measured as they would be published
     constrained = bool(loaded.generation_config.sequence_bias) if ours else task.args.constrain_generation
     trainer = training.LabelWordTrainer(
         verbalizer=task.verbalizer,
@@ -149,13 +163,13 @@ def evaluate_model(task: "LabelWordTask", data_args: DataArguments, args: "Train
         eval_dataset=tokenized[evaluated[0]],
         processing_class=task.tokenizer,
     )
-    prior = getattr(task.config, "label_log_prior", None)  # what the model brings along, and otherwise its own
+    prior = getattr(task.config, "label_log_prior", None)  # saved with the model, otherwise measured now
     if prior is None:
         prior_rows = evaluation.prior_rows(task.args.calibration, tokenized, task.tokenizer)
         prior = evaluation.label_log_prior(trainer, prior_rows)
     predictions = evaluation.predict_splits(trainer, {split: tokenized[split] for split in evaluated}, prior)
     results = runtime.on_first_process(
-        args, "writing the results", lambda: evaluation.save_results(trainer, task.data, None, predictions, {})
+        args, "writing the results", lambda: evaluation.save_results(trainer, task.data, predictions, {})
     )
     trainer.accelerator.free_memory()
     prefix = {"test": "test_", "validation": "eval_"}[evaluated[0]]

@@ -1,4 +1,4 @@
-"""Talk to the Hub: where to, with what patience, and what its errors mean."""
+"""Access to the Hub: time limits, retries, and what the errors of its client mean."""
 
 import json
 import logging
@@ -13,22 +13,26 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 Answer = TypeVar("Answer")
 TRANSIENT_STATUS = (408, 429, 500, 502, 503, 504)
-PATIENCE = 30  # seconds, where a person waits for what is read before training
+PATIENCE = 30  # seconds, for reads before training, when a person is waiting
 
 
 def limit_waiting(seconds: int) -> None:
-    """Give every request a time limit; the Hub's client has none, and a stalled server would hold a run for ever."""
+    """Give every request a time limit; the Hub's client has none, and a stalled server would block a run forever.
+
+    Args:
+        seconds: Longest wait for a connection, or for the next part of a response.
+    """
     import huggingface_hub
     from huggingface_hub.utils import httpx
     from huggingface_hub.utils._http import default_client_factory
 
     def limit(request: Any) -> None:
-        # Some calls of the Hub's client switch the limit off, such as `model_info`.
+        # Some calls of the Hub's client disable the limit, such as `model_info`.
         limits = request.extensions["timeout"].items()
         request.extensions["timeout"] = {name: seconds if limit is None else limit for name, limit in limits}
 
     def refuse_busy(response: Any) -> None:
-        # The Hub makes one repository of a user at a time; until then, `create_repo` asks without end or pause.
+        # The Hub creates one repository per user at a time; meanwhile, `create_repo` retries forever without a pause.
         if response.status_code == 409 and b"another conflicting operation" in response.read():
             raise ConnectionError("the Hub is busy with another operation of this user")
 
@@ -43,27 +47,27 @@ def limit_waiting(seconds: int) -> None:
 
 
 def hub_errors() -> tuple[type[Exception], ...]:
-    """What the Hub's client raises for refusals, bad networks and bad answers, and what a full disk raises here."""
+    """Return the exceptions that a call to the Hub raises if it is refused, the network fails, or the disk is full."""
     from huggingface_hub.utils import httpx
 
-    # OSError: HfHubHTTPError is one, and so is what Xet raises. RuntimeError and ValueError: what the client makes of a
-    # failed LFS upload and of a refused card.
+    # OSError includes HfHubHTTPError and the errors of Xet. The client raises RuntimeError for a failed LFS upload and
+    # ValueError for a rejected card.
     return (OSError, httpx.HTTPError, RuntimeError, ValueError)
 
 
 def status_code(error: BaseException) -> int | None:
-    """The HTTP status behind an error of the Hub's client, None where there was no answer."""
+    """Return the HTTP status behind an error of the Hub's client, None if there was no response."""
     response = getattr(error, "response", None) or getattr(error.__cause__, "response", None)
     return getattr(response, "status_code", None)
 
 
 def explain(error: BaseException) -> str:
-    """An error of the Hub's client in one line, without the full stop, which the sentence around it has."""
+    """Describe an error of the Hub's client in one line, without the full stop, to be put into a sentence."""
     status = status_code(error)
     if isinstance(error, JSONDecodeError):
         return f"its answer is not JSON ({error})"
     text = (getattr(error, "server_message", None) or str(error)).strip()
-    if text.startswith('{"errors"'):  # how the Hub refuses a card
+    if text.startswith('{"errors"'):  # how the Hub rejects a card
         return "; ".join(one["message"].removesuffix(".") for one in json.loads(text)["errors"])
     message = text.partition("\n")[0].removesuffix(".")
     if status:
@@ -73,7 +77,7 @@ def explain(error: BaseException) -> str:
 
 
 def is_transient(error: BaseException) -> bool:
-    """Whether waiting may cure an error: by its status, or, without one, because no whole answer came."""
+    """Return whether a retry may help: by the HTTP status or, without one, because no complete response came."""
     from huggingface_hub import constants
     from huggingface_hub.errors import LocalEntryNotFoundError
     from huggingface_hub.utils import httpx
@@ -83,18 +87,28 @@ def is_transient(error: BaseException) -> bool:
     status, causes = status_code(error), (error, error.__cause__)
     if status is not None:
         return status in TRANSIENT_STATUS
-    # LocalEntryNotFoundError: the file is not in the cache, and the Hub could not be asked.
+    # LocalEntryNotFoundError: the file is not in the cache, and the Hub could not be reached.
     unanswered = (httpx.TimeoutException, httpx.NetworkError, httpx.RemoteProtocolError, httpx.DecodingError)
     broken = (*unanswered, ConnectionError, JSONDecodeError, LocalEntryNotFoundError)
     return any(isinstance(cause, broken) for cause in causes)
 
 
 def with_retries(call: Callable[[], Answer], timeout: float = PATIENCE) -> Answer:
-    """Call until it succeeds, fails in a way that waiting does not cure, or was tried for twice `timeout` seconds.
+    """Call a function, and retry transient errors for up to twice `timeout` seconds.
 
-    Twice, so that one request that was never answered leaves time for another. The Hub's client retries uploads of
-    files by itself, but not the calls that create a repository, a commit or a tag. Ours are safe to repeat: each asks
-    for a state, not for a change.
+    Twice, so that one request that is never answered leaves time for another. The Hub's client retries file uploads
+    itself, but not the calls that create a repository, a commit or a tag. Our calls are safe to repeat: each asks for a
+    state, not for a change.
+
+    Args:
+        call: The function, without arguments.
+        timeout: Half of the time in which errors are retried, in seconds.
+
+    Returns:
+        What the function returns.
+
+    Raises:
+        Exception: The last error, if it is not transient or the time is up.
     """
     deadline, pause = time.monotonic() + 2 * timeout, 1.0
     while True:

@@ -1,7 +1,7 @@
-"""Where the files beside the code are, installed or in a checkout.
+"""Paths of the files that ship with the code, whether it is installed or a checkout.
 
-`python -m hf_sentiment_ft.paths multi_gpu` prints a launch configuration's path, so that
-`accelerate launch --config_file "$(python -m hf_sentiment_ft.paths multi_gpu)"` works from an installed wheel.
+`python -m hf_sentiment_ft.paths multi_gpu` prints the path of a launch configuration, so that
+`accelerate launch --config_file "$(python -m hf_sentiment_ft.paths multi_gpu)"` works with an installed wheel.
 """
 
 import importlib.util
@@ -12,7 +12,7 @@ from .errors import UsageError, errors_exit
 
 
 def resources() -> Path:
-    """The folder that holds the card template, `accelerate_configs` and `recipes`."""
+    """Return the folder with the card template, `accelerate_configs` and `recipes`."""
     checkout = Path(__file__).parent.parent
     if (checkout / "model_card_template.md").is_file():
         return checkout
@@ -20,9 +20,9 @@ def resources() -> Path:
 
 
 def resolve_package_path(name: str) -> str:
-    """Turn `package:NAME/FILE` into the path of a file or folder in an installed package; leave other names alone.
+    """Resolve `package:NAME/FILE` to a path inside an installed package, and return any other name unchanged.
 
-    The package is found without being imported.
+    The package is located without importing it.
 
     Raises:
         UsageError: If the package is not installed or has no such file.
@@ -41,16 +41,16 @@ def resolve_package_path(name: str) -> str:
 
 
 def resource_paths() -> dict[str, Path]:
-    """Launch configurations and recipes by their names."""
+    """Return the paths of all launch configurations and recipes, by name."""
     folders = [resources() / name for name in ("accelerate_configs", "recipes")]
     return {path.stem: path for folder in folders for path in sorted(folder.glob("*.yaml"))}
 
 
 def resource_path(name: str) -> Path:
-    """The path of a launch configuration or recipe by its name, such as `multi_gpu` or `tutorial`.
+    """Return the path of a launch configuration or recipe, such as `multi_gpu` or `tutorial`.
 
     Raises:
-        UsageError: If there is none of that name.
+        UsageError: If nothing has that name.
     """
     found = resource_paths()
     if name not in found:
@@ -64,7 +64,7 @@ def main() -> None:
     with errors_exit():
         if set(sys.argv[1:]) & {"-h", "--help"}:
             print(usage)
-        elif len(sys.argv) != 2:  # not on standard output, which $(...) would take for the path
+        elif len(sys.argv) != 2:  # on standard error: $(...) would take standard output for the path
             raise UsageError(usage)
         else:
             print(resource_path(sys.argv[1]))

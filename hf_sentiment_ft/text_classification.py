@@ -1,32 +1,32 @@
-r"""The label words' rows of the language model head as a classifier, for `pipeline("text-classification")`.
+r"""Export the label words' rows of the language model head as a classifier: `pipeline("text-classification")`.
 
-python -m hf_sentiment_ft.text_classification ./output
+    python -m hf_sentiment_ft.text_classification ./output
+
+The model goes into the subfolder `text-classification` of the run; see `label_words.classifier`.
 """
 
 import argparse
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from .errors import errors_exit
-from .label_words.classifier import FOLDER, export_text_classification
-from .runtime.start import log_to_console
-
-if TYPE_CHECKING:
-    pass
 
 
 def main() -> None:
-    """Export the run that the command line names."""
-    log_to_console()
+    """Export the run given on the command line."""
     parser = argparse.ArgumentParser(
         prog="python -m hf_sentiment_ft.text_classification",
         description="Write a finished run as a model for pipeline('text-classification'), in its subfolder "
-        f"{FOLDER}, with the same answers and probabilities.",
+        "text-classification, with the same answers and probabilities.",
     )
     parser.add_argument("output_dir", type=Path, help="folder of the run")
     with errors_exit():
-        export_text_classification(parser.parse_args(sys.argv[1:]).output_dir)
+        folder = parser.parse_args(sys.argv[1:]).output_dir
+
+        from . import label_words, runtime
+
+        runtime.log_to_console()
+        label_words.export_text_classification(folder)
 
 
 if __name__ == "__main__":

@@ -16,35 +16,33 @@ from .errors import errors_exit
 
 
 def main() -> None:
-    """Read the flags, run, and end without a traceback if the user has made a mistake."""
-    gc.disable()  # importing makes no garbage, and looking for it would take a second
+    """Parse the flags and run; a user error ends without a traceback."""
+    gc.disable()  # imports create no garbage, and looking for it would take a second
     with errors_exit():
         flags = parse_train_arguments(sys.argv[1:])
-        gc.freeze()  # what was imported stays: Trainer's own collections need not look at it
+        gc.freeze()  # imported objects stay: Trainer's own collections can skip them
         gc.enable()
         run(flags)
 
 
 def run(flags: Arguments) -> None:
-    """Load, train, evaluate, save, write the card, and publish."""
+    """Load the data and the model, train, evaluate, save, write the card, and publish."""
     from . import data, evaluation, label_words, model, publishing, runtime, training
 
     args = flags.training
 
-    # 1. What can go wrong by mistake goes wrong here, before any long work.
+    # 1. Check everything that can fail early, before any long work.
     runtime.start(flags)
-    max_tokens = runtime.choose_microbatch(flags.run.max_tokens_per_microbatch, args)
     check_streaming(flags.data, args)
     checkpoint = training.find_checkpoint(args)
     runtime.check_output_dir(args, flags.run.overwrite_output_dir, [flags.model.model_name_or_path])
-    model_name = publishing.default_model_name(flags.model.model_name_or_path, flags.data.name)
-    hub_options = publishing.resolve_hub_options(args, flags.hub)
-    destination = publishing.check_destination(args, hub_options, model_name)
     base = model.find_whole_model(flags.model)
-    config = model.load_config(base, publish=hub_options is not None)
-    model.check_lora(flags.model, base.path, config, args, publish=hub_options is not None)
+    config = model.load_config(base, publish=args.push_to_hub)
+    model.check_lora(flags.model, base.path, config, args)
+    model_name = publishing.default_model_name(flags.model.model_name_or_path, flags.data.name)
+    destination = publishing.check_destination(flags, model_name)
 
-    # 2. Rows, label words, and the tokenizer that puts the prompt around every text.
+    # 2. Load the rows, the label words, and the tokenizer that puts the prompt around each text.
     with runtime.first_process_first(args, "loading the data set"):
         rows = data.load_splits(flags.data, args.seed, flags.model.label_words)
     provenance = publishing.prepare_card(flags, base, model_name, destination)
@@ -57,37 +55,31 @@ def run(flags: Arguments) -> None:
     training.advise(args, len(tokenized["train"]), task.prompt)
     precision = runtime.choose_precision(flags.model.precision, args.device)
     if flags.run.dry_run:
-        if args.process_index == 0:
-            print(training.describe_plan(args, task, tokenized, precision))
-            print("publication", *publishing.describe_publication(destination, args.hub_strategy), sep="\n  ")
+        publication = publishing.describe_publication(destination, args.hub_strategy)
+        training.print_plan(args, task, tokenized, precision, publication)
         return
 
-    # 3. Train, between the measurement of the untouched model and that of the trained one.
+    # 3. Train; the untouched model is evaluated just before, for the zero-shot baseline.
     runtime.clear_output_dir(args)
-    trainer = training.build_trainer(
-        flags, task, tokenized, precision, max_tokens, checkpoint, evaluation.compute_metrics
-    )
+    trainer = training.build_trainer(flags, task, tokenized, precision, checkpoint, evaluation.compute_metrics)
     prior_rows = evaluation.prior_rows(flags.model.calibration, tokenized, task.tokenizer)
-    untouched = evaluation.ZeroShotBaseline(
-        trainer, tokenized.get("test") if flags.model.zero_shot_baseline else None, prior_rows
-    )
-    checkpoint_push = publishing.CheckpointPush(destination, args.hub_strategy if hub_options else "end")
+    measured = tokenized.get("test") if flags.model.zero_shot_baseline else None
+    untouched = evaluation.ZeroShotBaseline(trainer, measured, prior_rows)
+    checkpoint_push = publishing.CheckpointPush(destination, args.hub_strategy)
     trainer.add_callback(untouched)
     trainer.add_callback(checkpoint_push)
     trained = trainer.train(resume_from_checkpoint=checkpoint)
 
-    # 4. Save, and measure what is saved.
+    # 4. Save the model, and evaluate what was saved.
     trained_model = task.merge(trainer)
     log_prior = evaluation.label_log_prior(trainer, prior_rows)
     task.save(trainer, trained_model, log_prior)
     predictions = evaluation.predict_splits(trainer, tokenized, log_prior)
 
-    # 5. Results, card, and publication: once, on the first process.
+    # 5. Write the results and the card, and publish: once, on the first process.
     def finish() -> None:
         folder = Path(str(args.output_dir))
-        results = evaluation.save_results(
-            trainer, rows, untouched.predictions, predictions, trained.metrics, untouched.calibrated
-        )
+        results = evaluation.save_results(trainer, rows, predictions, trained.metrics, untouched)
         evaluation.save_plots(folder, results, predictions, rows.labels, trainer.state.log_history)
         publishing.save_benchmark_result(provenance, rows, results, folder)
         if flags.run.export_text_classification:

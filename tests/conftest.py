@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -19,6 +20,8 @@ if PREFIX not in os.environ.get("HF_HOME", ""):  # processes started from here u
         "TOKENIZERS_PARALLELISM": "false",
         "OMP_NUM_THREADS": "1",
     }
+    if not shutil.which("nvidia-smi"):  # or DeepSpeed prints on standard output that it has not found a GPU
+        os.environ["DS_ACCELERATOR"] = "cpu"
     os.environ.pop("HF_TOKEN", None)
 
 ROOT = Path(__file__).parent.parent

@@ -1,1 +1,1 @@
-"""Read flags and recipes, and check them."""
+"""Parse flags and recipes, and check them."""

@@ -1,4 +1,4 @@
-"""What a run is made of: the flags, their defaults, and what they are checked for."""
+"""The flags of a run, with their help texts, defaults and checks."""
 
 import os
 from dataclasses import dataclass, field, fields
@@ -9,14 +9,14 @@ from ..errors import UsageError
 if TYPE_CHECKING:
     from transformers import TrainingArguments
 
-# The text is not the first thing that is read: a model's attention rests on its first token, whatever that is (Xiao et
-# al. 2023, https://arxiv.org/abs/2309.17453), so it had better be always the same. docs/accuracy.md has the figures.
+# The prompt does not begin with the text: attention concentrates on the first token, whatever it is (Xiao et al. 2023,
+# https://arxiv.org/abs/2309.17453), so that token should always be the same. See docs/accuracy.md for the figures.
 DEFAULT_PROMPT_TEMPLATE = "\n{text}\nSentiment:{label_word}"
 
-# Where our defaults differ from TrainingArguments' own.
+# Defaults that differ from those of TrainingArguments.
 TRAINING_DEFAULTS: dict[str, Any] = {
     "output_dir": "./output",
-    "num_train_epochs": 1,  # more make the probabilities worse; docs/accuracy.md has the figures
+    "num_train_epochs": 1,  # more epochs make the probabilities worse; see docs/accuracy.md
     "per_device_train_batch_size": 16,
     "per_device_eval_batch_size": 32,
     "warmup_steps": 0.06,
@@ -30,15 +30,15 @@ TRAINING_DEFAULTS: dict[str, Any] = {
     "logging_steps": 20,
     "report_to": "none",
     "hub_strategy": "end",
-    "ddp_timeout": 3 * 60 * 60,  # how long the other processes wait for the one that prepares large data
+    "ddp_timeout": 3 * 60 * 60,  # seconds that the other processes wait while one prepares large data
 }
 
-# Few weights, begun at zero, learn best at a higher rate than TrainingArguments' 5e-5 for all of them.
+# LoRA's few weights start at zero, and learn best at a higher rate than TrainingArguments' 5e-5 for full fine-tuning.
 LORA_LEARNING_RATE = 2e-4
 
 
 def flag(default: Any, help: str) -> Any:
-    """A dataclass field whose help text `--help` shows."""
+    """Return a dataclass field with a default and the help text that `--help` shows."""
     return field(default=default, metadata={"help": help})
 
 
@@ -104,7 +104,7 @@ class ModelArguments:
 
     def __post_init__(self) -> None:
         _check_choice("dtype", self.dtype, ("float32", "bfloat16", "float16"))
-        _check_choice("precision", self.precision, ("auto", "fp32", "bf16", "fp16"))  # the last one by --fp16 only
+        _check_choice("precision", self.precision, ("auto", "fp32", "bf16", "fp16"))  # fp16 is set by --fp16 only
         _check_choice("truncation_side", self.truncation_side, ("left", "right"))
         check_dtype(self.attn_implementation, self.dtype)
         if self.calibration is not None:
@@ -117,7 +117,7 @@ class ModelArguments:
             of_lora = one.name.startswith("lora_") or one.name in ("load_in_4bit", "publish_adapter")
             if of_lora and getattr(self, one.name) != one.default and not self.use_peft:
                 raise UsageError(f"--{one.name} goes with --use_peft, which is missing.")
-        # A shell hands over \n as two characters.
+        # A shell passes \n as two characters.
         self.prompt_template = self.prompt_template.replace("\\n", "\n").replace("\\t", "\t")
 
 
@@ -179,7 +179,7 @@ class DataArguments:
 
     def __post_init__(self) -> None:
         for name in ("dataset_name", "train_file", "validation_file", "test_file", "save_dataset_dir"):
-            # A shell leaves ~ alone in --train_file=~/x, and a recipe has no shell.
+            # Shells do not expand ~ in --train_file=~/x, and no shell reads a recipe.
             setattr(self, name, getattr(self, name) and os.path.expanduser(getattr(self, name)))
         sizes = ("max_train_samples", "max_eval_samples", "max_test_samples", "num_shots_per_class")
         for name in (*sizes, "preprocessing_num_workers", "shuffle_buffer_size"):
@@ -203,7 +203,7 @@ class DataArguments:
 
     @property
     def name(self) -> str:
-        """The data set's name, or the training file's."""
+        """Return the name of the data set, or the path of the training file."""
         return str(self.dataset_name or self.train_file)
 
 
@@ -243,7 +243,7 @@ class RunArguments:
 
 
 class Arguments(NamedTuple):
-    """All flags of a run, in their groups."""
+    """All flags of a run, by group."""
 
     model: ModelArguments
     data: DataArguments
@@ -263,12 +263,16 @@ def _check_at_least(name: str, value: int, least: int) -> None:
 
 
 def check_dtype(attention: str, dtype: str) -> None:
-    """See that an attention implementation computes in the data type of the weights.
+    """Check that an attention implementation supports the data type of the weights.
 
-    Training may be under autocast; the untouched model's evaluation, and that of the trained one, are not.
+    Training may use autocast, but the evaluations before and after it do not.
+
+    Args:
+        attention: Value of `--attn_implementation`.
+        dtype: Data type of the weights.
 
     Raises:
-        UsageError: If it is made for 16 bits, as flash attention is, and the weights have 32.
+        UsageError: If the implementation is for 16 bits only, like flash attention, and the weights are float32.
     """
     if "flash" in attention and dtype == "float32":
         raise UsageError(

@@ -1,6 +1,6 @@
-"""How a YAML file and the command line become the arguments of a run.
+"""Parse a YAML recipe and the command line into the arguments of a run.
 
-Everything heavy is imported where it is used, so that `--help` answers at once.
+Heavy packages are imported where they are used, so that `--help` responds immediately.
 """
 
 import argparse
@@ -29,7 +29,7 @@ from .templates import resolve_columns
 if TYPE_CHECKING:
     from transformers import TrainingArguments
 
-# What TrainingArguments takes without a word: flag, least and greatest value that make sense.
+# Limits that TrainingArguments does not check: the flag, its smallest and its largest sensible value.
 LIMITS: tuple[tuple[str, float, float], ...] = (
     ("per_device_train_batch_size", 1, math.inf),
     ("per_device_eval_batch_size", 1, math.inf),
@@ -56,14 +56,14 @@ LIMITS: tuple[tuple[str, float, float], ...] = (
 
 
 def yaml_to_flags(path: Path, several: frozenset[str] = frozenset()) -> list[str]:
-    """Read a recipe and return it as command-line flags, so that flags given after it win over it.
+    """Read a recipe and return it as command-line flags, so that flags given after it take precedence.
 
     Args:
-        path: A YAML file with one mapping from flag names (without dashes) to values; null leaves the default.
+        path: A YAML file with one mapping from flag names (without dashes) to values; null keeps the default.
         several: Names of the flags that take several values; other lists and mappings become JSON.
 
     Raises:
-        UsageError: If the file is missing or is not such a mapping.
+        UsageError: If the file cannot be read or does not contain such a mapping.
     """
     import yaml
 
@@ -84,7 +84,12 @@ def yaml_to_flags(path: Path, several: frozenset[str] = frozenset()) -> list[str
 
 
 def print_help(command: str, *arguments: Any) -> None:
-    """Print our own flags and where to find the others, without importing anything heavy."""
+    """Print our own flags and where to find the others, without importing heavy packages.
+
+    Args:
+        command: Name of the module that was started.
+        *arguments: Dataclasses whose fields are the flags.
+    """
     parser = argparse.ArgumentParser(
         prog=f"python -m hf_sentiment_ft.{command}",
         usage="%(prog)s [RECIPE.yaml] [--flag value ...]",
@@ -104,11 +109,14 @@ def print_help(command: str, *arguments: Any) -> None:
 
 
 def parse_train_arguments(argv: list[str]) -> Arguments:
-    """Parse a recipe (optional first argument) and flags; flags win.
+    """Parse a recipe (optional first argument) and flags; flags take precedence.
+
+    Args:
+        argv: The command line, without the name of the program.
 
     Raises:
-        UsageError: If a flag is unknown or a value does not fit.
-        SystemExit: After printing the help that `--help` asked for.
+        UsageError: If a flag is unknown or a value is invalid.
+        SystemExit: After printing the help for `--help`.
     """
     if {"-h", "--help"} & set(argv):
         print_help("train", ModelArguments, DataArguments, HubArguments, RunArguments)
@@ -123,7 +131,7 @@ def parse_train_arguments(argv: list[str]) -> Arguments:
 
     types: Any = (ModelArguments, DataArguments, HubArguments, RunArguments, TrainingArguments)
     parser = Parser(types, allow_abbrev=False)
-    # The configuration cpu.yaml says so by this variable, which TrainingArguments forgets where there is a GPU.
+    # The launch configuration cpu.yaml sets this variable, which TrainingArguments ignores if there is a GPU.
     use_cpu = parse_flag_from_env("ACCELERATE_USE_CPU") or not torch.accelerator.is_available()
     parser.set_defaults(**TRAINING_DEFAULTS, learning_rate=None, use_cpu=use_cpu)
     if argv and not argv[0].startswith("-"):
@@ -155,7 +163,12 @@ def parse_train_arguments(argv: list[str]) -> Arguments:
 
 
 def join_values(argv: list[str], known: list[str]) -> list[str]:
-    """Join flags whose value may begin with a dash to it by `=`; argparse would take the value for a flag."""
+    """Join a flag and its value with `=` where the value may begin with a dash; argparse would take it for a flag.
+
+    Args:
+        argv: The command line.
+        known: All flags, with their dashes.
+    """
     joined: list[str] = []
     for word in argv:
         if joined and joined[-1] in ("--prompt_template", "--label_words") and word.split("=")[0] not in known:
@@ -166,14 +179,14 @@ def join_values(argv: list[str], known: list[str]) -> list[str]:
 
 
 def check_limits(args: "TrainingArguments") -> None:
-    """Refuse values that make no sense.
+    """Refuse values that make no sense, which TrainingArguments accepts.
 
     Raises:
-        UsageError: If there is one; its message names the first.
+        UsageError: If there is such a value; the message names the first one.
     """
     for name, least, greatest in LIMITS:
         value = getattr(args, name)
-        if value is not None and not least <= value <= greatest:  # so written, it refuses nan as well
+        if value is not None and not least <= value <= greatest:  # written like this, it refuses NaN as well
             expected = f"at least {least}" if greatest == math.inf else f"{least:g} to {greatest:g}"
             raise UsageError(f"--{name} is {value}; expected {expected}.")
     if args.max_steps == 0 or args.max_steps < -1:
@@ -183,12 +196,16 @@ def check_limits(args: "TrainingArguments") -> None:
 
 
 def resolve_precision(args: "TrainingArguments", model_args: ModelArguments) -> None:
-    """Take bf16 out of Trainer's hands, wherever it was asked for: there it would reach evaluation too.
+    """Take bf16 over from Trainer, which would use it in evaluation too, wherever it was requested.
 
-    fp16 stays with Trainer, which scales the loss; its evaluation is in fp16 then, too.
+    fp16 is left to Trainer, which scales the loss; evaluation is then in fp16 too.
+
+    Args:
+        args: The training arguments; bf16 is switched off in them.
+        model_args: The model flags; `precision` is set in them.
 
     Raises:
-        UsageError: If two flags contradict each other, or the device cannot do what they ask for.
+        UsageError: If two flags contradict each other, or the device does not support the requested precision.
     """
     for name in ("bf16_full_eval", "fp16_full_eval"):
         if getattr(args, name):
@@ -196,12 +213,12 @@ def resolve_precision(args: "TrainingArguments", model_args: ModelArguments) -> 
                 f"--{name} is given, which would change the weights themselves, before training and for good; "
                 f"--dtype {'bfloat16' if name.startswith('bf') else 'float16'} says so openly."
             )
-    asked = args.mixed_precision  # by --bf16, --fp16, or the launch configuration
+    asked = args.mixed_precision  # set by --bf16, --fp16, or the launch configuration
     if args.deepspeed_plugin is not None:
         section = args.deepspeed_plugin.deepspeed_config.get("bf16", {})
         if section.get("enabled") is True:  # DeepSpeed's own bf16 changes the weights
             asked, section["enabled"] = "bf16", False
-            args.deepspeed_plugin.set_deepspeed_weakref()  # ZeRO-3 loads weights by a copy of it
+            args.deepspeed_plugin.set_deepspeed_weakref()  # update the copy that ZeRO-3 reads when it loads weights
     if model_args.precision == "fp16" and asked != "fp16":
         raise UsageError("--precision is 'fp16'; expected one of auto, fp32, bf16. Use --fp16, which scales the loss.")
     if asked not in ("bf16", "fp16"):
@@ -222,16 +239,16 @@ def resolve_precision(args: "TrainingArguments", model_args: ModelArguments) -> 
 
 
 def share_network_interface() -> None:
-    """Have gloo use the network interface that NCCL is told to use; each reads a variable of its own.
+    """Make gloo use the network interface that NCCL is told to use; each reads its own environment variable.
 
-    NCCL's may also be a beginning or a list of names, or of those to leave out, of which gloo knows none.
+    NCCL's variable may also contain a prefix, a list of names, or names to exclude, none of which gloo supports.
     """
     name = os.environ.get("NCCL_SOCKET_IFNAME", "").removeprefix("=")
     if name in [present for _, present in socket.if_nameindex()]:
         os.environ.setdefault("GLOO_SOCKET_IFNAME", name)
 
 
-# What cannot be done to rows that are never there together, and what to do instead.
+# Flags that need all rows at once, which a stream never has, and what to do instead.
 NEEDS_TABLE = {
     "max_train_samples": "--max_steps says how many rows are trained on.",
     "validation_split_percentage": "--max_eval_samples says how many rows are taken from the beginning of train.",
@@ -243,7 +260,7 @@ NEEDS_TABLE = {
 
 
 def check_streaming(data_args: DataArguments, args: "TrainingArguments") -> None:
-    """Refuse what a stream cannot do; evaluate and save after each tenth of the steps, where epochs were to say when.
+    """Refuse flags that `--streaming` does not support; evaluate and save every tenth of the steps, not every epoch.
 
     Raises:
         UsageError: If a flag needs the whole table, or the length of the run is not given in steps.

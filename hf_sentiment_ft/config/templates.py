@@ -1,4 +1,4 @@
-"""Texts made of several columns, as a template with their names in braces says."""
+"""Templates with column names in braces, which make one text of several columns."""
 
 import re
 from typing import Any
@@ -11,10 +11,10 @@ NO_COLUMNS = ("text", "label_word", "eos_token", "bos_token")
 
 
 def split_at_text(template: str) -> tuple[str, str, str]:
-    r"""Split a prompt template into what stands before the text, the text, and what stands behind.
+    r"""Split a prompt template into the part before the text, the text itself, and the part after it.
 
-    The text is `{text}` or, without one, all from the first column's name to the last one's. So the middle of
-    `Title: {title}\nBody: {body}\nQueue:{label_word}` is `{title}\nBody: {body}`; it is empty where there is no text.
+    The text is `{text}` or, without it, everything from the first column name to the last. For example, the text of
+    `Title: {title}\nBody: {body}\nQueue:{label_word}` is `{title}\nBody: {body}`. It is empty if the template has none.
     """
     fields = [field for field in FIELD.finditer(template) if field[1] not in NO_COLUMNS]
     if "{text}" in template or not fields:
@@ -25,20 +25,24 @@ def split_at_text(template: str) -> tuple[str, str, str]:
 
 
 def fill(template: str, row: dict[str, Any]) -> str:
-    """Put a row's columns into a template; one without a value leaves its place empty."""
+    """Fill a template with the columns of a row; a column without a value is left empty."""
     return FIELD.sub(lambda field: row[field[1]] or "", template)
 
 
 def column_names(template: str) -> list[str]:
-    """The columns that a template names, each once."""
+    """Return the columns that a template names, each once, in order."""
     return list(dict.fromkeys(FIELD.findall(template)))
 
 
 def resolve_columns(model_args: ModelArguments, data_args: DataArguments) -> None:
-    """Let the columns that `--prompt_template` names make the texts.
+    """Form the texts from the columns that `--prompt_template` or `--text_template` names.
+
+    Args:
+        model_args: The model flags.
+        data_args: The data flags; `text_template` is set in them.
 
     Raises:
-        UsageError: If other flags say how texts are made, too, or a control token is to stand between columns.
+        UsageError: If several flags say how the texts are formed, or a control token stands between columns.
     """
     text = split_at_text(model_args.prompt_template)[1]
     if FIELD.search(text) and text != "{text}":

@@ -1,4 +1,4 @@
-"""Turn tables into labelled rows: load them, find their columns, split, sample and stream them."""
+"""Turn tables into labelled rows: load tables, find their columns, split, sample and stream the rows."""
 
 from .splits import load_evaluation_splits, load_splits
 

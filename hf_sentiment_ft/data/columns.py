@@ -1,4 +1,4 @@
-"""Find the columns of texts and labels, and read them: every row must have both."""
+"""Find the text and label columns, and read them: every row must have both."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,13 +21,13 @@ MAX_LABELS = 1000
 
 @dataclass(frozen=True)
 class Columns:
-    """Names of the columns with the text and with the label.
+    """Names of the text and label columns.
 
     Attributes:
-        text: Several are put into the template or, without one, joined by a line break.
+        text: One column or more; several are put into the template or, without one, joined by a line break.
         label: The column with the label.
-        template: A text with names of columns in braces.
-        first_row: The number of the first row, where the rows are a part of a stream.
+        template: A text with column names in braces.
+        first_row: Number of the first row, if the rows are part of a stream.
     """
 
     text: list[str]
@@ -37,10 +37,10 @@ class Columns:
 
 
 def find_columns(train: "Dataset", args: DataArguments) -> Columns:
-    """Find the columns that the flags name, otherwise those of usual names.
+    """Select the columns that the flags name, otherwise those with the usual names.
 
     Raises:
-        UsageError: If there are none, or one of them is both.
+        UsageError: If a column is missing, or the same column is both text and label.
     """
     label = _find_column(train, args.label_column_name, LABEL_COLUMNS, "label_column_name", "label")
     given, template = args.text_column_name, args.text_template
@@ -63,7 +63,7 @@ def find_columns(train: "Dataset", args: DataArguments) -> Columns:
 
 def _find_column(dataset: "Dataset", given: str | None, usual: Sequence[str], flag_name: str, what: str) -> str:
     columns = dataset.column_names
-    if "__index_level_0__" in columns:  # pandas takes what the header has no name for to be row names
+    if "__index_level_0__" in columns:  # pandas uses fields that the header does not name as the index
         raise UsageError("the rows have more fields than the header has names; put texts with commas into quotes.")
     if given is not None:
         if given not in columns:
@@ -73,7 +73,7 @@ def _find_column(dataset: "Dataset", given: str | None, usual: Sequence[str], fl
     found = next((by_name[name] for name in usual if name in by_name), None)
     if found is None:
         raise UsageError(f"no {what} column found among {', '.join(columns)}; name it with --{flag_name}.")
-    if f"{found}.1" in columns:  # what pandas makes of a second column of the same name
+    if f"{found}.1" in columns:  # how pandas renames a second column of the same name
         raise UsageError(
             f"there are two columns named {found!r}, read as {', '.join(columns)}; choose by --{flag_name}."
         )
@@ -81,16 +81,16 @@ def _find_column(dataset: "Dataset", given: str | None, usual: Sequence[str], fl
 
 
 def read_texts(dataset: "Dataset", split: str, columns: Columns) -> "Dataset":
-    """Return the split with the column `text` alone.
+    """Return the split with only the column `text`.
 
     Raises:
-        UsageError: If a column is missing or does not hold strings, or a row has no text.
+        UsageError: If a column is missing or does not contain strings, or a row has no text.
     """
     import pyarrow.compute as pc
 
     for name in columns.text:
         require_column(dataset, split, name, "text_column_name")
-    # A CSV file does not say of what type a column without any value is.
+    # An empty CSV column has no type of its own.
     names = [name for name in columns.text if not _is_empty(dataset, name)] or columns.text[:1]
     for name in names:
         if getattr(dataset.features[name], "dtype", None) not in ("string", "large_string"):
@@ -113,13 +113,17 @@ def read_texts(dataset: "Dataset", split: str, columns: Columns) -> "Dataset":
 
 
 def _is_empty(dataset: "Dataset", column: str) -> bool:
-    """Whether no row has a value, which a CSV file's column does not say the type of."""
+    """Return whether no row has a value in the column."""
     values = dataset.select_columns([column]).with_format("arrow")[:][column]
     return bool(values.is_null(nan_is_null=True).to_numpy().all())
 
 
 def number_texts(splits: "dict[str, Dataset]") -> "dict[str, np.ndarray[Any, Any]]":
-    """Number the texts of all splits, (rows,) each: the same number for the same text."""
+    """Assign numbers to the texts of all splits, the same number to equal texts.
+
+    Returns:
+        The numbers of each split, (rows,).
+    """
     import pyarrow as pa
 
     columns = [dataset.with_format("arrow")[:]["text"].cast(pa.large_string()) for dataset in splits.values()]
@@ -130,7 +134,7 @@ def number_texts(splits: "dict[str, Dataset]") -> "dict[str, np.ndarray[Any, Any
 
 
 def _join(table: "pa.Table", template: str | None) -> "pa.Table":
-    """Join the columns of each row by a line break, those without a text left out, or put them into a template."""
+    """Join the columns of each row by a line break, leaving out empty ones, or put them into a template."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
@@ -143,19 +147,20 @@ def _join(table: "pa.Table", template: str | None) -> "pa.Table":
             schema=pa.schema({"text": pa.large_string()}),
         )
     present = [pc.if_else(pc.equal(column, ""), None, column) for column in columns]
-    # Arrow leaves out a row that has nothing to join, so each begins with an empty string.
+    # Arrow drops a row with nothing to join, so each row begins with an empty string.
     empty, line_break = (pa.scalar(text, pa.large_string()) for text in ("", "\n"))
     joined = pc.binary_join_element_wise(empty, *present, line_break, null_handling="skip")
     return pa.table({"text": pc.utf8_slice_codeunits(joined, 1)})
 
 
 def read_labels(dataset: "Dataset", split: str, columns: Columns) -> "pa.ChunkedArray":
-    """Return the name of each row's label as a string, so that 1 in one file is "1" in another.
+    """Return the label name of each row as a string, (rows,), so that 1 in one file equals "1" in another.
 
-    Names of a `ClassLabel`, strings, integers (also written 1.0), `True` and `False`. A row without one has null.
+    Labels are names of a `ClassLabel`, strings, integers (also written 1.0), `True` or `False`. A row without a label
+    is null.
 
     Raises:
-        UsageError: If the column is missing or holds something else.
+        UsageError: If the column is missing or contains anything else.
     """
     import pyarrow as pa
     import pyarrow.compute as pc
@@ -170,7 +175,7 @@ def read_labels(dataset: "Dataset", split: str, columns: Columns) -> "pa.Chunked
         return pc.if_else(values, "True", "False")
     if pa.types.is_floating(values.type):
         values = pc.if_else(pc.is_nan(values), None, values)
-        if pc.all(pc.equal(pc.trunc(values), values)).as_py() is not False:  # None: no value at all
+        if pc.all(pc.equal(pc.trunc(values), values)).as_py() is not False:  # None: the column is empty
             values = pc.cast(values, pa.int64())
     if pa.types.is_integer(values.type) or pa.types.is_null(values.type):
         return pc.cast(values, pa.string())
@@ -190,10 +195,10 @@ def read_labels(dataset: "Dataset", split: str, columns: Columns) -> "pa.Chunked
 
 
 def label_names(train: "Dataset", columns: Columns) -> list[str]:
-    """Names of the labels in the order of their ids: that of a `ClassLabel`, otherwise sorted, numbers by value.
+    """Return the label names in the order of their ids: as in a `ClassLabel`, otherwise sorted, numbers by value.
 
     Raises:
-        UsageError: If a row has no label, or there are not 2 to 1000 different ones.
+        UsageError: If a row has no label, or there are fewer than 2 or more than 1000 different labels.
     """
     from datasets import ClassLabel
 
@@ -217,7 +222,13 @@ def label_names(train: "Dataset", columns: Columns) -> list[str]:
 
 
 def label_ids(values: "pa.ChunkedArray", split: str, columns: Columns, names: list[str]) -> "np.ndarray[Any, Any]":
-    """The id of each row's label, (rows,).
+    """Return the class id of each row, (rows,).
+
+    Args:
+        values: Label names as from `read_labels`, (rows,).
+        split: Name of the split, for the message.
+        columns: Names of the columns, for the message.
+        names: Label names in the order of their ids.
 
     Raises:
         UsageError: If a row has no label, or one that is not among the names.
@@ -234,7 +245,7 @@ def label_ids(values: "pa.ChunkedArray", split: str, columns: Columns, names: li
 
 
 def require_column(dataset: "Dataset", split: str, column: str, flag_name: str) -> None:
-    """Refuse a split that lacks a column of train's."""
+    """Refuse a split that lacks a column of the train split; the message refers to `flag_name`."""
     if column not in dataset.column_names:
         there = ", ".join(dataset.column_names)
         given_as = f"--{split}_file" if split != "train" else f"--{flag_name}"
@@ -242,7 +253,17 @@ def require_column(dataset: "Dataset", split: str, column: str, flag_name: str) 
 
 
 def refuse_rows(refused: Any, split: str, what: str, first_row: int = 0) -> None:
-    """Refuse a split if there are rows, as an array of booleans, that have a fault; name the first ones."""
+    """Refuse a split with invalid rows; the message names the first ones.
+
+    Args:
+        refused: Which rows are invalid, booleans, (rows,).
+        split: Name of the split.
+        what: What is wrong with the rows, to follow "have".
+        first_row: Number of the first row.
+
+    Raises:
+        UsageError: If any row is invalid.
+    """
     rows = np.flatnonzero(refused) + first_row
     if len(rows):
         shown = ", ".join(map(str, rows[:10])) + (", ..." if len(rows) > 10 else "")

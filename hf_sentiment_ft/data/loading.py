@@ -1,4 +1,4 @@
-"""Load tables as they are, from files, from a folder or from the Hub, and pick the splits of a run."""
+"""Load tables unchanged from files, a folder or the Hub, and select the splits of a run."""
 
 import glob
 from pathlib import Path
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from datasets import Dataset, DatasetDict
 
 SPLIT_NAMES = {"train": ("train",), "validation": ("validation", "valid", "val", "dev"), "test": ("test",)}
-# What `datasets` calls the kind of a file, and what it has to be told beside.
+# The builder of `datasets` for each type of file, and its options.
 FILE_KINDS: dict[str, tuple[str, dict[str, Any]]] = {
     ".csv": ("csv", {}),
     ".tsv": ("csv", {"sep": "\t"}),
@@ -23,24 +23,24 @@ FILE_KINDS: dict[str, tuple[str, dict[str, Any]]] = {
     ".parquet": ("parquet", {}),
 }
 COMPRESSIONS = {".gz": "gzip", ".bz2": "bz2", ".xz": "xz", ".zst": "zstd", ".zip": "zip"}
-# Of a CSV's cells only the empty one is missing; words such as "None" and "n/a" are words.
+# Only empty CSV cells are missing values; "None" and "n/a" are text.
 CSV_OPTIONS = {"keep_default_na": False, "na_values": [""]}
 
 
 def load_raw(args: DataArguments) -> "DatasetDict":
     """Load files, a folder (saved by `save_to_disk` or holding data files), or a Hub data set.
 
-    With `--streaming` the splits are of the class `IterableDataset`, and nothing is read yet.
+    With `--streaming`, the splits are of the class `IterableDataset`, and nothing is read yet.
 
     Raises:
-        UsageError: If it cannot be loaded.
+        UsageError: If the data cannot be loaded.
     """
     import datasets
 
     if args.train_file:
         given = {"train": args.train_file, "validation": args.validation_file, "test": args.test_file}
         files = {split: find_files(split, pattern) for split, pattern in given.items() if pattern}
-        # One by one: columns that only some files have are no fault.
+        # One split at a time: their columns may differ.
         found = {
             split: _load_files(f"--{split}_file is {given[split]}", *files[split], args.streaming) for split in files
         }
@@ -65,7 +65,10 @@ def load_raw(args: DataArguments) -> "DatasetDict":
 
 
 def _own_cache(folder: Path) -> dict[str, Any]:
-    """A cache for these very files: where a folder's README names its splits, `datasets` does not see them change."""
+    """Return the option for a cache of these very files.
+
+    If the README of a folder names its splits, `datasets` does not notice when the files change.
+    """
     from datasets import config
     from datasets.fingerprint import Hasher
 
@@ -75,7 +78,18 @@ def _own_cache(folder: Path) -> dict[str, Any]:
 
 
 def find_files(split: str, pattern: str) -> tuple[list[Path], str]:
-    """The files that a flag names, and their suffix, which is the same for all."""
+    """Find the files that a flag names.
+
+    Args:
+        split: The split, for the message.
+        pattern: A path or a glob pattern.
+
+    Returns:
+        The files, and their common suffix without compression, such as `.csv`.
+
+    Raises:
+        UsageError: If there are no files, one is empty, or they are of different or unsupported types.
+    """
     exact = Path(pattern)
     found = [exact] if exact.is_file() else [Path(path) for path in sorted(glob.glob(pattern, recursive=True))]
     paths = [path for path in found if path.is_file()]
@@ -93,7 +107,7 @@ def find_files(split: str, pattern: str) -> tuple[list[Path], str]:
 
 
 def _suffix(split: str, path: Path) -> str:
-    """What says how to read a file: `.csv` of `reviews.CSV.gz`."""
+    """Return the suffix that tells how to read a file, such as `.csv` for `reviews.CSV.gz`."""
     import fsspec  # type: ignore[import-untyped]
 
     suffixes = [suffix.lower() for suffix in path.suffixes]
@@ -116,13 +130,23 @@ def _load_files(given_as: str, paths: list[Path], suffix: str, streaming: bool) 
     kind, options = FILE_KINDS[suffix]
     if kind == "csv":
         options = options | CSV_OPTIONS
-    names = [glob.escape(str(path)) for path in paths]  # a file named reviews[1].csv is no pattern
+    names = [glob.escape(str(path)) for path in paths]  # a file named reviews[1].csv is not a pattern
     options = options | {"data_files": names, "split": "train", "streaming": streaming}
     return load_or_refuse(given_as, datasets.load_dataset, kind, **options)
 
 
 def load_or_refuse(given_as: str, load: Any, *args: Any, **options: Any) -> Any:
-    """Call, patiently; what `datasets` raises becomes a UsageError that begins with the flag it was `given_as`."""
+    """Call a function of `datasets` with retries.
+
+    Args:
+        given_as: The flag and its value, such as `--dataset_name is user/name`; the message begins with it.
+        load: The function.
+        *args: Its arguments.
+        **options: Its keyword arguments.
+
+    Raises:
+        UsageError: If the data cannot be loaded.
+    """
     from datasets.exceptions import DatasetGenerationError
 
     try:
@@ -132,7 +156,7 @@ def load_or_refuse(given_as: str, load: Any, *args: Any, **options: Any) -> Any:
 
 
 def _reason(error: Exception) -> str:
-    """What `datasets` says, in one line, with the part that helps."""
+    """Summarize an error of `datasets` in one line, by the part that helps."""
     from datasets.table import CastError
 
     cause = error.__cause__ or error
@@ -149,14 +173,14 @@ def _reason(error: Exception) -> str:
 
 
 def name_splits(raw: "DatasetDict", args: DataArguments) -> "dict[str, Dataset]":
-    """Pick the splits that the flags name, otherwise those of usual names; empty ones do not count.
+    """Select the splits that the flags name, otherwise those with the usual names, skipping empty ones.
 
     Args:
-        raw: Every split that there is.
+        raw: All splits of the data set.
         args: `--train_split`, `--validation_split`, `--test_split`, such as `unsupervised` or `train[:80%]+extra`.
 
     Raises:
-        UsageError: If there is none to train on, or a flag names rows that are not there or that another one names.
+        UsageError: If there is no train split, or a flag names rows that do not exist or that another flag names.
     """
     given = {"train": args.train_split, "validation": args.validation_split, "test": args.test_split}
     rows = {split: _row_ranges(raw, split, spec) for split, spec in given.items() if spec}
@@ -179,7 +203,11 @@ def name_splits(raw: "DatasetDict", args: DataArguments) -> "dict[str, Dataset]"
 
 
 def _row_ranges(raw: "DatasetDict", split: str, spec: str) -> list[tuple[str, int, int]]:
-    """Split name, first row and end of what a split's flag names, in the notation of `datasets`."""
+    """Parse the value of a split's flag, in the notation of `datasets`.
+
+    Returns:
+        Split name, first row and end of each part.
+    """
     from datasets import ReadInstruction
 
     try:
@@ -196,7 +224,7 @@ def _row_ranges(raw: "DatasetDict", split: str, spec: str) -> list[tuple[str, in
 
 
 def _refuse_shared_rows(split: str, rows: dict[str, list[tuple[str, int, int]]]) -> None:
-    """What is measured must not have been learnt."""
+    """Refuse splits with rows in common; a model must not be evaluated on rows that it was trained on."""
     for other in rows:
         for name, start, end in rows[split]:
             for other_name, other_start, other_end in rows[other]:

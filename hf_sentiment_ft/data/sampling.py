@@ -1,4 +1,4 @@
-"""The order of the training rows: the same on every process, however many, and after a resume."""
+"""The order of the training rows, the same for any number of processes and after a resume; sampling by class."""
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -17,30 +17,30 @@ if TYPE_CHECKING:
     import datasets
 
 IGNORED = -100
-WINDOW = 50  # global batches whose rows are brought into an order by length, as many as transformers' grouping takes
+WINDOW = 50  # rows are grouped by length within this many global batches, as in transformers
 
 
 class EpochSampler(Sampler[int]):
-    """Row numbers in an order that depends on the seed and the epoch alone.
+    """A sampler whose order depends only on the seed and the epoch.
 
-    Trainer's samplers draw from random state that differs by process and is not what it was after a resume, and
-    group rows of similar length by the batch of one process instead of the global one.
+    Trainer's samplers draw from a random state that differs between processes and is not restored by a resume, and they
+    group rows of similar length by the batch of one process instead of the global batch.
 
     Attributes:
-        epoch: Set before each epoch; another epoch, another order.
+        epoch: Set before each epoch, for a new order.
     """
 
     def __init__(
         self, num_rows: int, lengths: Sequence[int] | None, global_batch: int, multiple: int, seed: int
     ) -> None:
-        """Set what the order depends on.
+        """Create the sampler.
 
         Args:
-            num_rows: Rows to draw, each once an epoch.
-            lengths: Their lengths in tokens, to bring rows of similar length together; None for a random order.
-            global_batch: Rows of one optimizer step, all processes and accumulation steps together.
+            num_rows: Number of rows, each drawn once per epoch.
+            lengths: Their lengths in tokens, (rows,), to group rows of similar length; None for a random order.
+            global_batch: Rows per optimizer step, over all processes and accumulation steps.
             multiple: The order is filled up to a multiple of this with the blank row, whose number is `num_rows`.
-            seed: Decides the orders.
+            seed: Random seed.
         """
         self.num_rows = num_rows
         self.lengths = lengths
@@ -62,9 +62,9 @@ class EpochSampler(Sampler[int]):
 
 
 def add_blank_row(dataset: "datasets.Dataset") -> "datasets.Dataset":
-    """Append a row without label tokens, for processes that the last global batch leaves without a row.
+    """Append a row without label tokens, for processes that get no row of the last global batch.
 
-    Accelerate would give them rows of the epoch's beginning a second time, and these would count.
+    Accelerate would give them rows from the beginning of the epoch a second time, and these would count in the loss.
     """
     from datasets import Dataset, concatenate_datasets
 
@@ -73,14 +73,14 @@ def add_blank_row(dataset: "datasets.Dataset") -> "datasets.Dataset":
 
 
 class StreamedRows(IterableDataset[dict[str, Any]]):
-    """The rows of a stream, tokenized, one pass after the other without a seam, as many as a run needs.
+    """Tokenized rows of a stream, one pass after the other without a break, as many as a run needs.
 
-    The order depends on the seed alone, so that a resumed run finds its place by reading again. Each pass has an order
-    of its own. A thread reads and tokenizes the next rows while the model learns from these.
+    The order depends only on the seed, so that a resumed run finds its place by reading the stream again. Each pass has
+    its own order. A thread reads and tokenizes the next rows while the model trains on the current ones.
 
     Attributes:
-        num_truncated: How many of the rows given out were cut.
-        pass_length: Rows of one pass, None while the first has not ended.
+        num_truncated: How many of the yielded rows were truncated.
+        pass_length: Number of rows in one pass, None until the first pass has ended.
     """
 
     def __init__(
@@ -92,15 +92,15 @@ class StreamedRows(IterableDataset[dict[str, Any]]):
         grouped: bool,
         seed: int,
     ) -> None:
-        """Set what is read, and how.
+        """Create the data set.
 
         Args:
-            stream: Columns `text` and `label`, shuffled, not empty.
-            to_features: Makes `input_ids`, `labels`, `length` and `truncated` of some of its rows.
-            num_rows: Rows to give out.
-            global_batch: Rows of one optimizer step, all processes and accumulation steps together.
-            grouped: Whether to bring rows of similar length together.
-            seed: Decides how, where lengths leave it open.
+            stream: Shuffled rows with the columns `text` and `label`; not empty.
+            to_features: Turns a batch of rows and their numbers into `input_ids`, `labels`, `length` and `truncated`.
+            num_rows: Number of rows to yield.
+            global_batch: Rows per optimizer step, over all processes and accumulation steps.
+            grouped: Whether to group rows of similar length.
+            seed: Random seed of the grouping.
         """
         self.stream, self.to_features, self.num_rows = stream, to_features, num_rows
         self.global_batch, self.grouped, self.seed = global_batch, grouped, seed
@@ -121,7 +121,7 @@ class StreamedRows(IterableDataset[dict[str, Any]]):
                     yield row
 
     def _windows(self) -> Iterator[list[dict[str, Any]]]:
-        """Tokenized rows, some global batches at a time, in the order in which they are given out."""
+        """Yield tokenized rows in training order, some global batches at a time."""
         number = count()
         for epoch in count():
             self.stream.set_epoch(epoch)
@@ -148,7 +148,11 @@ class StreamedRows(IterableDataset[dict[str, Any]]):
             ) from error
 
     def describe(self, num_rows: int) -> str:
-        """One sentence on how far training has read, for the card; on the process that reads."""
+        """Describe in one sentence, for the card, how far training has read; only on the process that reads.
+
+        Args:
+            num_rows: Number of rows that training has used.
+        """
         read = f"Training read {num_rows} rows of the stream, of which {self.num_truncated} were cut"
         if self.pass_length is None:
             return f"{read}; its end was not reached."
@@ -163,25 +167,26 @@ def stratified_sample(labels: Rows, size: int, seed: int, *, rare_first: bool = 
 
     Args:
         labels: Class ids, (rows,).
-        size: How many rows to draw.
-        seed: Decides which.
-        rare_first: Whether a class of few rows gets one while there is room, or leaves them to those not drawn.
+        size: Number of rows to draw.
+        seed: Random seed.
+        rare_first: Whether a rare class gets one of the drawn rows as long as there is room. If False, its rows tend to
+            stay among those not drawn.
 
     Returns:
         Row numbers in ascending order, (size,).
     """
     order, place, counts = _shuffled(labels, seed)
-    share = (place + (not rare_first)) / counts  # each row's place within its class, from 0 to 1
+    share = (place + (not rare_first)) / counts  # relative place of each row within its class, from 0 to 1
     return np.sort(order[np.argsort(share[order], kind="stable")[:size]])
 
 
 def sample_per_class(labels: Rows, size: int, seed: int) -> Rows:
-    """Draw the same number of rows of each class, all of them where a class has fewer.
+    """Draw the same number of rows from each class, or all rows of a class that has fewer.
 
     Args:
         labels: Class ids, (rows,).
-        size: How many rows of a class to draw.
-        seed: Decides which. A larger size with the same seed draws the same rows and more.
+        size: Number of rows to draw per class.
+        seed: Random seed. With the same seed, a larger size draws the same rows and more.
 
     Returns:
         Row numbers in ascending order.
@@ -190,7 +195,12 @@ def sample_per_class(labels: Rows, size: int, seed: int) -> Rows:
 
 
 def _shuffled(labels: Rows, seed: int) -> tuple[Rows, Rows, Rows]:
-    """A random order of the rows; each row's number within its class in that order, and the rows of its class."""
+    """Shuffle the rows.
+
+    Returns:
+        A random order of the rows, each row's place within its class in that order, and the size of its class;
+        (rows,) each.
+    """
     order = np.random.default_rng(seed).permutation(len(labels))
     _, classes, sizes = np.unique(labels[order], return_inverse=True, return_counts=True)
     by_class = order[np.argsort(classes, kind="stable")]

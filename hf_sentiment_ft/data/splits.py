@@ -1,4 +1,4 @@
-"""Load labelled texts, split them, sample them, and say what was done."""
+"""Load labelled texts, split and sample them, and record what was done."""
 
 import logging
 from dataclasses import dataclass, field
@@ -24,17 +24,17 @@ UNLABELLED_TEST = "unlabelled_test"
 
 @dataclass
 class LabelledSplits:
-    """The rows of a run, columns `text` and `label` (a class id), and what has to be said about them.
+    """The rows of a run, with the columns `text` and `label` (a class id), and how they were obtained.
 
     Attributes:
-        splits: `train`, `validation` and, unless there is none, `test`; in its place `unlabelled_test`, without the
-            column `label`, where a test split has no labels and can only be predicted.
+        splits: `train`, `validation` and, if there is one, `test`. A test split without labels, which can only be
+            predicted, is named `unlabelled_test` and has no column `label`.
         labels: Label names in the order of their ids.
         notes: Sentences for the log and the card: what was split off or sampled, and how.
         split_off: The note of each split that was taken from train.
-        sources: What the data set calls the rows of each split, such as `train[80%:]`.
-        class_weights: What the loss of each class is multiplied by, in the order of the ids; 1 on average over train.
-        stream: Where train is streamed, all of its rows; `train` is the first ones then.
+        sources: The data set's own name for the rows of each split, such as `train[80%:]`, where a flag names them.
+        class_weights: Loss weight of each class, in the order of the ids; 1 on average over train.
+        stream: All train rows, if train is streamed; `train` then contains the first ones.
     """
 
     splits: "dict[str, Dataset]"
@@ -48,12 +48,12 @@ class LabelledSplits:
 
 @dataclass(frozen=True)
 class _Split:
-    """A split while it is being cut; `datasets` reads a selection row by row, so labels and texts stand beside it.
+    """A split in the making; `datasets` reads a selection row by row, so labels and texts are kept beside it.
 
     Attributes:
         dataset: The rows.
-        labels: Class ids, (rows,); all the same where there are none.
-        texts: Numbers, (rows,), the same for the same text, over all splits.
+        labels: Class ids, (rows,); 0 as a placeholder if the rows have no labels.
+        texts: Text numbers, (rows,), equal for equal texts across all splits.
     """
 
     dataset: "Dataset"
@@ -71,12 +71,12 @@ def load_splits(args: DataArguments, seed: int, label_words: str | None = None) 
     """Load, check and sample the data of a run.
 
     Args:
-        args: Where the data is and which columns hold it.
-        seed: Decides which rows are split off train and which are sampled.
-        label_words: `--label_words`, which may name labels that the first rows of a stream do not have.
+        args: The data flags: where the data is, and its columns.
+        seed: Random seed for the rows that are split off train or sampled.
+        label_words: Value of `--label_words`, which may name labels that the first rows of a stream do not have.
 
     Raises:
-        UsageError: If the data cannot be loaded or does not hold texts with labels; it names the rows.
+        UsageError: If the data cannot be loaded or does not contain texts with labels; the message names the rows.
     """
     source, copy = args.dataset_name, args.save_dataset_dir
     if source and copy and Path(source).resolve() == Path(copy).resolve():
@@ -124,7 +124,7 @@ def _load_table(args: DataArguments) -> "DatasetDict":
 def _label(
     data: LabelledSplits, named: "dict[str, Dataset]", texts: "dict[str, Dataset]", columns: Columns
 ) -> dict[str, _Split]:
-    """Put the labels beside the texts."""
+    """Add the labels to the texts; a test split without labels becomes `unlabelled_test`."""
     from datasets import ClassLabel
 
     splits = {}
@@ -143,7 +143,7 @@ def _label(
 
 
 def _is_unlabelled(dataset: "Dataset", columns: Columns, names: list[str]) -> bool:
-    """Whether no row has a label: there is no such column, it is empty, or it holds -1 only, as GLUE's do."""
+    """Return whether no row has a label: the column is missing or empty, or contains only -1, as in GLUE."""
     import pyarrow.compute as pc
 
     if columns.label not in dataset.column_names:
@@ -155,7 +155,7 @@ def _is_unlabelled(dataset: "Dataset", columns: Columns, names: list[str]) -> bo
 def _refuse_labels_without_rows(data: LabelledSplits, splits: dict[str, _Split], reason: str) -> None:
     present = np.bincount(splits["train"].labels, minlength=len(data.labels))
     missing = [data.labels[label] for label in np.flatnonzero(present == 0)]
-    if missing and data.stream is None:  # the first rows of a stream need not have all labels
+    if missing and data.stream is None:  # the first rows of a stream may lack some labels
         raise UsageError(f"{reason} the label {', '.join(missing)}; the model cannot learn it.")
 
 
@@ -223,10 +223,14 @@ def _balance(data: LabelledSplits, labels: "np.ndarray[Any, Any]") -> None:
 
 
 def load_evaluation_splits(args: DataArguments, seed: int) -> LabelledSplits:
-    """Load the same splits as a training run; where train and test are one file, all of its rows are the test split.
+    """Load the same splits as a training run; if train and test are the same file, all of its rows are tested.
+
+    Args:
+        args: The data flags.
+        seed: Random seed for the rows that are split off or sampled.
 
     Raises:
-        UsageError: If the data cannot be loaded or does not hold texts with labels.
+        UsageError: If the data cannot be loaded or does not contain texts with labels.
     """
     if args.streaming or args.train_file is None or args.train_file != args.test_file:
         return load_splits(args, seed)

@@ -1,4 +1,4 @@
-"""The train split as a stream, read while training goes on: for data that does not fit a disk (`--streaming`)."""
+"""The train split as a stream that is read during training, for data that does not fit on disk (`--streaming`)."""
 
 import dataclasses
 import hashlib
@@ -17,24 +17,24 @@ from .loading import SPLIT_NAMES, find_files, load_or_refuse, load_raw
 if TYPE_CHECKING:
     from datasets import Dataset, IterableDataset
 
-# Rows of validation and test, which are kept whole because every metric needs all of them.
+# Default number of rows in validation and test, which are kept as tables because metrics need all of their rows.
 ROWS_OF_SPLIT = 10_000
 ROWS_FROM_TRAIN = 1_000
 
 
 @dataclass
 class TrainStream:
-    """The train split, whose rows are read anew in each pass.
+    """The train split as a stream, which is read again in each pass.
 
     Attributes:
-        rows: As they stand in the files, without those that validation and test have taken.
-        source: What is known of the files without reading them, in few words.
-        buffer_size: Rows that are shuffled together, and that are read before training begins.
-        num_taken: Rows at its beginning that are validation's or test's.
-        first_rows: Its first rows, and all rows of the other splits, as tables.
-        notes: Sentences on what was read of it.
-        split_off: The note of each split that was taken from it.
-        checked: The rows as `checked_rows` gives them, once columns and labels are known.
+        rows: Rows as they are in the files, without those taken for validation and test.
+        source: Short description of the files, made without reading them.
+        buffer_size: Number of rows that are shuffled together, and that are read before training begins.
+        num_taken: Number of rows at the beginning that were taken for validation and test.
+        first_rows: The first rows of train, and all rows of the other splits, as tables.
+        notes: Sentences on what was read.
+        split_off: The note of each split that was taken from train.
+        checked: The rows as returned by `checked_rows`, once columns and labels are known.
     """
 
     rows: "IterableDataset"
@@ -48,15 +48,15 @@ class TrainStream:
 
     @property
     def is_read_in_order(self) -> bool:
-        """Whether there is one file, or `datasets` reads one after the other, as it does where rows were skipped."""
+        """Return whether there is one file, or `datasets` reads file by file, as it does after skipping rows."""
         return self.num_taken > 0 or self.rows.num_shards == 1
 
 
 def open_stream(args: DataArguments) -> TrainStream:
-    """Find the splits, and read validation and test, and the first rows of train.
+    """Find the splits, and read validation, test and the first rows of train.
 
     Raises:
-        UsageError: If there are none, or too few.
+        UsageError: If there is no train split, or it has too few rows.
     """
     source, args = _find_source(args)
     named = _name_streams(load_raw(args), args)
@@ -85,7 +85,7 @@ def open_stream(args: DataArguments) -> TrainStream:
 
 
 def _find_source(args: DataArguments) -> tuple[str, DataArguments]:
-    """What is known of the train files, and the arguments with the commit that a branch of the Hub stands for."""
+    """Return a short description of the train files, and the arguments with a Hub branch resolved to its commit."""
     if args.train_file:
         files = find_files("train", args.train_file)[0]
     else:
@@ -105,7 +105,7 @@ def _find_source(args: DataArguments) -> tuple[str, DataArguments]:
 
 
 def _name_streams(raw: "dict[str, IterableDataset]", args: DataArguments) -> "dict[str, IterableDataset]":
-    """Pick the splits that the flags name, otherwise those of usual names."""
+    """Select the splits that the flags name, otherwise those with the usual names."""
     given = {split: getattr(args, f"{split}_split") for split in SPLIT_NAMES}
     there = ", ".join(map(str, raw))
     for split, name in given.items():
@@ -129,7 +129,7 @@ def _name_streams(raw: "dict[str, IterableDataset]", args: DataArguments) -> "di
 def _take_from_train(
     args: DataArguments, stream: TrainStream, split: str, size: int, flag: str
 ) -> list[dict[str, Any]]:
-    """Take a split from the beginning of train; a stream cannot be drawn from."""
+    """Take a split from the beginning of train; a stream cannot be sampled at random."""
     rows = _read(args, stream.rows, size)
     if len(rows) < size:
         raise UsageError(
@@ -150,7 +150,7 @@ def _read(args: DataArguments, rows: "IterableDataset", size: int) -> list[dict[
 
 
 def _table(rows: list[dict[str, Any]], stream: "IterableDataset") -> "Dataset":
-    """Rows as a table; with the types of the files, where these say them, such as names of labels."""
+    """Convert rows to a table, with the types that the files declare, if any, such as label names."""
     from datasets import Dataset
 
     names = dict.fromkeys(chain.from_iterable(rows))
@@ -158,10 +158,16 @@ def _table(rows: list[dict[str, Any]], stream: "IterableDataset") -> "Dataset":
 
 
 def stream_labels(stream: TrainStream, columns: Columns, label_words: str | None) -> list[str]:
-    """Names of the labels: the files' own, those that `--label_words` names as a JSON object, or the first rows'.
+    """Return the label names: those that the files declare, the keys of `--label_words`, or those of the first rows.
+
+    Args:
+        stream: The stream, with its first rows.
+        columns: Names of the text and label columns.
+        label_words: Value of `--label_words`; its keys are used if it is a JSON object.
 
     Raises:
-        UsageError: If a first row has no text or label, or they do not have two labels, though they should.
+        UsageError: If one of the first rows has no text or label, or if the rows read have only one label where two
+            are needed.
     """
     from datasets import ClassLabel
 
@@ -187,16 +193,21 @@ def stream_labels(stream: TrainStream, columns: Columns, label_words: str | None
 def _named_by(label_words: str | None) -> list[str] | None:
     try:
         given = json.loads(label_words or "null")
-    except json.JSONDecodeError:  # words separated by commas, or a mistake that is told later
+    except json.JSONDecodeError:  # words separated by commas, or an error that is reported later
         return None
     return list(given) if isinstance(given, dict) else None
 
 
 def checked_rows(stream: TrainStream, columns: Columns, labels: list[str]) -> "IterableDataset":
-    """The rows as `text` and `label`, a class id, each checked as it is read.
+    """Return the stream with the columns `text` and `label` (a class id); each row is checked when it is read.
+
+    Args:
+        stream: The stream.
+        columns: Names of the text and label columns.
+        labels: Label names in the order of their ids.
 
     Raises:
-        UsageError: While it is read, if a row has no text, or no label that is known; it shows the row.
+        UsageError: While reading, if a row has no text or no known label; the message shows the row.
     """
     from datasets import Dataset
 
@@ -214,7 +225,7 @@ def checked_rows(stream: TrainStream, columns: Columns, labels: list[str]) -> "I
 
 
 def _check(stream: TrainStream, columns: Columns, labels: list[str], table: "Dataset") -> dict[str, Any]:
-    """Texts and class ids of some rows; of those that have neither, the first is shown."""
+    """Return the texts and class ids of some rows; an error shows the first row without a text or a known label."""
     hint = ""
     try:
         texts = read_texts(table, "train", columns)["text"][:]

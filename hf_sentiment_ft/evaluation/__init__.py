@@ -1,4 +1,4 @@
-"""Measure a model, compare it with baselines and with others, and draw the results."""
+"""Evaluate a model, compare it with baselines and with other models, and plot the results."""
 
 from .baselines import ZeroShotBaseline
 from .calibration import calibrate, label_log_prior, predict_splits, prior_rows

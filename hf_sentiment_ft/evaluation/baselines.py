@@ -1,4 +1,4 @@
-"""The untouched model's answers, which those of the trained one are compared with."""
+"""Baselines for the trained model: its zero-shot predictions before fine-tuning, and the majority class."""
 
 import copy
 import logging
@@ -19,26 +19,32 @@ logger = logging.getLogger(__name__)
 
 
 class ZeroShotBaseline(TrainerCallback):
-    """The untouched model's predictions, made before training.
+    """Zero-shot predictions of the model before fine-tuning.
 
-    FSDP2 and DeepSpeed shard a model only together with its optimizer, which is when training begins; going on from a
-    checkpoint, it is no longer untouched then, and is not measured.
+    FSDP2 and DeepSpeed shard a model only together with its optimizer, when training begins. When a sharded run resumes
+    from a checkpoint, the model is already partly trained at that point, so no baseline is measured.
 
     Attributes:
-        predictions: None until they are made.
-        calibrated: The same, calibrated, if it was asked for.
+        predictions: Predictions before fine-tuning; None until they are made.
+        calibrated: The same after calibration, if requested; otherwise None.
     """
 
     def __init__(
         self, trainer: "LabelWordTrainer", dataset: "Dataset | None", prior_rows: "Dataset | None" = None
     ) -> None:
-        """Predict now if that is possible; None for no data set, and so no prediction."""
+        """Predict now if the model is not sharded.
+
+        Args:
+            trainer: Trainer of the model.
+            dataset: Tokenized rows to predict; None for no baseline.
+            prior_rows: Return value of `prior_rows`; None for no calibration.
+        """
         self.trainer, self.dataset, self.prior_rows = trainer, dataset, prior_rows
         self.predictions: Predictions | None = None
         self.calibrated: Predictions | None = None
         if dataset is not None and not (trainer.is_fsdp_enabled or trainer.is_deepspeed_enabled):
-            # Of a copy with the same weights: Accelerate marks what it has prepared for evaluation, and would then not
-            # wrap it in DistributedDataParallel for training.
+            # Predict with a shallow copy that shares the weights: Accelerate marks a model that it has prepared for
+            # evaluation, and would then not wrap it in DistributedDataParallel for training.
             model = trainer.model
             trainer.model = trainer.model_wrapped = copy.copy(model)
             self._predict(dataset)
@@ -64,6 +70,6 @@ class ZeroShotBaseline(TrainerCallback):
 
 
 def majority_accuracy(train: "Dataset", test: "Dataset") -> float:
-    """Accuracy on test of always answering the most frequent label of train."""
+    """Return the test accuracy of always predicting the most frequent label of the train split."""
     most_frequent = np.bincount(train["label"][:]).argmax()
     return float(np.mean(np.asarray(test["label"][:]) == most_frequent))

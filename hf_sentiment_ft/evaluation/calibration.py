@@ -1,7 +1,7 @@
-"""Contextual calibration: what a model prefers whatever the text is, taken off its scores.
+"""Contextual calibration: subtract from the scores what a model prefers regardless of the text.
 
-Zero-shot and few-shot, a model may give one label to nearly all texts. Zhao et al. 2021
-(https://arxiv.org/abs/2102.09690) measure that preference on texts that say nothing and divide the probabilities by it;
+Zero-shot and few-shot, a model may give almost all texts the same label. Zhao et al. 2021
+(https://arxiv.org/abs/2102.09690) measure this preference on texts without content and divide the probabilities by it;
 Zhou et al. 2023 (https://arxiv.org/abs/2309.17249) measure it as the mean over real texts, whose labels are not needed.
 """
 
@@ -27,15 +27,19 @@ CONTENT_FREE = ("N/A", "[MASK]", "")
 def prior_rows(
     method: str | None, tokenized: "dict[str, Dataset]", tokenizer: "PreTrainedTokenizerBase"
 ) -> "Dataset | None":
-    """The prompts on which the preference is measured, in the form of `tokenize`; None for no calibration.
+    """Return the prompts on which the preference is measured, in the format of `tokenize`.
 
     Args:
-        method: `contextual`, `validation`, or None.
-        tokenized: Splits as the model reads them.
-        tokenizer: It puts the prompt around a text.
+        method: `contextual` for texts without content, `validation` for the validation split, or None for no
+            calibration.
+        tokenized: Tokenized splits by name.
+        tokenizer: Tokenizer that contains the prompt.
+
+    Returns:
+        Dataset with at least the columns `input_ids`, `labels` and `length`; None for no calibration.
 
     Raises:
-        UsageError: If there is no validation split.
+        UsageError: If the method is `validation` and there is no validation split.
     """
     from datasets import Dataset
 
@@ -51,7 +55,15 @@ def prior_rows(
 
 
 def label_log_prior(trainer: "LabelWordTrainer", rows: "Dataset | None") -> "np.ndarray[Any, Any] | None":
-    """Return the logarithm of the mean probability of each label over these rows, (num_labels,); None for no rows."""
+    """Return the logarithm of the mean probability of each label over these rows.
+
+    Args:
+        trainer: Trainer whose model predicts.
+        rows: Return value of `prior_rows`; None for no calibration.
+
+    Returns:
+        Log-probabilities, (num_labels,); None for no rows.
+    """
     if rows is None:
         return None
     scores = predict(trainer, rows).scores
@@ -59,10 +71,15 @@ def label_log_prior(trainer: "LabelWordTrainer", rows: "Dataset | None") -> "np.
 
 
 def calibrate(predictions: Predictions, log_prior: Any, verbalizer: Verbalizer) -> Predictions:
-    """Take the preference off the scores; None takes nothing.
+    """Subtract the model's preference from the scores.
 
-    What `pipeline` says follows, where its constraint can (see `calibrates_generation`). The accuracy from before is
-    one more metric.
+    The tokens that `pipeline` generates change as well if the constraint can express it (see `calibrates_generation`).
+    The accuracy before calibration is added to the metrics.
+
+    Args:
+        predictions: Uncalibrated predictions.
+        log_prior: Return value of `label_log_prior`, (num_labels,); None to return the predictions unchanged.
+        verbalizer: Label words.
     """
     if log_prior is None:
         return predictions
@@ -78,7 +95,16 @@ def calibrate(predictions: Predictions, log_prior: Any, verbalizer: Verbalizer) 
 def predict_splits(
     trainer: "LabelWordTrainer", tokenized: "dict[str, Dataset]", log_prior: Any
 ) -> dict[str, Predictions]:
-    """Have the trainer's model predict all splits but train, and take the preference off the scores."""
+    """Predict all splits except train with the trainer's model, and calibrate the scores.
+
+    Args:
+        trainer: Trainer of the model.
+        tokenized: Tokenized splits by name.
+        log_prior: Return value of `label_log_prior`, (num_labels,); None for no calibration.
+
+    Returns:
+        Predictions by split.
+    """
     return {
         split: calibrate(predict(trainer, rows), log_prior, trainer.verbalizer)
         for split, rows in tokenized.items()

@@ -1,6 +1,6 @@
-"""What is measured, as `evaluate.Metric`s of our own, so that nothing is fetched from the Hub to compute them.
+"""The metrics, as our own subclasses of `evaluate.Metric`, so that none has to be downloaded from the Hub.
 
-The arithmetic is scikit-learn's and SciPy's.
+The computations are those of scikit-learn and SciPy.
 """
 
 import re
@@ -18,7 +18,7 @@ _CITATION = ""
 
 
 class LabelWordMetrics(evaluate.Metric):
-    """Accuracy, macro F1, per-class figures and the confusion matrix of predicted class ids."""
+    """Accuracy, macro F1, per-class metrics and the confusion matrix of predicted class ids."""
 
     def __init__(self, labels: list[str], **kwargs: Any) -> None:
         self.labels = labels
@@ -53,8 +53,8 @@ class LabelWordMetrics(evaluate.Metric):
 class Calibration(evaluate.Metric):
     """Log loss and expected calibration error of class probabilities.
 
-    The error is the mean distance between confidence and accuracy over 15 bins of equal width, weighted by their rows
-    (Guo et al. 2017, https://arxiv.org/abs/1706.04599).
+    The error is the mean distance between confidence and accuracy over 15 bins of equal width, weighted by the number
+    of rows in each bin (Guo et al. 2017, https://arxiv.org/abs/1706.04599).
     """
 
     num_bins = 15
@@ -83,9 +83,10 @@ class Calibration(evaluate.Metric):
 
 
 def label_numbers(labels: list[str]) -> list[float] | None:
-    """The numbers that the label names are, with or without the word stars; None if not all are, or there are only two.
+    """Return the label names as numbers, ignoring the word "stars", or None if that is not possible.
 
-    Two classes have no distance but one, so nothing would be said beyond accuracy.
+    All labels must be numbers, and there must be more than two: with two classes, the distance between numbers says
+    nothing that accuracy does not.
     """
     found = [re.fullmatch(r"\s*(-?\d+(?:\.\d+)?)(?:[ _-]*stars?)?\s*", label, re.IGNORECASE) for label in labels]
     numbers = [float(match[1]) for match in found if match]
@@ -93,7 +94,7 @@ def label_numbers(labels: list[str]) -> list[float] | None:
 
 
 def accuracy_interval(accuracy: float, num_rows: int) -> list[float]:
-    """The 95 % Wilson score interval of an accuracy measured on that many rows."""
+    """Return the 95 % Wilson score interval of an accuracy measured on `num_rows` rows."""
     interval = binomtest(round(accuracy * num_rows), num_rows).proportion_ci(method="wilson")
     return [float(interval.low), float(interval.high)]
 
@@ -105,15 +106,15 @@ def measure(
     labels: list[str],
     unconstrained: "np.ndarray[Any, Any] | None" = None,
 ) -> dict[str, Any]:
-    """Every figure of one evaluation.
+    """Compute all metrics of one evaluation.
 
     Args:
         scores: Log-probabilities of the label words, (rows, num_labels).
         generated: Label whose word `pipeline` generates, -1 for none, (rows,).
         references: True class ids, (rows,).
-        labels: Label names; where they are numbers, the mean absolute error of the predicted number is one more figure.
-        unconstrained: Label whose word greedy generation over the whole vocabulary makes, -1 for none, (rows,), where
-            `pipeline` is constrained to label words.
+        labels: Label names. If they are numbers, the mean absolute error of the predicted number is included.
+        unconstrained: Label whose word greedy generation over the whole vocabulary generates, -1 for none, (rows,);
+            only given if `pipeline` is constrained to label words.
     """
     probabilities = label_probabilities(scores)
     classes = LabelWordMetrics(labels, keep_in_memory=True).compute(
@@ -136,17 +137,18 @@ def measure(
 
 
 def mcnemar(first: "np.ndarray[Any, Any]", second: "np.ndarray[Any, Any]") -> dict[str, Any]:
-    """McNemar's exact test of two models on the same rows (McNemar 1947, https://doi.org/10.1007/BF02295996).
+    """Compare two models on the same rows with McNemar's exact test (McNemar 1947, https://doi.org/10.1007/BF02295996).
 
-    Rows that both get right, or both wrong, say nothing about which is better. If neither is, each of the other rows
-    is as likely to be one's as the other's: a binomial test.
+    Rows that both models get right, or both get wrong, say nothing about which is better. If neither is better, each of
+    the remaining rows is equally likely to favor either model, which makes it a binomial test.
 
     Args:
         first: Whether the first model was right, (rows,).
-        second: Whether the second one was.
+        second: Whether the second model was right, (rows,).
 
     Returns:
-        `only_first_right` and `only_second_right` in rows, and the two-sided `p_value`, 1 if no row tells them apart.
+        `only_first_right` and `only_second_right`, in rows, and the two-sided `p_value`, which is 1 if the models do
+        not differ on any row.
     """
     only_first, only_second = int((first & ~second).sum()), int((second & ~first).sum())
     discordant = only_first + only_second

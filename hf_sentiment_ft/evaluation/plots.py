@@ -1,4 +1,4 @@
-"""Results → pictures for the card: the course of training, the confusion matrix, and how far probabilities hold."""
+"""Results → plots for the model card: training curve, confusion matrix and calibration."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 FOLDER = "plots"
-MAX_NAMED_LABELS = 20  # beyond that, names and counts would cover the matrix
+MAX_NAMED_LABELS = 20  # with more, names and counts would cover the matrix
 
 
 def save_plots(
@@ -22,22 +22,22 @@ def save_plots(
     labels: list[str],
     log_history: list[dict[str, Any]],
 ) -> None:
-    """Write PNG files of a few hundred pixels into the folder `plots` of the output folder.
+    """Save the plots as PNG files of a few hundred pixels in the subfolder `plots` of the output folder.
 
-    They are drawn without a screen and hold neither date nor place, so the same run makes the same files.
+    No display is needed, and the files contain neither dates nor paths, so the same run produces the same files.
 
     Args:
-        folder: The output folder.
-        results: All figures, keyed as in `all_results.json`.
-        predictions: The trained model's, on `validation` and, unless there is none, `test`.
-        labels: In the order of class ids.
-        log_history: What Trainer has logged.
+        folder: Output folder.
+        results: All metrics, with the keys of `all_results.json`.
+        predictions: Predictions of the trained model by split: `validation` and, if there is one, `test`.
+        labels: Label names in the order of their class ids.
+        log_history: Log history of Trainer.
     """
     from matplotlib import style
 
     split, prefix = ("test", "test") if "test" in predictions else ("validation", "eval")
     scores, class_ids = predictions[split].scores, predictions[split].class_ids
-    with style.context("default"):  # whatever the user's own settings for other plots say
+    with style.context("default"):  # regardless of the user's matplotlib settings
         figures = {
             "training": training_curve(log_history),
             "confusion_matrix": confusion_plot(results[f"{prefix}_confusion_matrix"], labels, split),
@@ -50,7 +50,7 @@ def save_plots(
 
 
 def _figure(width: float, height: float) -> "tuple[Figure, Any]":
-    """A figure of its own, which pyplot does not know and no window shows."""
+    """Create a figure independent of pyplot, so that no window opens."""
     from matplotlib.figure import Figure
 
     figure = Figure((width, height), dpi=100, layout="constrained")
@@ -58,7 +58,7 @@ def _figure(width: float, height: float) -> "tuple[Figure, Any]":
 
 
 def training_curve(log_history: list[dict[str, Any]]) -> "Figure":
-    """Training loss and, on an axis of its own, validation accuracy over steps, as far as they were logged."""
+    """Plot the training loss and, on a second axis, the validation accuracy over steps, as far as logged."""
     figure, loss_axis = _figure(6, 3.5)
     accuracy_axis = loss_axis.twinx()
     curves = (
@@ -75,9 +75,15 @@ def training_curve(log_history: list[dict[str, Any]]) -> "Figure":
 
 
 def confusion_plot(counts: list[list[int]], labels: list[str], split: str) -> "Figure":
-    """Confusion matrix, (labels, labels), each row colored by the shares of its true label.
+    """Plot the confusion matrix, coloring each cell by its share of the true label's rows.
 
-    Labels are named and rows counted while they are few and the font has their letters; otherwise they are numbered.
+    Labels are named and rows are counted if there are few labels and the font has all their letters; otherwise they are
+    numbered.
+
+    Args:
+        counts: Confusion matrix, (labels, labels).
+        labels: Label names in the order of their class ids.
+        split: Name of the split, for the title.
     """
     matrix = np.asarray(counts)
     shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
@@ -101,7 +107,7 @@ def confusion_plot(counts: list[list[int]], labels: list[str], split: str) -> "F
 
 
 def _drawable(labels: list[str]) -> bool:
-    """Whether matplotlib's font has a glyph for every letter."""
+    """Return whether matplotlib's font has a glyph for every letter."""
     from matplotlib import font_manager
 
     glyphs = font_manager.get_font(font_manager.findfont("DejaVu Sans")).get_charmap()
@@ -109,10 +115,10 @@ def _drawable(labels: list[str]) -> bool:
 
 
 def calibration_plot(probabilities: "np.ndarray[Any, Any]", class_ids: "np.ndarray[Any, Any]", split: str) -> "Figure":
-    """Accuracy against the probability of the predicted label, in the bins of the calibration error.
+    """Plot the accuracy against the probability of the predicted label, in the bins of the calibration error.
 
     Args:
-        probabilities: (rows, labels), each row adding up to 1.
+        probabilities: Probabilities of the labels, (rows, labels), each row adding up to 1.
         class_ids: True class ids, (rows,).
         split: Name of the split, for the title.
     """

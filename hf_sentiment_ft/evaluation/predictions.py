@@ -1,4 +1,4 @@
-"""What a model predicts for the rows of a split, and every figure of it."""
+"""Predictions of a model for the rows of a split, and all metrics of them."""
 
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -16,15 +16,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Predictions:
-    """What a model predicts for the rows of a split, in the order of the split.
+    """Predictions of a model for the rows of a split, in the order of the split.
 
     Attributes:
         scores: Log-probabilities of the labels, (rows, num_labels).
-        generated_tokens: Tokens that `pipeline` generates, (rows, max label tokens); -1 behind the last one.
-        free_tokens: Tokens of greedy generation over the whole vocabulary, likewise; None where nothing constrains
-            `pipeline`, which then generates them itself.
+        generated_tokens: Tokens that `pipeline` generates, (rows, max label tokens), padded on the right with -1.
+        free_tokens: Tokens of greedy generation over the whole vocabulary, in the same format; None if `pipeline` is
+            unconstrained and generates these itself.
         class_ids: True class ids, (rows,).
-        metrics: Loss and speed as Trainer measures them, under names that begin with `test_`.
+        metrics: Loss and speed as measured by Trainer, with names that begin with `test_`.
     """
 
     scores: "np.ndarray[Any, Any]"
@@ -35,11 +35,11 @@ class Predictions:
 
     @classmethod
     def of(cls, output: "EvalPrediction | PredictionOutput", constrained: bool) -> "Predictions":
-        """Put Trainer's output, which goes by length, into the order of the split.
+        """Restore the order of the split in Trainer's output, which is sorted by length.
 
         Args:
-            output: Made of the batches of `LabelWordTrainer.prediction_step`.
-            constrained: Whether `pipeline` can only say label words.
+            output: Output of Trainer, collected from batches of `LabelWordTrainer.prediction_step`.
+            constrained: Whether `pipeline` can only generate label words.
         """
         class_ids, row_numbers = np.asarray(output.label_ids).T
         order = row_numbers.argsort()
@@ -48,13 +48,13 @@ class Predictions:
 
 
 def predict(trainer: "LabelWordTrainer", dataset: "Dataset") -> Predictions:
-    """Have the trainer's model predict a tokenized split."""
+    """Predict a tokenized split with the trainer's model."""
     return Predictions.of(trainer.predict(dataset), trainer.constrained)
 
 
 def report(predictions: Predictions, verbalizer: "Verbalizer") -> dict[str, Any]:
-    """Measure every figure of an evaluation, per-class ones and the confusion matrix included."""
-    from .metrics import measure  # it imports evaluate, which takes seconds
+    """Compute all metrics of an evaluation, including per-class metrics and the confusion matrix."""
+    from .metrics import measure  # imports evaluate, which takes seconds
 
     def labels_of(tokens: "np.ndarray[Any, Any]") -> "np.ndarray[Any, Any]":
         return np.array([verbalizer.label_of(row) for row in tokens.tolist()])
@@ -65,6 +65,12 @@ def report(predictions: Predictions, verbalizer: "Verbalizer") -> dict[str, Any]
 
 
 def compute_metrics(output: "EvalPrediction", verbalizer: "Verbalizer", constrained: bool) -> dict[str, float]:
-    """Measure the figures that are one number each; loggers and `--metric_for_best_model` know no others."""
+    """Compute the metrics that are a single number; loggers and `--metric_for_best_model` accept no others.
+
+    Args:
+        output: Output of Trainer's evaluation loop.
+        verbalizer: Label words.
+        constrained: Whether `pipeline` can only generate label words.
+    """
     figures = report(Predictions.of(output, constrained), verbalizer)
     return {name: value for name, value in figures.items() if isinstance(value, float)}

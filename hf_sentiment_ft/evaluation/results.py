@@ -1,4 +1,4 @@
-"""What a run found out, and the files that keep it."""
+"""The results of a run, and the files that they are saved in."""
 
 import csv
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ import numpy as np
 from ..data.sampling import StreamedRows
 from ..data.splits import UNLABELLED_TEST
 from ..label_words.scoring import label_probabilities
-from .baselines import majority_accuracy
+from .baselines import ZeroShotBaseline, majority_accuracy
 from .predictions import Predictions, report
 
 if TYPE_CHECKING:
@@ -33,24 +33,22 @@ BASELINES = {
 def save_results(
     trainer: "LabelWordTrainer",
     data: "LabelledSplits",
-    zero_shot: Predictions | None,
     predictions: dict[str, Predictions],
     train_metrics: dict[str, Any],
-    calibrated_zero_shot: Predictions | None = None,
+    untouched: ZeroShotBaseline | None = None,
 ) -> dict[str, Any]:
-    """Write the figures of a run, and its predictions on the test split or, without one, on the validation split.
+    """Save the metrics of a run, and its predictions on the test split or, if there is none, the validation split.
 
     Args:
-        trainer: What trained and predicted.
-        data: The rows.
-        zero_shot: The untouched model's predictions on the test split.
-        predictions: The trained model's, on `validation` and, unless there is none, `test`.
-        train_metrics: What `Trainer.train` returned, empty where nothing was trained.
-        calibrated_zero_shot: The untouched model's predictions after calibration.
+        trainer: Trainer that has trained and predicted.
+        data: Labelled rows.
+        predictions: Predictions of the trained model by split: `validation` and, if there is one, `test`.
+        train_metrics: Metrics that `Trainer.train` returned; empty if nothing was trained.
+        untouched: Predictions of the model before fine-tuning, on the test split; None if nothing was trained.
 
     Returns:
-        All figures, as in `all_results.json`: `test_...` and `eval_...` for the trained model, `zero_shot_test_...` and
-        `majority_test_accuracy` for the baselines, `train_...`.
+        All metrics, as in `all_results.json`: `test_...` and `eval_...` for the trained model, `zero_shot_test_...` and
+        `majority_test_accuracy` for the baselines, and `train_...`.
     """
     folder, verbalizer, tokenizer = Path(trainer.args.output_dir), trainer.verbalizer, trainer.processing_class
     if isinstance(rows := trainer.train_dataset, StreamedRows):
@@ -63,10 +61,10 @@ def save_results(
     if "test" in predictions:
         majority = majority_accuracy(data.splits["train"], data.splits["test"])
         figures["test"] = _figures("test", predictions["test"], verbalizer) | {"majority_test_accuracy": majority}
-        if zero_shot is not None:
-            figures["test"] |= _figures("zero_shot_test", zero_shot, verbalizer)
-        if calibrated_zero_shot is not None:
-            calibrated = report(calibrated_zero_shot, verbalizer)
+        if untouched and untouched.predictions:
+            figures["test"] |= _figures("zero_shot_test", untouched.predictions, verbalizer)
+        if untouched and untouched.calibrated:
+            calibrated = report(untouched.calibrated, verbalizer)
             figures["test"] |= {f"zero_shot_test_calibrated_{name}": value for name, value in calibrated.items()}
     split, prefix = ("test", "test") if "test" in predictions else ("validation", "eval")
     for name, of_split in ((f"{prefix}_predictions.csv", split), ("test_predictions.csv", UNLABELLED_TEST)):
@@ -79,7 +77,7 @@ def save_results(
 
 
 def _figures(prefix: str, predictions: Predictions, verbalizer: "Verbalizer") -> dict[str, Any]:
-    """Trainer's loss and speed, and every figure of ours, under one prefix."""
+    """Merge Trainer's loss and speed with our own metrics, under one prefix."""
     timing = {name.removeprefix("test_"): value for name, value in predictions.metrics.items()}
     timing.pop("model_preparation_time", None)
     return {f"{prefix}_{name}": value for name, value in (timing | report(predictions, verbalizer)).items()}
@@ -92,10 +90,17 @@ def save_predictions(
     labels: list[str],
     tokenizer: "PreTrainedTokenizerBase",
 ) -> None:
-    """Write one line for each row, in the order of the data set.
+    """Save predictions as a CSV file with one line for each row, in the order of the dataset.
 
-    Columns: `text`, `label` (unless there are no labels), `prediction` (the label with the best score),
-    `generated_text` (what `pipeline` says), and `probability_LABEL` for each label.
+    The columns are `text`, `label` (if there are labels), `prediction` (the label with the best score),
+    `generated_text` (what `pipeline` generates), and `probability_LABEL` for each label.
+
+    Args:
+        path: CSV file to write.
+        predictions: Predictions for the rows of `dataset`.
+        dataset: Rows before tokenization.
+        labels: Label names in the order of their class ids.
+        tokenizer: Tokenizer that decodes the generated tokens.
     """
     probabilities, tokens = label_probabilities(predictions.scores), predictions.generated_tokens.tolist()
     with path.open("w", newline="", encoding="utf-8") as file:
@@ -110,7 +115,12 @@ def save_predictions(
 
 
 def summary(results: dict[str, Any], output_dir: str | None) -> str:
-    """The closing lines of a run: how good, against what, and where it is."""
+    """Summarize a run in its closing lines: the accuracy, the baselines, and where the output is.
+
+    Args:
+        results: Return value of `save_results`.
+        output_dir: Output folder.
+    """
     lines = []
     if "test_accuracy" in results:
         low, high = results["test_accuracy_interval"]
@@ -136,13 +146,13 @@ FIGURES = {
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What one model came to.
+    """The result of evaluating one model.
 
     Attributes:
-        model: Its name, as the user gave it.
-        split: The split that was evaluated.
-        results: Figures without a prefix.
-        correct: Whether the label with the best score was right, (rows,), in the data set's order.
+        model: Name of the model, as given by the user.
+        split: Split that was evaluated.
+        results: Metrics without a prefix.
+        correct: Whether the label with the best score was right, (rows,), in the order of the dataset.
     """
 
     model: str
@@ -152,8 +162,12 @@ class Evaluation:
 
 
 def compare(evaluations: list[Evaluation]) -> dict[str, Any]:
-    """Everything that `comparison.json` keeps: the figures of each model, and a test of each pair."""
-    from .metrics import mcnemar  # it imports evaluate, which takes seconds
+    """Build the contents of `comparison.json`: the metrics of each model, and a test of each pair of models.
+
+    Args:
+        evaluations: One evaluation for each model, all on the same rows.
+    """
+    from .metrics import mcnemar  # imports evaluate, which takes seconds
 
     return {
         "split": evaluations[0].split,
@@ -167,7 +181,7 @@ def compare(evaluations: list[Evaluation]) -> dict[str, Any]:
 
 
 def comparison_table(comparison: dict[str, Any]) -> str:
-    """What `compare` found, in Markdown, for people."""
+    """Format the return value of `compare` as Markdown tables."""
     lines = [
         f"{comparison['split']} split, {comparison['rows']} rows",
         "",

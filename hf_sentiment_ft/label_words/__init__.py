@@ -1,4 +1,4 @@
-"""Ask a causal language model for label words: prompt, verbalizer, scores."""
+"""Classify with a causal language model by asking it for label words: prompt, verbalizer, scores."""
 
 from .classifier import check_text_classification, export_text_classification
 from .task import build_task, prepare_task

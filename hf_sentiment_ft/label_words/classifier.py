@@ -1,9 +1,9 @@
-"""The label words' rows of the language model head as a classifier, for `pipeline("text-classification")`.
+"""Export the label words' rows of the language model head as a classifier for `pipeline("text-classification")`.
 
-For label words of one token this needs no training: the logits of a causal language model at the decision position are
-its last hidden state times the rows of its head, and what the softmax over the vocabulary divides by is the same for
-all labels. A `...ForSequenceClassification` of the same architecture does the same with fewer rows, at the last token
-that is no padding.
+If every label word is a single token, this needs no training. The logits of a causal language model at the decision
+position are its last hidden state times the rows of its head, and the softmax denominator over the vocabulary is the
+same for all labels. A `...ForSequenceClassification` of the same architecture computes the same with fewer rows, at the
+last token that is not padding.
 """
 
 import copy
@@ -23,22 +23,22 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 FOLDER = "text-classification"
-TOLERANCE = 1e-4  # greatest difference between two probabilities that are called the same, in float32
+TOLERANCE = 1e-4  # largest difference between two probabilities that count as equal, in float32
 TRIED_TEXTS = ("a", "a moving, funny film", "Two hours of it, and not one minute that I would want to see again.")
 
 
 def check_text_classification(
     config: "PretrainedConfig", tokenizer: "PreTrainedTokenizerBase", verbalizer: "Verbalizer"
 ) -> None:
-    """Refuse what cannot be exported exactly, as far as that is known without the weights.
+    """Refuse models that cannot be exported exactly, as far as this is known without the weights.
 
     Args:
-        config: The causal language model's.
-        tokenizer: With the prompt in it.
-        verbalizer: The label words.
+        config: Configuration of the causal language model.
+        tokenizer: Tokenizer that already contains the prompt.
+        verbalizer: Label words.
 
     Raises:
-        UsageError: If it cannot; the message has the reason.
+        UsageError: If the model cannot be exported; the message gives the reason.
     """
     from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification
 
@@ -74,12 +74,19 @@ def check_text_classification(
 
 
 def classifier_of(loaded: "LabelWordModel") -> "PreTrainedModel":
-    """The same body under a `score` layer made of the label words' rows; no weights are copied but those.
+    """Build a sequence classifier from the same body and a `score` layer made of the label words' rows.
 
-    A few texts are tried with both, those for the classifier in one batch, padded as its tokenizer will pad.
+    Only the label words' rows are copied; all other weights are shared. Both models are compared on a few texts, which
+    the classifier gets in one batch, padded the way its tokenizer pads.
+
+    Args:
+        loaded: Trained model, tokenizer and label words.
+
+    Returns:
+        Classifier whose logits have the shape (batch, num_labels).
 
     Raises:
-        UsageError: If their answers are not the same, or could not be.
+        UsageError: If the model cannot be exported, or the two models' probabilities differ.
     """
     import torch
     from transformers import AutoModelForSequenceClassification
@@ -105,7 +112,7 @@ def classifier_of(loaded: "LabelWordModel") -> "PreTrainedModel":
     expected = torch.tensor(predict_probabilities(loaded, list(TRIED_TEXTS), batch_size=1))
     difference = float((logits.double().softmax(-1) - expected).abs().max())
     exact = max(TOLERANCE, 4 * torch.finfo(model.dtype).eps)
-    if not difference <= exact:  # so written, it refuses NaN as well
+    if not difference <= exact:  # written this way, it also refuses NaN
         raise _refusal(
             f"its probabilities would differ by {difference:.2g} (expected at most {exact:.2g}), since this "
             f"{config.model_type} model does more between its body and its answer than one matrix product"
@@ -119,19 +126,22 @@ def _refusal(reason: str, remedy: str = "") -> UsageError:
 
 
 def export_text_classification(folder: Path) -> Path:
-    """Write the classifier of a finished run into a folder of its own inside the run's, and return that folder.
+    """Write the classifier of a finished run to a subfolder of the run's folder, and return that subfolder.
 
-    It is complete, with weights, and a tokenizer that has the prompt and pads on the right, where no model's positions
-    depend on the padding.
+    The subfolder is complete: it has the weights and a tokenizer that contains the prompt. The tokenizer pads on the
+    right, where padding does not shift any model's positions.
+
+    Args:
+        folder: Folder of the finished run.
 
     Raises:
-        UsageError: If `folder` holds no model of ours, or one that has no exact classifier.
+        UsageError: If `folder` does not contain a model trained by this package, or the model has no exact classifier.
     """
     from transformers.integrations.deepspeed import unset_hf_deepspeed_config
 
     from .model import load_label_word_model
 
-    unset_hf_deepspeed_config()  # ZeRO-3 would divide what this process loads among all that have trained
+    unset_hf_deepspeed_config()  # otherwise ZeRO-3 would shard the model across the training processes
     loaded = load_label_word_model(str(folder))
     classifier = classifier_of(loaded)
     loaded.tokenizer.padding_side = "right"

@@ -1,4 +1,4 @@
-"""A trained model as it was saved, ready to answer."""
+"""A trained model loaded for inference."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def saved_verbalizer(config: "PretrainedConfig") -> Verbalizer | None:
-    """The label words of a model that this package has trained, None for any other model."""
+    """Return the label words stored in a model's config, or None if this package did not train the model."""
     if not hasattr(config, "label_words"):
         return None
     labels = [config.id2label[index] for index in range(len(config.label_words))]
@@ -25,7 +25,14 @@ def saved_verbalizer(config: "PretrainedConfig") -> Verbalizer | None:
 
 @dataclass(frozen=True)
 class LabelWordModel:
-    """A trained model as it was saved, ready to answer; `log_prior` is what calibration takes off the scores."""
+    """A trained model loaded for inference.
+
+    Attributes:
+        model: Causal language model, in evaluation mode.
+        tokenizer: Tokenizer that contains the prompt.
+        verbalizer: Label words.
+        log_prior: Value that calibration subtracts from the score of each label; None without calibration.
+    """
 
     model: "PreTrainedModel"
     tokenizer: "PreTrainedTokenizerBase"
@@ -34,10 +41,14 @@ class LabelWordModel:
 
 
 def load_label_word_model(path: str, revision: str = "main") -> LabelWordModel:
-    """Load what a training run saved, from its folder or from the Hub.
+    """Load a trained model from a run's folder or from the Hub.
+
+    Args:
+        path: Folder or Hub id.
+        revision: Branch, tag or commit on the Hub.
 
     Raises:
-        UsageError: If there is no model, or it was not made by this package.
+        UsageError: If there is no model, or this package did not train it.
     """
     base = find_adapter(ModelSource(path, {"revision": revision, "trust_remote_code": False}))
     config = load_config(base)
@@ -57,19 +68,26 @@ def prepare_for_generation(
     sequence_bias: "SequenceBias | None" = None,
     log_prior: "np.ndarray[Any, Any] | None" = None,
 ) -> None:
-    """Set what a bare `pipeline("text-generation", model=...)` needs in order to say the label word and stop.
+    """Set up a model so that a bare `pipeline("text-generation", model=...)` generates the label word and stops.
 
-    Its texts are at most as long as the model can read; `pipeline(..., truncation=True)` cuts longer ones to that.
-    The labels, their words and the prompt template are kept in the model's config, for `predict` and for readers.
-    `sequence_bias` is what `label_words_only` returns, or None for generation over the whole vocabulary; `log_prior`
-    what `label_log_prior` does.
+    The tokenizer's `model_max_length` is set to the longest prompt that the model can read; `pipeline(...,
+    truncation=True)` truncates longer texts to it. The labels, their words and the prompt template are stored in the
+    model's config, for `predict` and for human readers.
+
+    Args:
+        model: Model whose config and generation config are changed in place.
+        tokenizer: Its tokenizer, whose `model_max_length` is changed in place.
+        prompt_template: Prompt template, to be stored in the config.
+        verbalizer: Label words.
+        sequence_bias: Return value of `label_words_only`; None to generate over the whole vocabulary.
+        log_prior: Return value of `label_log_prior`, (num_labels,); None without calibration.
     """
     from transformers import GenerationConfig
 
     config = model.config
     tokenizer.model_max_length = context_length(model.config) - verbalizer.max_tokens
     config.pad_token_id = tokenizer.pad_token_id
-    config.use_cache = True  # Trainer turns it off
+    config.use_cache = True  # Trainer disables it
     config.id2label = dict(enumerate(verbalizer.labels))
     config.label2id = {label: index for index, label in enumerate(verbalizer.labels)}
     config.label_words = verbalizer.words
@@ -88,9 +106,18 @@ def prepare_for_generation(
 
 
 def predict_probabilities(loaded: "LabelWordModel", texts: list[str], batch_size: int) -> "np.ndarray[Any, Any]":
-    """Probability of each label for each text, (rows, num_labels), in the order of `loaded.verbalizer.labels`.
+    """Return the probability of each label for each text, in the order of `loaded.verbalizer.labels`.
 
-    Texts of similar length go together. A text that the model cannot read whole is cut, its prompt never.
+    Texts of similar length are batched together. A text that is too long for the model is truncated; its prompt never
+    is.
+
+    Args:
+        loaded: Trained model.
+        texts: Texts without the prompt.
+        batch_size: Number of texts in one forward pass.
+
+    Returns:
+        Probabilities, (rows, num_labels).
     """
     import numpy as np
     import torch

@@ -1,7 +1,8 @@
-"""The prompt template, and how it gets into the tokenizer.
+"""The prompt template, and how it is stored in the tokenizer.
 
-Training and inference cannot drift apart when there is one tokenization and it ships with the model: the words before
-and after the text become part of the tokenizer's post-processor, so that `tokenizer("great film")` is the whole prompt.
+Training and inference cannot drift apart if there is only one tokenization and it ships with the model. The words
+before and after the text therefore become part of the tokenizer's post-processor, so that `tokenizer("great film")`
+returns the whole prompt.
 """
 
 import json
@@ -22,14 +23,14 @@ TRIED_TEXTS = ("a film", "3 stars", "- no")
 
 @dataclass(frozen=True)
 class Prompt:
-    """What stands before and after the text.
+    """Words and tokens before and after the text.
 
     Attributes:
-        beginning: The words before the text.
-        ending: The words after the text; the label word comes next.
-        beginning_ids: Token ids before the text, the model's own beginning-of-text token included.
+        beginning: Words before the text.
+        ending: Words after the text; the label word comes next.
+        beginning_ids: Token ids before the text, including the model's own beginning-of-text token.
         ending_ids: Token ids after the text. The last one is the decision position.
-        space: What stands for the space before the text where that belongs to the text's first word; otherwise empty.
+        space: Symbol for the space before the text if that space belongs to the text's first word; otherwise empty.
     """
 
     beginning: str
@@ -40,16 +41,16 @@ class Prompt:
 
     @property
     def num_tokens(self) -> int:
-        """Tokens that every prompt has beside those of the text."""
+        """Return the number of tokens that every prompt has in addition to those of the text."""
         return len(self.beginning_ids) + len(self.ending_ids)
 
     def truncate(self, input_ids: list[int], max_length: int, side: str) -> list[int]:
-        """Cut the text of a prompt, never what stands around it.
+        """Truncate the text of a prompt, but never the words around it.
 
         Args:
-            input_ids: A whole prompt.
-            max_length: The most tokens that the result may have.
-            side: `left` keeps the end of the text, `right` its beginning.
+            input_ids: Token ids of a whole prompt.
+            max_length: Maximum number of tokens in the result.
+            side: Side from which tokens are removed: `left` keeps the end of the text, `right` its beginning.
         """
         excess = len(input_ids) - max_length
         if excess <= 0:
@@ -62,8 +63,12 @@ class Prompt:
 def split_template(template: str) -> tuple[str, str]:
     """Split a prompt template into the words before and after the text.
 
+    Args:
+        template: Prompt template, such as `{text} Sentiment:{label_word}`.
+
     Raises:
-        UsageError: If the template does not have `{text}` once, or columns, and `{label_word}` at its end.
+        UsageError: If the template does not contain `{text}` exactly once, or columns instead, and end in
+            `{label_word}`.
     """
     beginning, text, ending = split_at_text(template)
     if not text or "{text}" in ending or template.count(LABEL_WORD) != 1 or not ending.endswith(LABEL_WORD):
@@ -81,16 +86,16 @@ def split_template(template: str) -> tuple[str, str]:
 
 
 def build_prompt(tokenizer: "PreTrainedTokenizerBase", template: str) -> Prompt:
-    """Tokenize a template's beginning and ending.
+    """Tokenize the beginning and the ending of a template.
 
-    The text goes between them as it is; only here may words such as `<|endoftext|>` become control tokens.
+    The text is inserted unchanged; only in the template may words such as `<|endoftext|>` become control tokens.
 
     Args:
-        tokenizer: The base model's tokenizer, its prompt not yet in it.
-        template: A prompt template; `{eos_token}` and `{bos_token}` stand for the tokenizer's own.
+        tokenizer: Tokenizer of the base model, without a prompt.
+        template: Prompt template; `{eos_token}` and `{bos_token}` stand for the tokenizer's own tokens.
 
     Raises:
-        UsageError: If the template is not one, or names a token that the tokenizer lacks.
+        UsageError: If the template is invalid, or names a token that the tokenizer does not have.
     """
     beginning, ending = split_template(template)
     for name in ("eos_token", "bos_token"):
@@ -103,12 +108,12 @@ def build_prompt(tokenizer: "PreTrainedTokenizerBase", template: str) -> Prompt:
     def encode(text: str) -> list[int]:
         return list(tokenizer(text, add_special_tokens=False, split_special_tokens=False).input_ids) if text else []
 
-    # What the tokenizer itself puts before a text, such as <s>; what it puts behind would come between the text and
-    # the ending and is left out.
+    # Keep what the tokenizer itself adds before a text, such as <s>. What it adds after a text is dropped, since it
+    # would come between the text and the ending.
     framed, bare = tokenizer("a").input_ids, encode("a")
     own_beginning = framed[: framed.index(bare[0])]
     beginning_ids, space = _encode_beginning(tokenizer, encode, beginning)
-    if beginning_ids[: len(own_beginning)] != own_beginning:  # a chat template brings it along
+    if beginning_ids[: len(own_beginning)] != own_beginning:  # a chat template may contain it
         beginning_ids = own_beginning + beginning_ids
     return Prompt(beginning, ending, beginning_ids, encode(ending), space)
 
@@ -116,10 +121,10 @@ def build_prompt(tokenizer: "PreTrainedTokenizerBase", template: str) -> Prompt:
 def _encode_beginning(
     tokenizer: "PreTrainedTokenizerBase", encode: Callable[[str], list[int]], beginning: str
 ) -> tuple[list[int], str]:
-    """Token ids of the words before a text, and what stands for the space before it.
+    """Return the token ids of the words before the text, and the symbol for the space before it.
 
-    Most tokenizers make one token of a space and the word behind it, so a prompt such as `Review: ` must leave its
-    last space to the text: alone, it is a token that models have hardly met before a word.
+    Most tokenizers merge a space with the word after it. A prompt such as `Review: ` must therefore leave its last
+    space to the text: a space on its own is a token that models have rarely seen before a word.
     """
     if beginning.endswith(" "):
         ids = encode(beginning[:-1])
@@ -131,7 +136,7 @@ def _encode_beginning(
 
 
 def read_prompt(tokenizer: "PreTrainedTokenizerBase") -> Prompt:
-    """The prompt that `put_prompt_into_tokenizer` has put into a tokenizer, as far as its tokens tell."""
+    """Recover the prompt that `put_prompt_into_tokenizer` stored in a tokenizer, by decoding its tokens."""
     pieces = json.loads(tokenizer.backend_tokenizer.post_processor.__getstate__())["special_tokens"]
     beginning, ending = (pieces.get(name, {}).get("ids", []) for name in ("[BEGINNING]", "[ENDING]"))
     space = "".join(pieces.get("[SPACE]", {}).get("tokens", []))
@@ -139,9 +144,9 @@ def read_prompt(tokenizer: "PreTrainedTokenizerBase") -> Prompt:
 
 
 def remove_prompt(tokenizer: "PreTrainedTokenizerBase") -> None:
-    """Take out of a tokenizer what `put_prompt_into_tokenizer` has put in, so that a trained model can learn further.
+    """Undo `put_prompt_into_tokenizer`, so that a trained model can be trained further.
 
-    A beginning-of-text token stays: the model has met no text without it.
+    A beginning-of-text token is kept, since the model has never seen a text without it.
     """
     from tokenizers.pre_tokenizers import Sequence
     from tokenizers.processors import TemplateProcessing
@@ -157,13 +162,18 @@ def remove_prompt(tokenizer: "PreTrainedTokenizerBase") -> None:
 def put_prompt_into_tokenizer(
     tokenizer: "PreTrainedTokenizerBase", prompt: Prompt, truncation_side: str = "left"
 ) -> "PreTrainedTokenizerFast":
-    """Return a tokenizer that puts the prompt around every text, keeps doing so once saved, and pads on the left.
+    """Return a tokenizer that adds the prompt to every text, also after saving and loading, and pads on the left.
 
-    It is of the generic fast class, since some model-specific ones (GPTNeoXTokenizer) build their post-processor anew
-    when they are loaded. Control tokens inside a text are read as text.
+    The tokenizer is a generic `PreTrainedTokenizerFast`, since some model-specific classes (GPTNeoXTokenizer) rebuild
+    their post-processor on loading. Control tokens inside a text are read as plain text.
+
+    Args:
+        tokenizer: Fast tokenizer of the base model.
+        prompt: Prompt to store.
+        truncation_side: Side from which `truncation=True` removes tokens of long texts, `left` or `right`.
 
     Raises:
-        UsageError: If the tokenizer has no fast backend, or did not take the prompt.
+        UsageError: If the tokenizer has no fast backend, or the prompt could not be stored in it.
     """
     from tokenizers.pre_tokenizers import Metaspace, Sequence
     from tokenizers.processors import TemplateProcessing
@@ -194,7 +204,7 @@ def put_prompt_into_tokenizer(
         before = Metaspace(replacement=prompt.space, prepend_scheme="first", split=False)
         own = wrapped.backend_tokenizer.pre_tokenizer
         wrapped.backend_tokenizer.pre_tokenizer = Sequence([before, own] if own else [before])
-        special_tokens.append({"id": "[SPACE]", "ids": [0], "tokens": [prompt.space]})  # in no text; for `read_prompt`
+        special_tokens.append({"id": "[SPACE]", "ids": [0], "tokens": [prompt.space]})  # for `read_prompt` only
     wrapped.backend_tokenizer.post_processor = TemplateProcessing(
         single=single, pair=f"{single} $B:1", special_tokens=special_tokens
     )
@@ -211,8 +221,8 @@ def put_prompt_into_tokenizer(
 def _split_control_tokens(tokenizer: "PreTrainedTokenizerFast") -> None:
     """Keep a Unigram model (Kudo 2018, https://arxiv.org/abs/1804.10959) from reading control tokens inside a text.
 
-    Its control tokens are pieces of the vocabulary with the best score of all, so `split_special_tokens` is not enough
-    there: the pre-tokenizer parts their first letter from the rest.
+    Control tokens are the highest-scoring pieces of a Unigram vocabulary, so `split_special_tokens` is not enough: the
+    pre-tokenizer also has to split off their first character.
     """
     from tokenizers import Regex
     from tokenizers.models import Unigram

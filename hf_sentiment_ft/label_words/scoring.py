@@ -1,4 +1,11 @@
-"""Scores of the label words at the decision position: what evaluation and `predict` share."""
+"""Score the label words at the decision position; shared by evaluation and `predict`.
+
+Label words of several tokens are scored along a trie (a prefix tree), so that tokens which words have in common are
+read once. For example, if the token sequence of one label word is [1, 2, 3] and that of the next is [1, 2, 4], they
+share the prefix [1, 2]: after the prompt, the logits predict 1; after the prompt and [1], they predict 2; and after the
+prompt and [1, 2], they predict both 3 and 4. The score of each word is the sum of its three log-probabilities.
+`Verbalizer.continuations` is this trie. A `Beginning` is one of its prefixes, here (), (1,) and (1, 2).
+"""
 
 import copy
 from collections.abc import Iterator
@@ -15,8 +22,8 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
     from transformers import DynamicCache
 
-# What is held at once for label words of several tokens: tokens of prompts, as many as in 32 prompts of 512, copies
-# counted; and logits, 512 MiB in float32.
+# Memory limits for label words of several tokens. Cached prompt tokens, copies included: as many as 32 prompts of 512
+# tokens have. Logits: 512 MiB in float32.
 CACHED_TOKENS = 32 * 512
 KEPT_LOGITS = 2**27
 
@@ -25,7 +32,14 @@ Continuations = dict[Beginning, dict[int, list[int]]]
 
 
 def label_probabilities(scores: "np.ndarray[Any, Any]") -> "np.ndarray[Any, Any]":
-    """Normalise log-probabilities of label words, (rows, num_labels), over the labels."""
+    """Normalize the log-probabilities of the label words over the labels.
+
+    Args:
+        scores: Log-probabilities, (rows, num_labels).
+
+    Returns:
+        Probabilities in float64, (rows, num_labels), each row adding up to 1.
+    """
     shifted = np.exp(scores.astype(np.float64) - scores.max(axis=1, keepdims=True))
     return np.asarray(shifted / shifted.sum(axis=1, keepdims=True))
 
@@ -42,19 +56,19 @@ def score_label_words(
     """Score every label word as the continuation of each prompt.
 
     Args:
-        model: A causal language model.
+        model: Causal language model.
         input_ids: Prompts, (batch, seq), padded on the left; the last position is the decision position.
-        attention_mask: (batch, seq).
-        verbalizer: The label words.
-        accepted: What `forward_arguments` says of the model.
-        longest: Tokens of the longest prompt of all processes; each then calls the model equally often, as it must
-            where it holds only a part of the weights.
+        attention_mask: Attention mask, (batch, seq).
+        verbalizer: Label words.
+        accepted: Arguments that the model's forward accepts, as returned by `forward_arguments`.
+        longest: Number of tokens of the longest prompt on any process. All processes then call the model equally often,
+            which is required if the weights are sharded.
 
     Returns:
-        Log-probabilities of the labels over the whole vocabulary, (batch, num_labels): those of a word's tokens are
-        summed, and the probabilities of a label's words. The tokens that greedy generation makes, (batch, max label
-        tokens), as far as they begin some label word and one token on; -1 behind. And those that it makes when it may
-        only say label words (see `label_words_only`).
+        Three tensors. The log-probabilities of the labels over the whole vocabulary, (batch, num_labels), summed over
+        the tokens of a word; the probabilities of a label's words are added up. The tokens of greedy generation,
+        (batch, max label tokens), up to and including the first token that no label word continues with; -1 after that.
+        The tokens of greedy generation that is constrained to label words (see `label_words_only`), in the same shape.
     """
     batch, device = input_ids.size(0), input_ids.device
     tree, spellings = verbalizer.continuations, verbalizer.spellings
@@ -68,10 +82,10 @@ def score_label_words(
         words, tokens = zip(*((word, token) for token in following for word in following[token]), strict=True)
         scores[:, words] += log_probabilities[:, tokens]
         begun, allowed = (torch.tensor(tokens, device=device) for tokens in (beginning, sorted(following)))
-        best = allowed[(logits[:, allowed].float() + BIAS).argmax(dim=-1)]  # rounded as `generate` does
+        best = allowed[(logits[:, allowed].float() + BIAS).argmax(dim=-1)]  # rounded the way `generate` does
         for said, token in ((free, log_probabilities.argmax(dim=-1)), (constrained, best)):
             rows = (said[:, :depth] == begun).all(dim=1)
-            said[:, depth] = torch.where(rows, token, said[:, depth])  # for rows taken out, a GPU would be waited for
+            said[:, depth] = torch.where(rows, token, said[:, depth])  # boolean indexing would synchronize with the GPU
     if verbalizer.synonyms:
         label_ids = torch.tensor([label for label, _ in spellings], device=device)
         of_labels = [scores[:, label_ids == label].logsumexp(dim=1) for label in range(len(verbalizer.labels))]
@@ -87,13 +101,13 @@ def _logits_behind(
     accepted: set[str],
     longest: int,
 ) -> Iterator[tuple[Beginning, "Tensor"]]:
-    """Yield every beginning of a label word, shorter ones before longer ones, and the logits behind it.
+    """Yield every prefix of a label word, shorter ones before their continuations, with the logits that follow it.
 
-    Where the model has a cache, the prompts are read once, and tokens that words have in common once: many beginnings
-    in one forward, with a copy of the prompts' cache for each.
+    If the model has a cache, the prompts are read once, and so are the tokens that words have in common. Several
+    prefixes share one forward pass, with a copy of the prompts' cache for each.
 
     Yields:
-        A beginning, the empty one first; logits, (batch, vocabulary).
+        A prefix, starting with the empty one, and its logits, (batch, vocabulary).
     """
     from transformers import DynamicCache
 
@@ -101,7 +115,7 @@ def _logits_behind(
     if verbalizer.max_tokens > 1 and "past_key_values" in accepted:
         outputs = model(**model_inputs(input_ids, attention_mask, 1, accepted), use_cache=True)
         cache = getattr(outputs, "past_key_values", None)
-    # A model's own cache may hold what is not copied, and a recurrent state may take in one token at a time only.
+    # A model-specific cache may hold state that is not copied, and a recurrent state may take only one token at a time.
     if type(cache) is DynamicCache and cache.is_croppable:
         batch, _, vocabulary = outputs.logits.shape
         at_once = min(CACHED_TOKENS // longest, KEPT_LOGITS // (vocabulary * verbalizer.max_tokens)) // batch
@@ -129,16 +143,23 @@ def _read_on(
     accepted: set[str],
     at_once: int,
 ) -> Iterator[tuple[Beginning, "Tensor"]]:
-    """Go on from beginnings that have been read to those that are longer, depth first.
+    """Extend prefixes whose tokens are in the cache to longer ones, depth first.
+
+    For [1, 2, 3, 4], [1, 2, 3, 5] and [1, 6, 7], the prefix () is extended to (1,), where the words diverge, and (1,)
+    to (1, 2, 3) and (1, 6), after which only the words' last tokens remain to be predicted.
 
     Args:
-        model: A causal language model.
-        cache: Of prompts and beginnings: all prompts with the first one, all with the second one, ...
-        mask: Of the prompts and any one beginning, (batch, seq).
-        beginnings: Equally long.
-        tree: What may follow each beginning.
-        accepted: What `forward_arguments` says of the model.
-        at_once: The most beginnings that are read together.
+        model: Causal language model.
+        cache: Cache of prompts and prefixes: first all prompts with the first prefix, then all with the second, and so
+            on.
+        mask: Attention mask of the prompts followed by any one prefix, (batch, seq).
+        beginnings: Prefixes to extend, all of the same length.
+        tree: Trie of the label words.
+        accepted: Arguments that the model's forward accepts, as returned by `forward_arguments`.
+        at_once: Maximum number of prefixes in one forward pass.
+
+    Yields:
+        A longer prefix and its logits, (batch, vocabulary).
     """
     batch, prompts, known = len(mask), torch.arange(len(mask), device=mask.device), len(beginnings[0])
     by_length: dict[int, list[tuple[int, Beginning]]] = {}
@@ -159,7 +180,10 @@ def _read_on(
 
 
 def _rows_of(cache: "DynamicCache", rows: "Tensor") -> "DynamicCache":
-    """These rows of a cache, as another cache; what `reorder_cache` makes anew is not copied before."""
+    """Return selected rows of a cache as a new cache.
+
+    Only containers are copied here; `reorder_cache` creates new tensors anyway.
+    """
     branch = copy.copy(cache)
     branch.layers = [copy.copy(layer) for layer in cache.layers]
     for layer in branch.layers:
@@ -169,7 +193,11 @@ def _rows_of(cache: "DynamicCache", rows: "Tensor") -> "DynamicCache":
 
 
 def _ways_on(tree: Continuations, beginnings: list[Beginning]) -> Iterator[tuple[int, Beginning]]:
-    """From each beginning, given by its place, to where words next differ, or to the last token before their ends."""
+    """Follow each prefix to where the words next diverge, or to the last token before they end.
+
+    Yields:
+        The index of the prefix in `beginnings`, and the prefix that it was extended to.
+    """
     for place, beginning in enumerate(beginnings):
         for way in _longer(tree, beginning):
             while len(further := _longer(tree, way)) == 1:
@@ -178,5 +206,5 @@ def _ways_on(tree: Continuations, beginnings: list[Beginning]) -> Iterator[tuple
 
 
 def _longer(tree: Continuations, beginning: Beginning) -> list[Beginning]:
-    """Beginnings of one more token."""
+    """Return the prefixes that are one token longer."""
     return [way for token in tree[beginning] if (way := (*beginning, token)) in tree]

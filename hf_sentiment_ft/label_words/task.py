@@ -1,4 +1,4 @@
-"""What a model is asked: prompt, label words, and rows with labels in their order."""
+"""What a model is asked: prompt, label words, and rows whose class ids match the label words."""
 
 import dataclasses
 import logging
@@ -37,13 +37,13 @@ class LabelWordTask:
     """A model and what it is asked; the weights are not loaded yet.
 
     Attributes:
-        args: The flags, with what the model itself says in their place.
-        base: Where the model is.
-        config: Its configuration.
-        tokenizer: With the prompt in it.
-        prompt: What stands around the text.
-        verbalizer: The label words.
-        data: The rows, with class ids in the order of the verbalizer's labels.
+        args: Command-line arguments; values that a trained model brings itself replace the given ones.
+        base: Where to load the model from.
+        config: Configuration of the model.
+        tokenizer: Tokenizer that contains the prompt.
+        prompt: Words and tokens before and after the text.
+        verbalizer: Label words.
+        data: Rows, with class ids in the order of the verbalizer's labels.
     """
 
     args: ModelArguments
@@ -56,11 +56,17 @@ class LabelWordTask:
 
     @property
     def max_train_length(self) -> int:
-        """Tokens to which prompt and label word of a training row are cut together."""
+        """Return the number of tokens to which a training row, prompt and label word together, is truncated."""
         return min(self.args.max_seq_length, context_length(self.config))
 
     def set_generation_config(self, model: "PreTrainedModel", log_prior: "np.ndarray[Any, Any] | None" = None) -> None:
-        """Set what a bare `pipeline` needs in order to say the label word, with what calibration takes off scores."""
+        """Set up a model so that a bare `pipeline` generates the label word.
+
+        Args:
+            model: Model whose config and generation config are changed in place.
+            log_prior: Value that calibration subtracts from the score of each label, (num_labels,); None without
+                calibration.
+        """
         bias = None
         if self.args.constrain_generation:
             bias = label_words_only(self.verbalizer, self.prompt.ending_ids, log_prior)
@@ -70,9 +76,9 @@ class LabelWordTask:
         """Load the base model, with attention and quantization for training, ready to generate label words.
 
         Args:
-            args: Say where it trains, and whether it is compiled.
+            args: Training arguments, for the device and whether the model is compiled.
             precision: `fp32` or `bf16`.
-            longest: Tokens of the longest training prompt.
+            longest: Number of tokens of the longest training prompt.
         """
         attention = choose_attention(self.args.attn_implementation, args.device, longest)
         leave_out_cudnn_attention(args.device)
@@ -83,12 +89,16 @@ class LabelWordTask:
         return model
 
     def merge(self, trainer: "Trainer") -> "PreTrainedModel":
-        """Put a LoRA adapter into the weights, unless it is to be published as one; other models stay as they are.
+        """Merge a LoRA adapter into the weights, unless it is published as an adapter; leave other models unchanged.
 
-        The figures that follow are of what is published, so one trained on 4-bit weights moves to whole ones first.
+        Evaluation must measure the model that is published, so an adapter trained on 4-bit weights is first moved to
+        unquantized ones.
+
+        Args:
+            trainer: Trainer that has trained the model.
 
         Returns:
-            The model that `save` will save, or that its adapter is for.
+            Model that `save` will save, or, if the adapter is published, its base model.
         """
         if self.args.load_in_4bit:
             put_on_whole_weights(trainer, lambda: load_model(self.base, self.args.dtype, self.tokenizer))
@@ -97,7 +107,14 @@ class LabelWordTask:
         return trainer.model.get_base_model() if self.args.publish_adapter else merge_adapter(trainer)
 
     def save(self, trainer: "Trainer", model: "PreTrainedModel", log_prior: "np.ndarray[Any, Any] | None") -> None:
-        """Save the model and its tokenizer in the output folder, ready for `pipeline`."""
+        """Save the model and its tokenizer to the output folder, ready for `pipeline`.
+
+        Args:
+            trainer: Trainer that has trained the model.
+            model: Return value of `merge`.
+            log_prior: Value that calibration subtracts from the score of each label, (num_labels,); None without
+                calibration.
+        """
         self.set_generation_config(model, log_prior)  # again, since Trainer changes the config
         trainer.save_model()
         if self.args.publish_adapter and trainer.args.should_save:
@@ -111,10 +128,17 @@ def build_task(
     tokenizer: "PreTrainedTokenizerBase",
     data: LabelledSplits,
 ) -> LabelWordTask:
-    """Make prompt and label words as the flags say them, for the model's own tokenizer.
+    """Build the prompt and the label words from the command-line arguments, for the model's own tokenizer.
+
+    Args:
+        args: Prompt template, label words, and other arguments of the model.
+        base: Where to load the model from.
+        config: Configuration of the model.
+        tokenizer: Tokenizer of the model.
+        data: Labelled rows.
 
     Raises:
-        UsageError: If they do not go together.
+        UsageError: If prompt, label words and tokenizer do not fit together.
     """
     args = dataclasses.replace(args, prompt_template=render_chat(tokenizer, args.prompt_template))
     if saved_verbalizer(config):
@@ -131,16 +155,23 @@ def build_task(
     words = choose_label_words(data.labels, args.label_words)
     verbalizer = build_verbalizer(tokenizer, prompt, data.labels, words)
     if args.constrain_generation:
-        label_words_only(verbalizer, prompt.ending_ids)  # refused now, if ever
+        label_words_only(verbalizer, prompt.ending_ids)  # fail now rather than after training
     wrapped = put_prompt_into_tokenizer(tokenizer, prompt, args.truncation_side)
     return LabelWordTask(args, base, config, wrapped, prompt, verbalizer, data)
 
 
 def prepare_task(args: ModelArguments, data: LabelledSplits) -> LabelWordTask:
-    """Make the task of an evaluation: a model of ours brings its own prompt, words and calibration, flags say others'.
+    """Build the task of an evaluation.
+
+    A model trained by this package brings its own prompt, label words and calibration; for any other model, the
+    command-line arguments set them.
+
+    Args:
+        args: Command-line arguments of the model.
+        data: Labelled rows.
 
     Raises:
-        UsageError: If the model cannot be loaded, or its labels are not the data set's.
+        UsageError: If the model cannot be loaded, or its labels are not those of the dataset.
     """
     base = find_adapter(find_base_model(args))
     config, tokenizer = load_config(base), load_tokenizer(base)
@@ -148,16 +179,21 @@ def prepare_task(args: ModelArguments, data: LabelledSplits) -> LabelWordTask:
     if verbalizer is None:
         return build_task(args, base, config, tokenizer, data)
     data = with_labels(data, verbalizer.labels, args.model_name_or_path)
-    dtype = str(config.dtype or "float32").removeprefix("torch.")  # what `pipeline` computes in
+    dtype = str(config.dtype or "float32").removeprefix("torch.")  # the dtype in which `pipeline` computes
     args = dataclasses.replace(args, dtype=dtype, truncation_side=tokenizer.truncation_side, calibration=None)
     return LabelWordTask(args, base, config, tokenizer, read_prompt(tokenizer), verbalizer, data)
 
 
 def with_labels(data: LabelledSplits, labels: list[str], model: str) -> LabelledSplits:
-    """The same rows with class ids in the order of a model's labels.
+    """Return the same rows with class ids in the order of a model's labels.
+
+    Args:
+        data: Labelled rows.
+        labels: Label names of the model, in the order of its class ids.
+        model: Name of the model, for the error message.
 
     Raises:
-        UsageError: If a row has a label that the model does not know.
+        UsageError: If the data has a label that the model does not know.
     """
     from datasets import ClassLabel
 
@@ -180,15 +216,15 @@ def with_labels(data: LabelledSplits, labels: list[str], model: str) -> Labelled
 
 
 def render_chat(tokenizer: "PreTrainedTokenizerBase", template: str) -> str:
-    r"""Render the chat template around a user's message, for the model to answer with the label word.
+    r"""Render the chat template around a user message that the model answers with the label word.
 
     Args:
-        tokenizer: The base model's.
-        template: `chat`, whose message is the text alone, or `chat:MESSAGE` with `{text}` or column names in the
-            message, such as `chat:How does the writer feel? {text}`. Anything else is returned as it is.
+        tokenizer: Tokenizer of the base model.
+        template: `chat`, for a message that is the text alone, or `chat:MESSAGE` with `{text}` or column names in the
+            message, such as `chat:How does the writer feel? {text}`. Any other template is returned unchanged.
 
     Returns:
-        A prompt template, control tokens and all.
+        Prompt template, including the control tokens.
 
     Raises:
         UsageError: If there is no chat template, or it changes the message or cannot be rendered.

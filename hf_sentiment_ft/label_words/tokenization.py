@@ -24,17 +24,20 @@ Features = Callable[[dict[str, list[Any]], Sequence[int]], dict[str, list[Any]]]
 
 
 def tokenize_splits(task: LabelWordTask, num_proc: int | None = None) -> "dict[str, Dataset]":
-    """Tokenize every split as it will be read.
+    """Tokenize every split the way the model will read it.
 
-    Train is cut to `--max_seq_length`. Validation and test are cut only where the model can read no more, since
-    `pipeline` does not cut either, and what is measured must be what a user will get.
+    The train split is truncated to `--max_seq_length`. Validation and test are truncated only to the model's context
+    length: `pipeline` does not truncate further either, and evaluation must measure what a user will get.
 
     Args:
-        task: The rows and what is asked of them.
-        num_proc: Processes; None for one.
+        task: Rows, prompt and label words.
+        num_proc: Number of processes; None for one.
+
+    Returns:
+        Tokenized splits by name, with the columns that `tokenize` returns.
 
     Raises:
-        UsageError: If prompt and label word leave no room for a text.
+        UsageError: If the prompt and the label word leave no room for a text.
     """
     prompt, verbalizer = task.prompt, task.verbalizer
     readable = context_length(task.config)
@@ -58,13 +61,14 @@ def tokenize(dataset: "Dataset", to_features: Features, num_proc: int | None = N
     """Turn texts into prompts, in batches, cached by `datasets`.
 
     Args:
-        dataset: Columns `text` and, unless it is only to be predicted, `label`.
-        to_features: As `features_of` gives it.
-        num_proc: Processes; None for one.
+        dataset: Dataset with the column `text` and, unless it is only used for prediction, `label`.
+        to_features: Return value of `features_of`.
+        num_proc: Number of processes; None for one.
 
     Returns:
-        Columns `input_ids`; `labels`, for training the label word's tokens, otherwise the class id and the row number
-        (evaluation goes by length, so rows come out in another order); `length`; and `truncated`.
+        Dataset with the columns `input_ids`; `labels`; `length`, in tokens; and `truncated`. For training, `labels`
+        holds the label word's tokens; otherwise it holds the class id and the row number, since evaluation sorts rows
+        by length and has to restore their order.
     """
     return dataset.map(
         to_features,
@@ -77,16 +81,16 @@ def tokenize(dataset: "Dataset", to_features: Features, num_proc: int | None = N
 
 
 def tokenize_stream(task: LabelWordTask, args: "TrainingArguments") -> StreamedRows:
-    """Let a streamed train split be shuffled and tokenized as it is read, and cut as `tokenize_splits` does.
+    """Set up a streamed train split to be shuffled, tokenized and truncated as it is read, like `tokenize_splits`.
 
     Args:
-        task: The rows and what is asked of them.
-        args: Seed, number of rows, and whether they are grouped by length.
+        task: Rows, prompt and label words.
+        args: Training arguments, for the seed, the number of rows, and whether rows are grouped by length.
     """
     stream = task.data.stream
     assert stream is not None
     assert stream.checked is not None
-    own = dataclasses.replace(task, tokenizer=copy.deepcopy(task.tokenizer))  # since a thread of its own will use it
+    own = dataclasses.replace(task, tokenizer=copy.deepcopy(task.tokenizer))  # a thread of its own will use it
     seed = args.seed if args.data_seed is None else args.data_seed
     global_batch = args.train_batch_size * args.gradient_accumulation_steps * args.world_size
     return StreamedRows(
@@ -100,12 +104,13 @@ def tokenize_stream(task: LabelWordTask, args: "TrainingArguments") -> StreamedR
 
 
 def features_of(task: LabelWordTask, max_length: int, for_training: bool) -> Features:
-    """What makes prompts of a batch of rows and their numbers; see `tokenize`.
+    """Return the function that turns a batch of rows and their numbers into prompts; see `tokenize`.
 
     Args:
-        task: What stands around a text, the label words, and the side on which a text is cut.
-        max_length: The most tokens of prompt and label word together; only the text is cut.
-        for_training: Whether the prompt goes on into the label word, so that every token of it can be learnt.
+        task: Task with the prompt, the label words, and the side on which a text is truncated.
+        max_length: Maximum number of tokens of prompt and label word together; only the text is truncated.
+        for_training: Whether the prompt continues into the label word, so that each of the word's tokens can be
+            learned.
     """
     return partial(
         _to_features,
@@ -128,11 +133,11 @@ def _to_features(
     truncation_side: str,
     for_training: bool,
 ) -> dict[str, list[Any]]:
-    """What `tokenize` says, for one batch of rows with these numbers."""
+    """Build the features that `tokenize` describes, for one batch of rows with these numbers."""
     features: dict[str, list[Any]] = {"input_ids": [], "labels": [], "length": [], "truncated": []}
     max_prompt_length = max_length - verbalizer.max_tokens
     prompts = tokenizer(rows["text"], verbose=False).input_ids
-    labels = rows.get("label") or [0] * len(numbers)  # any will do where there is none: nothing is made of it
+    labels = rows.get("label") or [0] * len(numbers)  # unlabelled rows get 0 as a placeholder, which is never read
     for ids, label, number in zip(prompts, labels, numbers, strict=True):
         cut = prompt.truncate(ids, max_prompt_length, truncation_side)
         word = verbalizer.token_ids[label]

@@ -20,12 +20,12 @@ class Verbalizer:
     """The label words of one run.
 
     Attributes:
-        labels: What the data set says, in the order of its class ids.
-        words: What the model learns to say, in the same order, leading space included.
-        token_ids: The tokens that the model generates for each word. Where words differ in their number of tokens, the
-            shorter ones end in the end-of-text token, so that generation stops there.
-        synonyms: Further words of each label, which count for it too; no lists at all where no label has any.
-        synonym_ids: Their tokens.
+        labels: Label names of the dataset, in the order of its class ids.
+        words: Words that the model learns to generate, in the same order, including a leading space.
+        token_ids: Tokens that the model generates for each word. If words differ in their number of tokens, the shorter
+            ones end in the end-of-text token, so that generation stops there.
+        synonyms: Further words of each label, which also count as that label; empty if no label has any.
+        synonym_ids: Tokens of the synonyms.
     """
 
     labels: list[str]
@@ -36,18 +36,22 @@ class Verbalizer:
 
     @property
     def spellings(self) -> list[tuple[int, list[int]]]:
-        """Label id and tokens of every word: those of `words`, then the synonyms."""
+        """Return the label id and the tokens of every word: first those of `words`, then the synonyms."""
         synonyms = [(label, ids) for label, words in enumerate(self.synonym_ids) for ids in words]
         return [*enumerate(self.token_ids), *synonyms]
 
     @property
     def max_tokens(self) -> int:
-        """Tokens of the longest label word."""
+        """Return the number of tokens of the longest label word."""
         return max(len(ids) for _, ids in self.spellings)
 
     @property
     def continuations(self) -> dict[tuple[int, ...], dict[int, list[int]]]:
-        """For every beginning of a word, the tokens that may come next, each with its words (places in `spellings`)."""
+        """Return the label words as a trie: for every prefix, the possible next tokens and the words that have them.
+
+        For example, if the words' token sequences are [1, 2, 3] and [1, 2, 4], the trie is `{(): {1: [0, 1]}, (1,): {2:
+        [0, 1]}, (1, 2): {3: [0], 4: [1]}}`. Words are given by their index in `spellings`.
+        """
         tree: dict[tuple[int, ...], dict[int, list[int]]] = {}
         for place, (_, ids) in enumerate(self.spellings):
             for depth, token in enumerate(ids):
@@ -56,19 +60,20 @@ class Verbalizer:
 
     @property
     def paths(self) -> list[list[int]]:
-        """The shortest list of token sequences behind the prompt from which every label token can be predicted.
+        """Return the shortest list of token sequences to append to the prompt so that every label token is predicted.
 
-        Words of one token need only the empty one.
+        Words of one token only need the empty sequence. For [1, 2, 3] and [1, 2, 4], the sequence [1, 2] is enough: its
+        logits predict the first, second and third token of both words.
         """
         tree = self.continuations
         ends = [start for start, following in tree.items() if not any((*start, token) in tree for token in following)]
         return [list(start) for start in sorted(ends, key=len, reverse=True)]
 
     def label_of(self, generated: list[int]) -> int:
-        """The id of the label whose word these generated tokens are, -1 if they are none's.
+        """Return the id of the label whose word was generated, or -1 if the tokens are not a label word.
 
         Args:
-            generated: Token ids; -1 stands for tokens that were not followed up.
+            generated: Generated token ids; -1 marks unused positions.
         """
         tokens = [token for token in generated if token >= 0]
         return next((label for label, ids in self.spellings if ids == tokens), -1)
@@ -78,9 +83,9 @@ def choose_label_words(labels: list[str], label_words: str | None) -> Sequence[s
     """Return the word, or the list of words, for each label, from `--label_words` or by default.
 
     Args:
-        labels: The data set's label names in the order of their ids.
-        label_words: A JSON object or list, in which a list of words may stand for a word; words separated by commas; or
-            None.
+        labels: Label names of the dataset, in the order of their ids.
+        label_words: JSON object or list, in which each word may also be a list of words; words separated by commas; or
+            None for the default words.
 
     Raises:
         UsageError: If words and labels do not match one to one.
@@ -108,22 +113,23 @@ def choose_label_words(labels: list[str], label_words: str | None) -> Sequence[s
 def build_verbalizer(
     tokenizer: "PreTrainedTokenizerBase", prompt: Prompt, labels: list[str], words: Sequence[str | list[str]]
 ) -> Verbalizer:
-    """Find the tokens of each label word as they follow the prompt's ending.
+    """Find the tokens of each label word as it follows the prompt's ending.
 
-    Word and ending are tokenized jointly, as the model has read them in pretraining (lm-evaluation-harness does so
-    too). A word that would merge with the ending's last token is refused: the model could then never be asked for it.
+    Word and ending are tokenized together, as the model has seen them in pretraining (lm-evaluation-harness does the
+    same). A word that would merge with the ending's last token is refused, since the model could then never be asked
+    for it: its tokens could not be separated from those of the prompt.
 
     Args:
-        tokenizer: The base model's tokenizer.
-        prompt: What stands before the word.
+        tokenizer: Tokenizer of the base model.
+        prompt: Prompt before the word.
         labels: Label names.
-        words: The word of each label, or its words: the first is learnt, all are scored and count as answers.
+        words: Word or list of words of each label. The first word is learned; all are scored and count as answers.
 
     Raises:
         UsageError: If a word merges with the ending, or two words have the same tokens.
     """
     of_labels = [[given] if isinstance(given, str) else given for given in words]
-    # The first word of every label, then the others.
+    # First the first word of every label, then the others.
     spoken = [(label, given[0]) for label, given in zip(labels, of_labels, strict=True)]
     spoken += [(label, word) for label, given in zip(labels, of_labels, strict=True) for word in given[1:]]
     token_ids = _end_shorter_words(tokenizer, spoken, [_tokens_behind(tokenizer, prompt, word) for _, word in spoken])
@@ -160,7 +166,7 @@ def _tokens_behind(tokenizer: "PreTrainedTokenizerBase", prompt: Prompt, word: s
 def _end_shorter_words(
     tokenizer: "PreTrainedTokenizerBase", spoken: list[tuple[str, str]], token_ids: list[list[int]]
 ) -> list[list[int]]:
-    """Put the end-of-text token behind the words that are shorter than the longest."""
+    """Append the end-of-text token to the words that are shorter than the longest one."""
     longest = max(map(len, token_ids))
     if all(len(ids) == longest for ids in token_ids):
         return token_ids
@@ -173,7 +179,7 @@ def _end_shorter_words(
     return [ids if len(ids) == longest else [*ids, tokenizer.eos_token_id] for ids in token_ids]
 
 
-# Far above the differences between a model's logits, and small enough for float32 to tell sums apart by 0.00003.
+# Far larger than the differences between a model's logits, yet small enough for float32 to resolve sums to 0.00003.
 BIAS = 256.0
 
 SequenceBias = list[list[list[int] | float]]
@@ -182,18 +188,19 @@ SequenceBias = list[list[list[int] | float]]
 def label_words_only(
     verbalizer: "Verbalizer", ending_ids: list[int], log_prior: "np.ndarray[Any, Any] | None" = None
 ) -> SequenceBias:
-    """Make the `sequence_bias` under which greedy generation behind the prompt says a label word.
+    """Build the `sequence_bias` that makes greedy generation after the prompt return a label word.
 
-    For words of one token, that is the word with the best score. For longer ones, each token is the best of those that
-    still lead to a word, which need not make the word that is best as a whole.
+    For words of one token, this is the word with the best score. For longer words, generation picks the best of those
+    tokens that still lead to a word, which is not necessarily the word with the best total score.
 
     Args:
-        verbalizer: The label words.
-        ending_ids: The prompt's tokens behind the text.
-        log_prior: What calibration takes off the score of each label, where `calibrates_generation` says that it can.
+        verbalizer: Label words.
+        ending_ids: Token ids of the prompt after the text.
+        log_prior: Value that calibration subtracts from the score of each label, (num_labels,). It is only used if
+            `calibrates_generation` returns True.
 
     Raises:
-        UsageError: If the end of the prompt cannot be told from label words.
+        UsageError: If the end of the prompt also occurs within the label words.
     """
     end = _unmistakable_end(verbalizer, ending_ids)
     tree = verbalizer.continuations
@@ -205,12 +212,12 @@ def label_words_only(
 
 
 def calibrates_generation(verbalizer: "Verbalizer") -> bool:
-    """Whether generation can take calibration into account: each label has one word, of one token."""
+    """Return whether calibration can also change what is generated: each label has one word, of one token."""
     return verbalizer.max_tokens == 1 and not verbalizer.synonyms
 
 
 def _unmistakable_end(verbalizer: "Verbalizer", ending_ids: list[int]) -> list[int]:
-    """The shortest end of the prompt that does not come up again while a label word is being said."""
+    """Return the shortest end of the prompt that does not occur again while a label word is generated."""
     begun = [ids[:length] for _, ids in verbalizer.spellings for length in range(1, len(ids))]
     for size in range(1, len(ending_ids) + 1):
         end = ending_ids[-size:]

@@ -1,4 +1,4 @@
-"""Load base models and adapters, and hand them their inputs; label words are not known here."""
+"""Load base models and adapters, and prepare their inputs; this package does not know about label words."""
 
 from .loading import find_whole_model, load_config, load_model, load_tokenizer
 from .lora import check_lora

@@ -1,11 +1,11 @@
-"""Whether a model reads its padding, or cannot compute with it, and what to do then.
+"""Model inputs, and models whose output depends on padding or breaks with it.
 
-Rows of a batch are padded on the left, so that the decision position is the last one of all of them. Attention masks
-hide the padding from transformers, and from Mamba's state too; RWKV's state takes it in. Padding on the right is safe
-for every causal model, since nothing reads what stands behind it, but all positions then need logits.
+Rows of a batch are padded on the left, so that the decision position is the last position of every row. Attention masks
+hide the padding from attention layers, and from Mamba's state too; RWKV's state takes it in. Padding on the right is
+safe for every causal model, since no token depends on those after it, but then all positions need logits.
 
-Padding on the left has nothing to attend to. What an attention makes of that is thrown away, but must be numbers: what
-is not a number spreads to all other positions.
+Padding on the left has nothing to attend to. The attention output at these positions is discarded, but must be finite:
+NaN would spread to all other positions.
 """
 
 import inspect
@@ -28,22 +28,26 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-# Kernels work in blocks; where the last one is half full, cuDNN's backward has failed (pytorch#196678).
+# Kernels work in blocks; with a half-full last block, cuDNN's backward pass has failed (pytorch#196678).
 WIDTH = 64
 
 
 @torch.no_grad()
 def right_pad_if_needed(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
-    """Try a few tokens with others behind them, and with padding before them: neither must change anything.
+    """Wrap the forward pass of a model that is affected by left padding, so that it pads on the right.
 
-    The forward of a model that padding changes is wrapped, so that it is padded on the right.
+    This is tested on a few tokens, followed by other tokens and preceded by padding: neither must change the logits.
 
-    Not done where ZeRO-3 has divided the weights while they were loaded. Under FSDP only one process may have them yet;
-    it tells the others.
+    The test is skipped if ZeRO-3 has sharded the weights while loading them. Under FSDP, only one process may have the
+    weights yet; it tells the others its result.
+
+    Args:
+        model: The model, with its weights; its `forward` may be replaced.
+        tokenizer: Its tokenizer, with a padding token.
 
     Raises:
-        UsageError: If what stands behind changes what is made of a text, such a model is not causal; if its attention
-            cannot compute with padding, or the model not at all.
+        UsageError: If later tokens change the logits of earlier ones, since the model is then not causal; if its
+            attention cannot handle padding; or if its logits are NaN even without padding.
     """
     if is_deepspeed_zero3_enabled():
         return
@@ -98,16 +102,17 @@ def check_attention(
     training: AbstractContextManager[Any] | None = None,
     cure: str | None = None,
 ) -> None:
-    """See that the model computes with much padding where it is now, by the kernels that it will use.
+    """Check that the model handles much padding on its current device, with the kernels that it will use.
 
     Args:
-        model: On its device, with all of its weights. It is in evaluation mode afterwards, and has no gradients.
+        model: The model, on its device, with all of its weights. It is left in evaluation mode and without gradients.
         tokenizer: Its tokenizer.
-        training: The arithmetic of training, for which gradients must be numbers, too; None for no training.
-        cure: How to choose another attention; None for the flag.
+        training: Context manager for the precision of training, in which the gradients must be finite as well; None if
+            the model is not trained.
+        cure: How to choose another attention implementation, for the message; None to name the flag.
 
     Raises:
-        UsageError: If what it makes of padding is not finite.
+        UsageError: If padding leads to values that are not finite.
     """
     model.eval()
     fine = _computes_with_padding(model, tokenizer, gradients=False)
@@ -119,7 +124,10 @@ def check_attention(
 
 
 def _computes_with_padding(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, gradients: bool) -> bool:
-    """Whether a few tokens behind much padding come to finite numbers, or a text as wide does not either."""
+    """Return whether a few tokens after much padding give finite values.
+
+    Also return True if a text of the same width does not give finite values either: padding is not the cause then.
+    """
     accepted, text = forward_arguments(model), _few_tokens(tokenizer)
     hidden, made = WIDTH - len(text), list[Tensor]()
 
@@ -130,9 +138,9 @@ def _computes_with_padding(model: PreTrainedModel, tokenizer: PreTrainedTokenize
     def finite(ids: list[int], mask: list[int]) -> bool:
         batch = torch.tensor([[ids], [mask]], device=model.device)
         inputs = model_inputs(batch[0], batch[1], WIDTH, accepted)
-        logits = model(**inputs, use_cache=False).logits[0].float()  # RWKV changes its cache in place
-        # Of the embeddings, which those of the weights come from: they take little memory, and need no weight that is
-        # trained. The loss is at the decision position, as in training.
+        logits = model(**inputs, use_cache=False).logits[0].float()  # RWKV modifies its cache in place
+        # Gradients of the embeddings, not of the weights: they take little memory, and no weight has to be trainable.
+        # The loss is at the decision position, as in training.
         of_padding = torch.autograd.grad(logits[-1].log_softmax(-1).mean(), made.pop()) if gradients else ()
         return all(bool(numbers.isfinite().all()) for numbers in (logits, *of_padding))
 
@@ -152,7 +160,7 @@ def _few_tokens(tokenizer: PreTrainedTokenizerBase) -> list[int]:
 
 @contextmanager
 def _attention_of_its_device(model: PreTrainedModel) -> Iterator[None]:
-    """Have a model that is not on its GPU yet compute without a kernel that knows GPUs only."""
+    """Avoid attention kernels that need a GPU while the model is still on the CPU."""
     name = model.config._attn_implementation
     if name is None or "flash" not in name or model.device.type != "cpu":
         yield
@@ -174,9 +182,15 @@ def _not_numbers(model: PreTrainedModel, cure: str | None = None) -> UsageError:
 
 
 def pad_on_the_right(forward: Callable[..., Any]) -> Callable[..., Any]:
-    """Wrap a forward: it takes and gives rows that are padded on the left, and pads them on the right inside.
+    """Wrap a forward pass to take and return rows padded on the left, but to pad them on the right internally.
 
-    Its signature is shorter on purpose: no cache, and no positions other than those counted from the first token.
+    The signature is reduced on purpose: it has no cache, and positions are always counted from the first token.
+
+    Args:
+        forward: The forward pass of a causal language model.
+
+    Returns:
+        The wrapped forward pass.
     """
 
     def wrapped(input_ids: Tensor, attention_mask: Tensor | None = None, logits_to_keep: int = 0, **others: Any) -> Any:
@@ -196,7 +210,15 @@ def pad_on_the_right(forward: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def left_pad(rows: list[list[int]], value: int) -> "Tensor":
-    """Stack rows of different lengths into (batch, seq), the padding on the left, so that all end together."""
+    """Stack rows of different lengths into one tensor, padded on the left so that all rows end together.
+
+    Args:
+        rows: Token ids of each row.
+        value: Id of the padding.
+
+    Returns:
+        Token ids, (batch, seq).
+    """
     width = max(map(len, rows))
     return torch.tensor([[value] * (width - len(row)) + row for row in rows])
 
@@ -204,16 +226,19 @@ def left_pad(rows: list[list[int]], value: int) -> "Tensor":
 def model_inputs(
     input_ids: "Tensor", attention_mask: "Tensor", logits_to_keep: int, accepted: set[str]
 ) -> dict[str, Any]:
-    """Arguments for a causal language model's forward that wants only the last positions' logits.
+    """Build the arguments of a causal language model's forward pass that needs logits at the last positions only.
 
     Args:
-        input_ids: (batch, seq), padded on the left.
-        attention_mask: 1 at real tokens; (batch, seq), or longer by what a cache holds already.
-        logits_to_keep: How many positions at the end need logits; a vocabulary's width each.
-        accepted: Names of the arguments that the model's forward takes.
+        input_ids: Token ids, (batch, seq), padded on the left.
+        attention_mask: 1 for real tokens, 0 for padding; (batch, seq), or (batch, cached + seq) if there is a cache.
+        logits_to_keep: Number of positions at the end that need logits, each as wide as the vocabulary.
+        accepted: Argument names that the model's forward pass accepts.
+
+    Returns:
+        The keyword arguments.
     """
     inputs: dict[str, Any] = {"input_ids": input_ids, "attention_mask": attention_mask}
-    if "position_ids" in accepted:  # most models count positions from the padding unless told
+    if "position_ids" in accepted:  # by default, most models count the padding too
         inputs["position_ids"] = (attention_mask.cumsum(-1) - 1).clamp(min=0)[:, -input_ids.size(1) :]
     if "logits_to_keep" in accepted:
         inputs["logits_to_keep"] = logits_to_keep
@@ -221,6 +246,6 @@ def model_inputs(
 
 
 def forward_arguments(model: "nn.Module") -> set[str]:
-    """Names of the arguments that the model's forward takes; an adapter hands on those of the model under it."""
+    """Return the argument names of the model's forward pass; for an adapter, those of its base model."""
     model = getattr(model, "get_base_model", lambda: model)()
     return set(inspect.signature(model.forward).parameters)

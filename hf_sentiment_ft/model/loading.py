@@ -1,4 +1,4 @@
-"""Load the base model and its tokenizer, and make them ready for label words."""
+"""Load the base model and its tokenizer, and prepare them for label words."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,12 +19,12 @@ PAD_TOKEN = "[PAD]"
 
 @dataclass(frozen=True)
 class ModelSource:
-    """Where the model comes from, in the form that `from_pretrained` takes.
+    """Where to load a model from, in the form that `from_pretrained` takes.
 
     Attributes:
         path: Hub id or folder.
         options: `revision` or `gguf_file`, and `trust_remote_code`.
-        adapter_of: Where it is a LoRA adapter of ours, the model under it.
+        adapter_of: The base model, if the source is one of our LoRA adapters.
     """
 
     path: str
@@ -33,7 +33,7 @@ class ModelSource:
 
 
 def find_base_model(args: ModelArguments) -> ModelSource:
-    """Tell Hub ids, folders, GGUF files and files in installed packages apart.
+    """Distinguish Hub ids, folders, GGUF files and files in installed packages.
 
     Raises:
         UsageError: If a path does not exist.
@@ -53,10 +53,10 @@ def find_base_model(args: ModelArguments) -> ModelSource:
 
 
 def find_adapter(base: ModelSource) -> ModelSource:
-    """The same place, with the model under it if an adapter is there.
+    """Return the source with its base model added, if it is an adapter.
 
     Raises:
-        UsageError: If it cannot be looked up.
+        UsageError: If the lookup fails.
     """
     try:
         adapted = with_retries(lambda: base_of_adapter(base.path, base.options.get("revision", "main")))
@@ -66,10 +66,10 @@ def find_adapter(base: ModelSource) -> ModelSource:
 
 
 def find_whole_model(args: ModelArguments) -> ModelSource:
-    """What training starts from.
+    """Find the model that training starts from.
 
     Raises:
-        UsageError: If it is not there, or is an adapter.
+        UsageError: If the model is missing, or is an adapter.
     """
     base = find_adapter(find_base_model(args))
     if base.adapter_of:
@@ -84,12 +84,12 @@ def load_tokenizer(base: ModelSource, add_pad_token: bool = True) -> "PreTrained
     """Load the base model's tokenizer and give it a `[PAD]` token if it has none.
 
     Args:
-        base: Where it is.
-        add_pad_token: False where the embeddings cannot grow (an adapter's): a control token then pads, which the
-            attention mask hides.
+        base: Source of the model.
+        add_pad_token: False if the embeddings cannot grow, as with an adapter; padding then uses a control token, which
+            the attention mask hides.
 
     Raises:
-        UsageError: If there is no tokenizer to load.
+        UsageError: If no tokenizer can be loaded.
     """
     from transformers import AutoTokenizer
 
@@ -97,7 +97,7 @@ def load_tokenizer(base: ModelSource, add_pad_token: bool = True) -> "PreTrained
         tokenizer = with_retries(lambda: AutoTokenizer.from_pretrained(base.path, **base.options))
     except (*hub_errors(), ImportError) as error:  # type: ignore[misc]
         raise UsageError(f"no tokenizer could be loaded from {base.path}: {first_line(error)}") from error
-    if not tokenizer("a", add_special_tokens=False).input_ids:  # what transformers makes of a folder without its files
+    if not tokenizer("a", add_special_tokens=False).input_ids:  # happens if the folder has no tokenizer
         raise UsageError(f"no tokenizer could be loaded from {base.path}: it has no vocabulary.")
     if tokenizer.pad_token_id is None and not add_pad_token:
         tokenizer.pad_token = tokenizer.eos_token or tokenizer.bos_token or tokenizer.unk_token
@@ -115,12 +115,19 @@ def load_model(
     attention: str | None = None,
     quantized: dict[str, Any] | None = None,
 ) -> "PreTrainedModel":
-    """Load the weights and make room for the tokenizer's `[PAD]`.
+    """Load the weights, and resize the embeddings for the tokenizer's `[PAD]`.
 
-    A GGUF file is dequantized, so that it can be trained and saved.
+    A GGUF file is dequantized, so that the model can be trained and saved.
+
+    Args:
+        base: Source of the model.
+        dtype: Data type of the weights.
+        tokenizer: Its tokenizer.
+        attention: Attention implementation, None for the model's own default.
+        quantized: Options for `from_pretrained` that load the weights in 4 bit; None for no quantization.
 
     Raises:
-        UsageError: If there is no causal language model to load.
+        UsageError: If no causal language model can be loaded.
     """
     from safetensors import SafetensorError
     from transformers import AutoModelForCausalLM
@@ -145,7 +152,7 @@ def load_model(
             missing = info["missing_keys"].intersection(name for name, _ in model.named_parameters())
     except (*hub_errors(), ImportError, SafetensorError) as error:  # type: ignore[misc]
         raise UsageError(f"no causal language model could be loaded from {base.path}: {first_line(error)}") from error
-    if missing:  # transformers would make them up
+    if missing:  # transformers would initialize them at random
         raise UsageError(
             f"{base.path} has no {', '.join(sorted(missing)[:3])}, which a causal language model needs; it may have "
             "been saved with another head. Name the model that it was made from."
@@ -153,7 +160,7 @@ def load_model(
     if quantized:
         keep_gradients(model)
     if hasattr(model.config, "rescale_every"):
-        model.config.rescale_every = 0  # RWKV halves weights in place for inference, and would be saved halved
+        model.config.rescale_every = 0  # RWKV halves weights in place for inference, and would save them halved
     if len(tokenizer) > model.get_input_embeddings().num_embeddings:
         model.resize_token_embeddings(len(tokenizer))
     right_pad_if_needed(model, tokenizer)
@@ -161,10 +168,14 @@ def load_model(
 
 
 def load_config(base: ModelSource, publish: bool = False) -> "PretrainedConfig":
-    """Load the model's configuration, and see that it is a causal language model's, before its weights.
+    """Load the model's configuration, and check that the model is a causal language model before loading its weights.
+
+    Args:
+        base: Source of the model.
+        publish: Whether the model is published after training.
 
     Raises:
-        UsageError: If it is not, or cannot be loaded, or is to be published but runs Python code of its own.
+        UsageError: If the model is not causal, cannot be loaded, or is to be published but runs its own Python code.
     """
     from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForMaskedLM
 
@@ -177,9 +188,9 @@ def load_config(base: ModelSource, publish: bool = False) -> "PretrainedConfig":
     remote = type(config).__module__.startswith("transformers_modules")
     causal = type(config) in AutoModelForCausalLM._model_mapping
     causal = causal or (remote and "AutoModelForCausalLM" in getattr(config, "auto_map", {}))
-    # Encoders have a causal head in transformers too, but read the whole text unless they are made decoders.
+    # transformers has causal heads for encoders too, but these read the whole text unless configured as decoders.
     encoder = type(config) in AutoModelForMaskedLM._model_mapping and not getattr(config, "is_decoder", False)
-    encoder = encoder or getattr(config, "is_encoder_decoder", False)  # half of one, such as BART's decoder
+    encoder = encoder or getattr(config, "is_encoder_decoder", False)  # such as BART's decoder alone
     if encoder or not causal:
         raise UsageError(
             f"{base.path} is a {config.model_type} model, which is not a causal language model; "
@@ -194,5 +205,5 @@ def load_config(base: ModelSource, publish: bool = False) -> "PretrainedConfig":
 
 
 def context_length(config: "PretrainedConfig") -> int:
-    """How many tokens the model can read, label word included; a large number where it sets no limit."""
+    """Return how many tokens the model can read, including the label word; a large number if it sets no limit."""
     return int(getattr(config.get_text_config(), "max_position_embeddings", None) or 2**20)

@@ -1,6 +1,6 @@
 """LoRA (Hu et al. 2021, https://arxiv.org/abs/2106.09685): train a small adapter, then merge or publish it.
 
-PEFT does the work. What is published is the merged model, which needs no `peft`, unless `--publish_adapter` is given.
+PEFT does the work. Without `--publish_adapter`, the merged model is published, which does not need `peft`.
 """
 
 import gc
@@ -21,31 +21,28 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-# Beside the adapter: a config.json in its own folder would make transformers look for the whole model there.
+# In a subfolder: a config.json in the adapter's own folder would make transformers look for the whole model there.
 CONFIG_FOLDER = "label_words"
-# PEFT refuses these of a Mamba; its own kernels read their weights without the adapter.
+# PEFT refuses these layers of Mamba, whose kernels read their weights directly, without the adapter.
 NOT_IN_MAMBA = ("out_proj", "conv1d")
 
 
 def check_lora(
-    args: ModelArguments,
-    base_path: str,
-    config: "PretrainedConfig",
-    training_args: "TrainingArguments",
-    publish: bool = False,
+    args: ModelArguments, base_path: str, config: "PretrainedConfig", training_args: "TrainingArguments"
 ) -> None:
-    """See that an adapter can be trained, merged or published, before any long work.
+    """Check that an adapter can be trained, merged or published, before any long work.
 
     Args:
-        args: What is asked for.
+        args: The model flags.
         base_path: Hub id or folder of the model.
         config: Its configuration.
-        training_args: Say which engine trains.
-        publish: Whether the run is to be published.
+        training_args: Training arguments, with the engine, `--push_to_hub` and `--hub_strategy`.
 
     Raises:
-        UsageError: If a package is missing, the model has no such layers, or what is asked for does not go together.
+        UsageError: If a package is missing, the model lacks the layers, or flags cannot be combined.
     """
+    from transformers.trainer_utils import HubStrategy
+
     if not args.use_peft:
         return
     if find_spec("peft") is None:
@@ -77,19 +74,21 @@ def check_lora(
             f"--use_peft merges the adapter into the model after training, which {engines[0]} does not allow. Launch "
             "with single_gpu or multi_gpu, or add --publish_adapter to publish the adapter alone."
         )
-    if not args.publish_adapter and publish and training_args.hub_strategy != "end":
+    if not args.publish_adapter and training_args.push_to_hub and training_args.hub_strategy != "end":
+        strategy = HubStrategy(training_args.hub_strategy).value
         raise UsageError(
-            f"--hub_strategy is {training_args.hub_strategy}, but checkpoints of --use_peft are adapters, which are "
-            "published only with --publish_adapter; use --hub_strategy end."
+            f"--hub_strategy is {strategy}, but checkpoints of --use_peft are adapters, which are published only with "
+            "--publish_adapter; use --hub_strategy end."
         )
     if args.lora_target_modules not in (None, ["all-linear"]):
         _find_layers(args, config)
 
 
 def _find_layers(args: ModelArguments, config: "PretrainedConfig") -> None:
-    """See that a model of this configuration has a linear layer of each name given; PEFT is content with one of them.
+    """Check that a model of this configuration has a linear layer for each given name; PEFT accepts one match in all.
 
-    A head that shares its weights with the embeddings is none: an adapter merged into it would change these as well.
+    A head that shares its weights with the embeddings does not count: merging an adapter into it would change the
+    embeddings as well.
     """
     import torch
     from transformers import AutoModelForCausalLM
@@ -113,7 +112,13 @@ def _find_layers(args: ModelArguments, config: "PretrainedConfig") -> None:
 
 
 def quantization(precision: str) -> dict[str, Any]:
-    """Options of `from_pretrained` for 4-bit NormalFloat weights (QLoRA; Dettmers et al. 2023, arXiv:2305.14314)."""
+    """Return the options of `from_pretrained` for 4-bit NormalFloat weights.
+
+    See QLoRA (Dettmers et al. 2023, arXiv:2305.14314).
+
+    Args:
+        precision: Precision of training; `bf16` computes in bfloat16, anything else in float32.
+    """
     from transformers import BitsAndBytesConfig
 
     compute = "bfloat16" if precision == "bf16" else "float32"
@@ -128,9 +133,9 @@ def quantization(precision: str) -> dict[str, Any]:
 
 
 def keep_gradients(model: "PreTrainedModel") -> None:
-    """Have bitsandbytes leave 4-bit weights as they are in evaluation.
+    """Stop bitsandbytes from repacking 4-bit weights in evaluation mode.
 
-    On CPUs with AVX512-BF16 it packs them for inference, in a form that no gradient comes through, without a word.
+    On CPUs with AVX512-BF16, it silently repacks them for inference, in a form that gradients cannot pass through.
     """
     for layer in model.modules():
         if hasattr(layer, "support_avx512bf16_for_cpu"):
@@ -138,10 +143,17 @@ def keep_gradients(model: "PreTrainedModel") -> None:
 
 
 def add_adapter(model: "PreTrainedModel", args: ModelArguments) -> Any:
-    """Freeze the model and put LoRA matrices beside its linear layers, if `--use_peft` is given.
+    """Freeze the model and add LoRA matrices to its linear layers, if `--use_peft` is given.
+
+    Args:
+        model: The base model.
+        args: The model flags.
+
+    Returns:
+        The PEFT model, or the model itself without `--use_peft`.
 
     Raises:
-        UsageError: If the model has no layers of the names given, or PEFT cannot adapt them.
+        UsageError: If the model has no layers with the given names, or PEFT cannot adapt them.
     """
     if not args.use_peft:
         return model
@@ -156,7 +168,7 @@ def add_adapter(model: "PreTrainedModel", args: ModelArguments) -> Any:
         lora_dropout=args.lora_dropout,
         target_modules="all-linear" if targets == ["all-linear"] else targets,
         exclude_modules=list(NOT_IN_MAMBA) if mamba else None,
-        # GPT-2's layers keep their weights the other way round; PEFT warns where it has to find that out itself.
+        # GPT-2's layers store their weights transposed; PEFT warns if it has to detect that itself.
         fan_in_fan_out=model.config.model_type == "gpt2",
     )
     if args.load_in_4bit:
@@ -171,13 +183,13 @@ def add_adapter(model: "PreTrainedModel", args: ModelArguments) -> Any:
 
 
 def put_on_whole_weights(trainer: "Trainer", load_base: "Callable[[], PreTrainedModel]") -> None:
-    """Have the trainer go on with an adapter that was trained on 4-bit weights, on those that its users will load.
+    """Move an adapter that was trained on 4-bit weights onto the whole weights, which its users will load.
 
-    The 4-bit weights and the optimizer are let go of before: what they fit into need not hold the whole weights, too.
+    The 4-bit weights and the optimizer are released first, since the memory may not be enough for both.
 
     Args:
-        trainer: After training.
-        load_base: Loads the base model in the data type to be saved.
+        trainer: The trainer, after training; it continues with the new model.
+        load_base: Function that loads the base model in the data type to be saved.
     """
     from peft import PeftModel
 
@@ -187,29 +199,29 @@ def put_on_whole_weights(trainer: "Trainer", load_base: "Callable[[], PreTrained
             holder.model = holder.optimizer = holder.lr_scheduler = None
         trainer.model_wrapped = None
         trainer.accelerator.free_memory()
-        gc.collect()  # adapted layers refer to each other
+        gc.collect()  # adapted layers form reference cycles
         adapted = PeftModel.from_pretrained(load_base().to(trainer.args.device), folder)
     trainer.model = trainer.model_wrapped = trainer.callback_handler.model = adapted.eval()
 
 
 def merge_adapter(trainer: "Trainer") -> "PreTrainedModel":
-    """Add the adapter to the weights, have the trainer evaluate and save the result, and return that."""
+    """Merge the adapter into the weights, make the trainer continue with the merged model, and return that model."""
     merged: PreTrainedModel = trainer.model.merge_and_unload(safe_merge=True)
     trainer.model = trainer.model_wrapped = merged.eval()
     return merged
 
 
 def save_adapter_config(model: "PreTrainedModel", folder: Path) -> None:
-    """Save beside an adapter what a whole model keeps in its config: label words, and how to generate them."""
+    """Save next to an adapter what a whole model keeps in its config: the label words, and how to generate them."""
     model.generation_config.save_pretrained(folder)
     model.config.save_pretrained(folder / CONFIG_FOLDER)
 
 
 def base_of_adapter(path: str, revision: str) -> str | None:
-    """The base model of an adapter in a folder or Hub repository; None where there is a whole model instead.
+    """Return the base model of an adapter in a folder or Hub repository, None if it is not an adapter.
 
     Raises:
-        OSError: If it cannot be looked up.
+        OSError: If the lookup fails.
     """
     from transformers.utils import ADAPTER_CONFIG_NAME, cached_file
 
@@ -220,9 +232,14 @@ def base_of_adapter(path: str, revision: str) -> str | None:
 def load_adapter(path: str, revision: str, base: str) -> "PreTrainedModel":
     """Load an adapter onto its base model.
 
+    Args:
+        path: Hub id or folder of the adapter.
+        revision: Branch, tag or commit of the adapter on the Hub.
+        base: Hub id of the base model.
+
     Raises:
         UsageError: If `peft` is missing.
-        OSError: If there is nothing to load.
+        OSError: If the adapter or its base model is missing.
     """
     if find_spec("peft") is None:
         raise UsageError(f'{path} is an adapter; to load it, install peft: pip install "hf_sentiment_ft[peft]".')

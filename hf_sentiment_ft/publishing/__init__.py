@@ -1,8 +1,8 @@
-"""Publish a finished run on the Hub, with its card, and look at what was published."""
+"""Publish a finished run on the Hub with a model card, and verify what was published."""
 
 from .card import card_values, prepare_card, save_card
 from .checkpoint_push import CheckpointPush
-from .preflight import check_destination, default_model_name, describe_publication, resolve_hub_options
+from .preflight import check_destination, default_model_name, describe_publication, preflight
 from .provenance import save_benchmark_result
 from .publication import print_summary, publish_run
 
@@ -13,9 +13,9 @@ __all__ = [
     "CheckpointPush",
     "default_model_name",
     "describe_publication",
+    "preflight",
     "prepare_card",
     "publish_run",
     "save_benchmark_result",
     "save_card",
-    "resolve_hub_options",
 ]

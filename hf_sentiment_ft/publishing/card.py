@@ -1,4 +1,4 @@
-"""Results → model card. The words live in `model_card_template.md`; this is the data for it."""
+"""Results → model card. The text is in `model_card_template.md`; this module provides the values for it."""
 
 import json
 import os
@@ -48,7 +48,7 @@ PACKAGES = ("hf_sentiment_ft", "transformers", "torch", "accelerate", "datasets"
 
 
 def hardware() -> str:
-    """The devices of this process, in words."""
+    """Describe the devices of this process."""
     import torch
 
     if torch.cuda.is_available():
@@ -57,7 +57,16 @@ def hardware() -> str:
 
 
 def split_figures(results: dict[str, Any], prefix: str, rows: int) -> dict[str, Any]:
-    """The figures of one evaluation without their prefix, and its number of rows."""
+    """Return the metrics of one evaluation without their prefix, together with its number of rows.
+
+    Args:
+        results: All metrics, with the keys of `all_results.json`.
+        prefix: Prefix of the evaluation, such as `test_`.
+        rows: Number of rows.
+
+    Returns:
+        The metrics; empty if there are none with this prefix.
+    """
     figures = {key.removeprefix(prefix): value for key, value in results.items() if key.startswith(prefix)}
     return figures | {"rows": rows} if figures else {}
 
@@ -65,13 +74,13 @@ def split_figures(results: dict[str, Any], prefix: str, rows: int) -> dict[str, 
 def card_metadata(
     provenance: Provenance, reported: dict[str, Any], split: str, data_note: str | None
 ) -> dict[str, Any]:
-    """The card's front matter, in the form of the arguments of `ModelCardData`.
+    """Build the card's front matter as arguments of `ModelCardData`.
 
     Args:
-        provenance: Where model and data come from.
-        reported: Figures of the split that the card reports.
-        split: Its name.
-        data_note: How the split came about, if it is not the data set's own.
+        provenance: Where the model and the data come from.
+        reported: Metrics of the split that the card reports.
+        split: Name of that split.
+        data_note: How the split was made, if it is not one of the dataset's own splits; otherwise None.
     """
     return {
         "language": provenance.languages or None,
@@ -106,16 +115,18 @@ def card_metadata(
 def prepare_card(
     flags: "Arguments", base: "ModelSource", model_name: str, destination: "Destination | None"
 ) -> Provenance:
-    """Find out on the first process what the card says of model and data, and whether the Hub takes it; tell all.
+    """Collect on the first process what the card says about model and data, check it, and share it with the others.
+
+    If the run will be published, the Hub checks the card's metadata.
 
     Args:
-        flags: Model and data as they were named.
-        base: Where the model is.
+        flags: Command-line arguments, for the model and the data.
+        base: Where to load the model from.
         model_name: Title of the card.
-        destination: Where the first process will push; None for no push.
+        destination: Where the first process will push to; None for no push.
 
     Raises:
-        UsageError: If the Hub does not say it, or refuses the metadata.
+        UsageError: If the Hub does not provide this information, or rejects the metadata.
     """
 
     def prepare() -> Provenance:
@@ -128,10 +139,15 @@ def prepare_card(
 
 
 def check_metadata(provenance: Provenance, model_name: str, destination: "Destination | None") -> None:
-    """Have the Hub check the card's front matter before training; its figures are placeholders until then.
+    """Let the Hub check the card's front matter before training, with placeholders for the metrics.
+
+    Args:
+        provenance: Where the model and the data come from.
+        model_name: Title of the card.
+        destination: Where the run will be pushed to; None for no check.
 
     Raises:
-        UsageError: If the Hub will refuse it.
+        UsageError: If the Hub would reject the metadata.
     """
     if destination is None:
         return
@@ -149,7 +165,12 @@ def check_metadata(provenance: Provenance, model_name: str, destination: "Destin
 
 
 def save_card(values: dict[str, Any], folder: Path) -> None:
-    """Write the card of a finished run as `README.md`, and the values that it is made of as `card.json`."""
+    """Save the card of a finished run as `README.md`, and the values used in it as `card.json`.
+
+    Args:
+        values: Return value of `card_values`.
+        folder: Output folder.
+    """
     (folder / CARD_VALUES).write_text(json.dumps(values, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     render_card(values, values["model_name"]).save(folder / "README.md")
 
@@ -162,15 +183,15 @@ def card_values(
     task: "LabelWordTask",
     tokenized: "dict[str, Dataset]",
 ) -> dict[str, Any]:
-    """Collect what the card of a finished run says, as plain values that `card.json` can keep.
+    """Collect the contents of a finished run's card, as plain values that can be saved in `card.json`.
 
     Args:
-        trainer: What trained.
+        trainer: Trainer that has trained the model.
         model_name: Title, such as `gpt2-rotten-tomatoes`.
-        provenance: Where model and data come from.
-        results: All figures, keyed as in `all_results.json`; every number in the card is one of these.
+        provenance: Where the model and the data come from.
+        results: All metrics, with the keys of `all_results.json`; every metric in the card is one of these.
         task: Prompt, label words and rows.
-        tokenized: The rows as the model has read them.
+        tokenized: Tokenized splits by name.
     """
     args, data, model_args, verbalizer = trainer.args, task.data, task.args, task.verbalizer
     rows = {split: results.get(f"{split}_streamed_rows", len(dataset)) for split, dataset in data.splits.items()}
@@ -224,12 +245,12 @@ def card_values(
 
 
 def render_card(values: dict[str, Any], load_name: str, kept: str = "") -> "ModelCard":
-    """Put values into the template.
+    """Fill the template of the model card.
 
     Args:
-        values: What `card_values` returned, or the part of it that a test wants.
-        load_name: What a user passes to `pipeline`: the Hub id, or the model's name where it is not published.
-        kept: What a person wrote below the marked line of the card that this one replaces.
+        values: Return value of `card_values`, or as much of it as a test needs.
+        load_name: Name that a user passes to `pipeline`: the Hub id, or the model's name if it is not published.
+        kept: Text that a person wrote below the marked line of the card that this one replaces.
     """
     from huggingface_hub import ModelCard
 
@@ -245,7 +266,7 @@ def render_card(values: dict[str, Any], load_name: str, kept: str = "") -> "Mode
 
 
 def card_data(metadata: dict[str, Any], model_name: str) -> "ModelCardData":
-    """Front matter as huggingface_hub's own class."""
+    """Convert front matter to `ModelCardData`."""
     from huggingface_hub import EvalResult, ModelCardData
 
     results = [EvalResult(**result) for result in metadata["eval_results"]]
@@ -253,15 +274,15 @@ def card_data(metadata: dict[str, Any], model_name: str) -> "ModelCardData":
 
 
 def minimal_metadata(metadata: dict[str, Any]) -> dict[str, Any]:
-    """The part of the front matter that no rule of the Hub can object to, for a card whose metadata it refuses."""
+    """Return the part of the front matter that the Hub always accepts, for a card whose metadata it rejects."""
     return {name: metadata[name] for name in ("library_name", "pipeline_tag", "tags")} | {"eval_results": []}
 
 
 def below_the_line(card: str) -> str:
-    """What a person wrote below the marked line of a card, empty if there is none."""
+    """Return the text that a person wrote below the marked line of a card; empty if there is none."""
     return card.partition(MARKED_LINE)[2].lstrip("\n")
 
 
 def _plain(value: Any) -> Any:
-    """The value of an enumeration, other values as they are."""
+    """Return the value of an enumeration member, and any other value unchanged."""
     return getattr(value, "value", value)

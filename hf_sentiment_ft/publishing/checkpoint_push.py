@@ -1,4 +1,4 @@
-"""Publish checkpoints while training goes on, as other values of `--hub_strategy` than `end` ask for."""
+"""Publish checkpoints during training, as all values of `--hub_strategy` except `end` request."""
 
 import json
 import logging
@@ -30,25 +30,27 @@ Training is under way; this is step {step}. Results come when it has ended.
 
 
 class CheckpointPush(TrainerCallback):
-    """Commit each saved checkpoint: `every_save` its model, `checkpoint` and `all_checkpoints` also all to resume from.
+    """Commit each saved checkpoint to the Hub.
 
-    A push that fails is warned about and training goes on; the next one, or the final one, makes up for it.
+    `every_save` pushes its model; `checkpoint` and `all_checkpoints` also push everything needed to resume from it. If
+    a push fails, a warning is logged and training continues; the next push, or the final one, makes up for it.
     """
 
     def __init__(self, destination: Destination | None, strategy: str = "end") -> None:
-        """Set the destination, which the first process knows; its parent moves on with each commit.
+        """Set the destination; its parent is updated with each commit.
 
         Args:
-            destination: None on other processes, and for no push.
-            strategy: As `--hub_strategy` says; `end` for no push before the end.
+            destination: Where to push to; None on all processes but the first, and for no push.
+            strategy: Value of `--hub_strategy`; `end` for no push during training.
         """
         self.destination = destination
         self.strategy = strategy
 
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
-        """Push the checkpoint that Trainer has just written; the other processes wait, as long as `--ddp_timeout` says.
+        """Push the checkpoint that Trainer has just written.
 
-        In the next step they would wait for as long as their engine does, which is ten minutes under DeepSpeed.
+        The other processes wait here, for at most `--ddp_timeout`. In the next training step, they would only wait for
+        their engine's own timeout, which is ten minutes with DeepSpeed.
         """
         if self.strategy != "end":
             step = state.global_step
@@ -59,7 +61,7 @@ class CheckpointPush(TrainerCallback):
         folder = output_dir / f"checkpoint-{step}"
         place = {"checkpoint": "last-checkpoint", "all_checkpoints": folder.name}.get(self.strategy)
         try:
-            # The card of an earlier run must not stand beside these weights.
+            # The card of an earlier run must not be published with these weights.
             extra: dict[str, Content] = {"README.md": self._card(self.destination, step)}
             extra |= {f"{place}/{name}": content for name, content in resumable(folder).items()} if place else {}
             pushed = push(folder, self.destination, message=f"Training, step {step}", extra=extra)
@@ -76,10 +78,13 @@ class CheckpointPush(TrainerCallback):
 
 
 def resumable(checkpoint: Path) -> dict[str, Content]:
-    """The files that training can go on from, by name.
+    """Return the files that are needed to resume training, by name.
 
-    Without `training_args.bin`, which Trainer does not read back and which holds local paths and the host's name; and
-    with the path of the best checkpoint cut to its name.
+    `training_args.bin` is left out, since Trainer does not read it back and it contains local paths and the host name.
+    The path of the best checkpoint is reduced to its name.
+
+    Args:
+        checkpoint: Folder of the checkpoint.
     """
     files: dict[str, Content] = {
         path.relative_to(checkpoint).as_posix(): path

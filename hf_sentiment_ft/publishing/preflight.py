@@ -1,4 +1,4 @@
-"""Everything about a push that can be known before training: found out before training."""
+"""Check before training everything that can make a push fail."""
 
 import json
 import logging
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from huggingface_hub.hf_api import ModelInfo
     from transformers import TrainingArguments
 
-    from ..config.arguments import HubArguments
+    from ..config.arguments import Arguments, HubArguments
     from .repository import Destination
 
 logger = logging.getLogger(__name__)
@@ -28,7 +28,16 @@ REF_NAME = re.compile(r"(?!.*(\.\.|//|@\{|\.lock$|[./]$))[A-Za-z0-9_][^\s~^:?*\[
 
 @dataclass
 class HubOptions:
-    """What the user has said about publishing."""
+    """The user's options for publishing.
+
+    Attributes:
+        repo_id: Repository, with or without a namespace; None for a default name.
+        token: Token given on the command line; None to use `HF_TOKEN` or the stored token.
+        private: Whether a new repository is private; None leaves it to the account's default.
+        revision: Branch to push to; None for `main`.
+        hub_args: Further options of this package.
+        strategy: Value of `--hub_strategy`.
+    """
 
     repo_id: str | None
     token: str | None = field(repr=False)
@@ -39,14 +48,18 @@ class HubOptions:
 
 
 def resolve_hub_options(args: "TrainingArguments", hub_args: "HubArguments") -> HubOptions | None:
-    """Take the push out of Trainer's hands; None without `--push_to_hub`.
+    """Take over publishing from Trainer; return None without `--push_to_hub`.
 
-    Trainer would create the repository before training, push in several commits, and write the token into
+    Trainer would create the repository before training, push several commits, and write the token to
     `training_args.bin`.
+
+    Args:
+        args: Training arguments; publishing by Trainer is disabled in place.
+        hub_args: Further options of this package.
     """
     from transformers.trainer_utils import HubStrategy
 
-    args.hub_strategy = HubStrategy(args.hub_strategy).value  # as it is typed, in messages
+    args.hub_strategy = HubStrategy(args.hub_strategy).value  # as the user types it, for messages
     options = HubOptions(
         args.hub_model_id, args.hub_token, args.hub_private_repo, args.hub_revision, hub_args, args.hub_strategy
     )
@@ -55,29 +68,34 @@ def resolve_hub_options(args: "TrainingArguments", hub_args: "HubArguments") -> 
     return options if wanted else None
 
 
-def check_destination(args: "TrainingArguments", options: HubOptions | None, model_name: str) -> Destination | None:
-    """Have the first process check that a push can succeed, and tell it the destination; None for no push.
+def check_destination(flags: "Arguments", model_name: str) -> Destination | None:
+    """Take the push out of Trainer's hands, and have the first process check that it can succeed.
 
     Args:
-        args: They say which process this is.
-        options: As `resolve_hub_options` returns them.
+        flags: The run's.
         model_name: The repository's name where `--hub_model_id` gives none.
+
+    Returns:
+        The destination on the first process; None on the others, and without `--push_to_hub`.
     """
+    args = flags.training
+    options = resolve_hub_options(args, flags.hub)
     if options is None:
+        args.hub_strategy = "end"  # no checkpoint goes anywhere
         return None
     return on_first_process(args, "asking the Hub", lambda: preflight(options, model_name))
 
 
 def preflight(options: HubOptions, model_name: str) -> Destination:
-    """Check that a push can succeed, and remember on what it will go.
+    """Check that a push can succeed, and remember the commit that it will be based on.
 
     Args:
-        options: What the user has said.
-        model_name: The repository's name where `--hub_model_id` gives none.
+        options: The user's options for publishing.
+        model_name: Name of the repository if `--hub_model_id` is not given.
 
     Raises:
-        UsageError: If there is no token or it may not write, the namespace or a name is wrong, or the repository holds
-            work that is not ours.
+        UsageError: If the token is missing or lacks write access, the namespace or a name is invalid, or the repository
+            contains work that this package did not publish.
     """
     _check_flags(options)
     limit_waiting(options.hub_args.hub_timeout)
@@ -146,7 +164,7 @@ def _check_name(repo_id: str) -> None:
 
 
 def _check_may_write(user: dict[str, Any], destination: Destination) -> None:
-    """Refuse a token that cannot write to the repository, and a namespace that is not the user's."""
+    """Refuse a token that cannot write to the repository, and a namespace that the user cannot publish in."""
     repo_id, namespace = destination.repo_id, destination.repo_id.split("/")[0]
     organisations = {org["name"]: org.get("roleInOrg") for org in user.get("orgs", [])}
     if not destination.create_pr and namespace not in {user["name"], *organisations}:
@@ -167,7 +185,7 @@ def _check_may_write(user: dict[str, Any], destination: Destination) -> None:
 
 
 def _look_at_repository(destination: Destination, overwrite: bool) -> Destination:
-    """Remember the commit to publish on, and refuse a repository that holds work which is not ours."""
+    """Remember the commit to publish on, and refuse a repository that contains someone else's work."""
     repo_id, revision = destination.repo_id, destination.revision
     main = find_head(destination, "main")
     if main is None:
@@ -191,7 +209,7 @@ def _look_at_repository(destination: Destination, overwrite: bool) -> Destinatio
 
 
 def _find_branch(destination: Destination) -> "ModelInfo | None":
-    """The state of the branch that `--hub_revision` names, None if it is to be made."""
+    """Return the head of the branch that `--hub_revision` names, or None if the branch has yet to be created."""
     repo_id, revision = destination.repo_id, destination.revision
     head = find_head(destination, revision)
     if head is None and revision.startswith("refs/"):
@@ -204,7 +222,7 @@ def _find_branch(destination: Destination) -> "ModelInfo | None":
 
 
 def _check_write_access(destination: Destination) -> None:
-    """Have the Hub itself say whether an existing repository can be written to: roles have more shades than we know."""
+    """Ask the Hub whether an existing repository is writable, since roles are more varied than we can model."""
     try:
         with_retries(lambda: destination.api.auth_check(destination.repo_id, write=True), destination.timeout)
     except hub_errors() as error:
@@ -217,7 +235,10 @@ def _check_write_access(destination: Destination) -> None:
 
 
 def _is_ours_or_empty(head: "ModelInfo", destination: Destination) -> bool:
-    """Ours has our tag or, where the Hub has refused the card, our label words in its `config.json`."""
+    """Return whether a repository is empty, or was published by this package.
+
+    In the latter case it has our tag or, if the Hub rejected the card, label words in its `config.json`.
+    """
     files = {sibling.rfilename for sibling in head.siblings or []}
     if not files - {".gitattributes"} or CARD_TAG in (head.tags or []):
         return True
@@ -229,7 +250,12 @@ def _is_ours_or_empty(head: "ModelInfo", destination: Destination) -> bool:
 
 
 def describe_publication(destination: "Destination | None", strategy: str) -> list[str]:
-    """What would be pushed where, in lines."""
+    """Describe what would be pushed where, one line each.
+
+    Args:
+        destination: Return value of `check_destination`.
+        strategy: Value of `--hub_strategy`.
+    """
     if destination is None:
         return ["none (--push_to_hub is not given)"]
     visibility = {True: "private ", False: "public ", None: ""}[destination.private]
@@ -247,7 +273,7 @@ def describe_publication(destination: "Destination | None", strategy: str) -> li
 
 
 def default_model_name(model_name_or_path: str, dataset: str) -> str:
-    """A repository name made of the model's and the data set's, such as `gpt2-rotten-tomatoes`."""
+    """Build a repository name from those of the model and the dataset, such as `gpt2-rotten-tomatoes`."""
     model = re.sub(r"([.-]I?Q\d\w*)?\.gguf$", "", Path(model_name_or_path).name)
     stems = (model, Path(dataset).name.split(".")[0])
     return "-".join(re.sub(r"[^A-Za-z0-9.]+", "-", stem).strip("-.") for stem in stems)[:96]

@@ -1,4 +1,4 @@
-"""Where model and data come from, as far as they say so themselves; nothing is guessed."""
+"""Where the model and the data come from, as far as they state it themselves; nothing is guessed."""
 
 import logging
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Provenance:
-    """What the card says of base model and data. Hub ids are None for what is not from the Hub: never a local path."""
+    """What the card says about the base model and the data. Hub ids are None for anything local: never a local path."""
 
     base_model_id: str | None
     base_model_text: str
@@ -39,19 +39,20 @@ class Provenance:
 def find_provenance(
     model_args: "ModelArguments", base: "ModelSource", data_args: "DataArguments", published: str | None = None
 ) -> Provenance:
-    """Collect what is known of where model and data come from.
+    """Collect where the model and the data come from.
 
-    The licence is that of the base model: from a GGUF file's metadata, from a folder's card, or from the Hub's. A model
-    that is trained further, from a folder or in its own repository, has the base model that its card names.
+    The license is that of the base model: from the metadata of a GGUF file, from the card in a folder, or from the card
+    on the Hub. If the model is trained further, from a folder or in its own repository, its base model is the one that
+    its card names.
 
     Args:
-        model_args: The base model as it was named.
-        base: Where that is.
-        data_args: The data.
-        published: The repository that the result goes to.
+        model_args: Model arguments, with the base model as the user named it.
+        base: Where to load the base model from.
+        data_args: Data arguments.
+        published: Repository that the result is pushed to; None for no push.
 
     Raises:
-        UsageError: If the Hub does not say it.
+        UsageError: If the cards cannot be read from the Hub.
     """
     try:
         return _find_provenance(model_args, base, data_args, published)
@@ -115,7 +116,10 @@ def _base_license(base: "ModelSource", card: dict[str, Any]) -> str | None:
 
 
 def _base_of(card: dict[str, Any]) -> str | None:
-    """The base model that a card names, if it is on the Hub; not one of several, which would be a merged model's."""
+    """Return the base model that a card names, if it is on the Hub.
+
+    A card that names several base models belongs to a merged model, so None is returned for it.
+    """
     from huggingface_hub.errors import HFValidationError
     from huggingface_hub.utils import validate_repo_id
 
@@ -128,7 +132,7 @@ def _base_of(card: dict[str, Any]) -> str | None:
 
 
 def _card_metadata(repo_id: str | None, folder: Path, repo_type: str) -> dict[str, Any]:
-    """Metadata of a repository's card, empty where there is no card."""
+    """Return the metadata of a repository's card, empty if there is no card."""
     from huggingface_hub import RepoCard, hf_hub_download
     from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
 
@@ -145,7 +149,7 @@ def _card_metadata(repo_id: str | None, folder: Path, repo_type: str) -> dict[st
 
 
 def _dataset_revision(dataset_id: str, revision: str) -> str | None:
-    """The commit that a branch or tag of a data set stands for; None where the Hub cannot be asked."""
+    """Return the commit that a dataset's branch or tag points to; None in offline mode."""
     from huggingface_hub import HfApi
     from huggingface_hub.errors import OfflineModeIsEnabled
 
@@ -156,7 +160,10 @@ def _dataset_revision(dataset_id: str, revision: str) -> str | None:
 
 
 def _benchmark_task(dataset_id: str, revision: str | None, config: str | None) -> str | None:
-    """The task that a data set's `eval.yaml` names, None unless there is exactly one and it is our test split's."""
+    """Return the task that a dataset's `eval.yaml` names.
+
+    None is returned unless there is exactly one task and it uses the same test split and configuration as this run.
+    """
     import yaml
     from huggingface_hub import hf_hub_download
     from huggingface_hub.errors import EntryNotFoundError
@@ -164,7 +171,7 @@ def _benchmark_task(dataset_id: str, revision: str | None, config: str | None) -
     try:
         path = with_retries(lambda: hf_hub_download(dataset_id, "eval.yaml", repo_type="dataset", revision=revision))
         tasks = (yaml.safe_load(Path(path).read_text(encoding="utf-8")) or {}).get("tasks") or []
-    except EntryNotFoundError:  # not there, or not in the cache of an offline machine
+    except EntryNotFoundError:  # missing, or not cached on an offline machine
         return None
     except (*hub_errors(), yaml.YAMLError, AttributeError) as error:  # type: ignore[misc]
         logger.warning("The eval.yaml of %s cannot be read: %s", dataset_id, explain(error))
@@ -181,7 +188,14 @@ def _as_list(value: Any) -> list[str]:
 def save_benchmark_result(
     provenance: "Provenance", data: "LabelledSplits", results: dict[str, Any], folder: Path
 ) -> None:
-    """Write the test accuracy as a benchmark's result, if the data set is one and its whole test split was used."""
+    """Save the test accuracy as a benchmark result, if the dataset is a benchmark and its whole test split was used.
+
+    Args:
+        provenance: Where the data comes from, and the benchmark's task.
+        data: Labelled rows.
+        results: All metrics, with the keys of `all_results.json`.
+        folder: Output folder; the result is saved in its subfolder `.eval_results`.
+    """
     from huggingface_hub import EvalResultEntry, eval_result_entries_to_yaml
     from yaml import safe_dump
 
@@ -200,7 +214,7 @@ def save_benchmark_result(
 
 
 def _is_whole_test_split(data: "LabelledSplits") -> bool:
-    """Whether the test rows are the data set's own, and all of them."""
+    """Return whether the test rows are the dataset's own test split, and all of it."""
     test = data.splits.get("test")
     if test is None or "test" in data.split_off or data.sources.get("test", "test") != "test" or not test.info.splits:
         return False

@@ -1,4 +1,4 @@
-"""Publish a finished run: its card, the push, the look at what was pushed, and the record of it."""
+"""Publish a finished run: write its card, push, verify what was pushed, and record the outcome."""
 
 import json
 import logging
@@ -21,7 +21,12 @@ RECORD = "publication.json"
 
 
 def retry_command(folder: Path, destination: Destination) -> str:
-    """The command that publishes this run again; the token is not in it."""
+    """Return the command that publishes this run again, without the token.
+
+    Args:
+        folder: Folder of the finished run.
+        destination: Where the run is published.
+    """
     command = ["python", "-m", "hf_sentiment_ft.publish", str(folder), "--hub_model_id", destination.repo_id]
     command += ["--hub_revision", destination.revision] if destination.revision != "main" else []
     command += ["--hub_tag", destination.tag] if destination.tag else []
@@ -30,26 +35,30 @@ def retry_command(folder: Path, destination: Destination) -> str:
 
 
 def publish_run(folder: Path, destination: Destination) -> dict[str, Any]:
-    """Write the card, push, verify, and keep the outcome in `publication.json`.
+    """Write the card, push, verify, and record the outcome in `publication.json`.
+
+    Args:
+        folder: Folder of the finished run.
+        destination: Where to publish it.
 
     Returns:
-        What `publication.json` holds.
+        The contents of `publication.json`.
 
     Raises:
-        PublishError: If any of it fails; the run is as it was, and the message has the command to try again.
+        PublishError: If any of these steps fails. The run stays as it was, and the message has the command to retry.
     """
     command = retry_command(folder, destination)
     record: dict[str, Any] = {"repo_id": destination.repo_id, "branch": destination.revision}
     record |= {"status": "begun", "command": command}
     try:
-        # Said and kept beforehand, for those whose machine goes down in the middle.
+        # Log and record the command first, in case the machine goes down during publication.
         logger.info("Publishing %s. If this is interrupted, do it again by:\n  %s", destination.repo_id, command)
         _write_record(folder, record)
         _publish(folder, destination, record)
     except (PublishError, KeyboardInterrupt, *hub_errors()) as error:  # type: ignore[misc]
         reason = _reason(error)
         record |= {"status": "failed" if record["status"] == "begun" else record["status"], "error": reason}
-        with suppress(OSError):  # a full disk, of which the error tells already
+        with suppress(OSError):  # a full disk, which the error already reports
             _write_record(folder, record)
         raise PublishError(f"{reason}\nThe run is complete in {folder}. To publish it:\n  {command}") from error
     return record
@@ -62,7 +71,7 @@ def _reason(error: BaseException) -> str:
 
 
 def _publish(folder: Path, destination: Destination, record: dict[str, Any]) -> None:
-    """Do the steps of a publication; `record` says at any time how far it has come."""
+    """Run the steps of a publication, updating `record` after each of them."""
     objections = _write_card(folder, destination)
     without_card = len(objections) > 1
     pushed = push(folder, destination, without_card=without_card)
@@ -88,8 +97,8 @@ def _publish(folder: Path, destination: Destination, record: dict[str, Any]) -> 
 def _write_card(folder: Path, destination: Destination) -> list[str]:
     """Write `README.md` as it will be published, and return the Hub's objections.
 
-    A card whose metadata is refused is tried again with metadata that needs no judgement: it then says what the model
-    is, and the push of the weights goes on. Two objections mean that this one is refused as well.
+    If the Hub rejects the card's metadata, the card is retried with minimal metadata, which still says what kind of
+    model it is, and the weights are pushed. Two objections mean that the minimal metadata was rejected as well.
     """
     values = json.loads((folder / CARD_VALUES).read_text(encoding="utf-8"))
     values["model_name"] = destination.repo_id.split("/")[1]
@@ -107,7 +116,7 @@ def _write_card(folder: Path, destination: Destination) -> list[str]:
 
 
 def _written_here(folder: Path) -> str:
-    """What a person wrote below the marked line of the card in the run's folder."""
+    """Return the text that a person wrote below the marked line of the card in the run's folder."""
     card = folder / "README.md"
     return below_the_line(card.read_text(encoding="utf-8")) if card.is_file() else ""
 
@@ -117,7 +126,7 @@ def _write_record(folder: Path, record: dict[str, Any]) -> None:
 
 
 def print_summary(record: dict[str, Any]) -> None:
-    """Say what was published and how it was checked."""
+    """Print what was published and how it was verified."""
     print(f"published: {record['pull_request'] or record['url']}")
     print(
         f"verified: revision {record['revision']} has the same files and, loaded from the Hub, gives the same label "

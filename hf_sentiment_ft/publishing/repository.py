@@ -1,4 +1,4 @@
-"""One commit that makes a branch of the Hub hold exactly one run."""
+"""Push one commit that makes a branch on the Hub contain exactly one run."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -15,23 +15,23 @@ if TYPE_CHECKING:
     from huggingface_hub import HfApi
     from huggingface_hub.hf_api import ModelInfo, RepoFile
 
-CARD_TAG = "hf_sentiment_ft"  # marks the repositories that are ours to update
+CARD_TAG = "hf_sentiment_ft"  # marks repositories that this package may update
 
 
 @dataclass(frozen=True)
 class Destination:
-    """Where a run is published, as found before training.
+    """Where a run is published, as determined before training.
 
     Attributes:
-        repo_id: `user/name`.
-        token: A write token; never shown.
+        repo_id: Repository, as `user/name`.
+        token: Token with write access; never shown.
         private: Whether a new repository is private; None leaves it to the account's default.
         revision: Branch to push to.
         create_pr: Whether to open a pull request instead of committing to the branch.
-        tag: Tag to set on the commit.
-        parent: The branch's last commit, on which ours goes; None if the repository did not exist.
-        replace: Whether the repository holds somebody's other work, which `--hub_overwrite` gives up.
-        timeout: Seconds to wait for one answer; failed calls are tried again for twice as long.
+        tag: Tag to set on the commit; None for no tag.
+        parent: Last commit of the branch, on which ours is based; None if the repository did not exist.
+        replace: Whether to replace someone else's work in the repository, as `--hub_overwrite` allows.
+        timeout: Seconds to wait for one response; failed requests are retried for twice as long.
     """
 
     repo_id: str
@@ -46,7 +46,7 @@ class Destination:
 
     @property
     def api(self) -> "HfApi":
-        """A client with this destination's token."""
+        """Return a client that uses this destination's token."""
         from huggingface_hub import HfApi
 
         return HfApi(token=self.token)
@@ -57,7 +57,13 @@ Content = Path | bytes
 
 @dataclass(frozen=True)
 class Pushed:
-    """What a push came to: the commit, its address, and the pull request's, if it is one."""
+    """The outcome of a push.
+
+    Attributes:
+        revision: Commit hash.
+        url: URL of the commit.
+        pull_request: URL of the pull request; None if it is not one.
+    """
 
     revision: str
     url: str
@@ -66,7 +72,12 @@ class Pushed:
 
 @dataclass(frozen=True)
 class Changes:
-    """What a commit must do: add files, and delete those of an earlier run."""
+    """What a commit has to change.
+
+    Attributes:
+        new: Files to add or update, by their path in the repository.
+        stale: Paths of files to delete, which belong to an earlier run.
+    """
 
     new: dict[str, Content]
     stale: list[str]
@@ -85,18 +96,18 @@ def push(
 ) -> Pushed:
     """Publish the files of a run as one commit on top of the remembered one.
 
-    Files of an earlier run of ours that this one does not have are removed in the same commit, so that the repository
-    never mixes two runs. Files that are there already are not sent again.
+    Files of an earlier run that this run does not have are deleted in the same commit, so the repository never mixes
+    two runs. Files that are already up to date are not uploaded again.
 
     Args:
-        folder: What `published_files` finds here is published.
-        destination: Where to.
-        message: The commit's message.
-        without_card: Leave `README.md` out.
-        extra: More files, by their path in the repository.
+        folder: Folder of the run; the files that `published_files` returns are published.
+        destination: Where to push to.
+        message: Commit message.
+        without_card: Whether to leave out `README.md`.
+        extra: Additional files, by their path in the repository.
 
     Raises:
-        PublishError: If somebody else has committed in between.
+        PublishError: If someone else has committed in the meantime.
     """
     files: dict[str, Content] = {path.relative_to(folder).as_posix(): path for path in published_files(folder)}
     files |= extra or {}
@@ -107,7 +118,7 @@ def push(
 
 
 def _make_branch(destination: Destination) -> None:
-    """Make the repository and the branch, if they are not there."""
+    """Create the repository and the branch if they do not exist."""
     api, repo_id, branch, parent = destination.api, destination.repo_id, destination.revision, destination.parent
     if parent is None:
         with_retries(lambda: api.create_repo(repo_id, private=destination.private, exist_ok=True), destination.timeout)
@@ -118,10 +129,10 @@ def _make_branch(destination: Destination) -> None:
 
 
 def _look_and_commit(files: dict[str, Content], destination: Destination, message: str) -> Pushed:
-    """Commit what differs from the branch's head.
+    """Commit the differences from the branch's head.
 
-    To look first makes it safe to try again: a commit that was carried out although its answer was lost is found, and
-    not made twice.
+    Comparing first makes retries safe: if an earlier commit succeeded but its response was lost, it is found and not
+    repeated.
     """
     from huggingface_hub import CommitOperationAdd, CommitOperationDelete
 
@@ -145,7 +156,7 @@ def _look_and_commit(files: dict[str, Content], destination: Destination, messag
     except hub_errors() as error:
         if status_code(error) != 412:
             raise
-        # It may be our own commit, carried out at a try whose answer was lost on the way to the client.
+        # It may be our own commit, from an attempt that succeeded but whose response was lost.
         done, _, _ = _look(files, destination)
         if done is not None:
             return done
@@ -157,7 +168,15 @@ def _look_and_commit(files: dict[str, Content], destination: Destination, messag
 
 
 def _look(files: dict[str, Content], destination: Destination) -> tuple[Pushed | None, str, Changes]:
-    """Compare the branch with the run: what it has come to if it holds the run already, its head, and what differs."""
+    """Compare the branch with the run.
+
+    Returns:
+        The outcome of the push if the branch already contains the run, otherwise None; the branch's head; and what
+        differs.
+
+    Raises:
+        PublishError: If the branch has disappeared, or the repository was created and filled by someone else.
+    """
     repo_id = destination.repo_id
     info = find_head(destination, destination.revision)
     if info is None:
@@ -177,9 +196,9 @@ def _look(files: dict[str, Content], destination: Destination) -> tuple[Pushed |
 
 def _changes(files: dict[str, Content], present: "dict[str, RepoFile]", replace: bool) -> Changes:
     new = {name: file for name, file in files.items() if name not in present or not same_content(file, present[name])}
-    # A card that cannot be replaced stays, with what a person wrote in it.
+    # If this run pushes no card, the existing one stays with what a person wrote in it, unless all is replaced.
     kept = {*files, ".gitattributes"} | (set() if replace else {"README.md"})
-    # Of a checkpoint's folder everything belongs to the run; beside its plots somebody may have put others.
+    # Everything in a checkpoint's folder belongs to the run, but the plots' folder may have files that are not ours.
     folders = {name.partition("/")[0] for name in files if "/" in name and not _is_of_a_run(name)}
     stale = [
         name
@@ -194,7 +213,7 @@ def _is_of_a_run(name: str) -> bool:
 
 
 def _open_pull_request(files: dict[str, Content], destination: Destination, message: str) -> Pushed | None:
-    """The open pull request that an earlier try or `publish` has made of this very content, if there is one."""
+    """Return the open pull request with exactly this content from an earlier attempt, or None."""
     api, repo_id = destination.api, destination.repo_id
     for found in api.get_repo_discussions(repo_id, discussion_type="pull_request", discussion_status="open"):
         info = find_head(destination, f"refs/pr/{found.num}") if found.title == message else None
@@ -204,17 +223,21 @@ def _open_pull_request(files: dict[str, Content], destination: Destination, mess
 
 
 def tags(destination: Destination) -> dict[str, str]:
-    """The repository's tags and the commits that they are on."""
+    """Return the repository's tags and the commits that they point to."""
     api, repo_id = destination.api, destination.repo_id
     refs = with_retries(lambda: api.list_repo_refs(repo_id), destination.timeout)
     return {tag.name: tag.target_commit for tag in refs.tags}
 
 
 def set_tag(destination: Destination, revision: str) -> None:
-    """Set the destination's tag on a commit, unless it is there.
+    """Set the destination's tag on a commit, unless it is already set.
+
+    Args:
+        destination: Repository and tag.
+        revision: Commit hash.
 
     Raises:
-        PublishError: If it is on another commit.
+        PublishError: If the tag already exists on a different commit.
     """
     api, repo_id, tag = destination.api, destination.repo_id, str(destination.tag)
     with_retries(lambda: api.create_tag(repo_id, tag=tag, revision=revision, exist_ok=True), destination.timeout)
@@ -223,7 +246,7 @@ def set_tag(destination: Destination, revision: str) -> None:
 
 
 def remote_files(destination: Destination, revision: str) -> "dict[str, RepoFile]":
-    """The files of a commit by their path."""
+    """Return the files of a commit by their path."""
     from huggingface_hub.hf_api import RepoFile
 
     api, repo_id = destination.api, destination.repo_id
@@ -234,7 +257,7 @@ def remote_files(destination: Destination, revision: str) -> "dict[str, RepoFile
 
 
 def same_content(file: Content, remote: "RepoFile") -> bool:
-    """Compare hashes: git's of regular files, SHA-256 of large ones."""
+    """Compare a file with one on the Hub by hash: git's own for regular files, SHA-256 for large files (LFS)."""
     from huggingface_hub.utils.sha import git_hash, sha_fileobj
 
     if remote.lfs is None:
@@ -244,7 +267,7 @@ def same_content(file: Content, remote: "RepoFile") -> bool:
 
 
 def find_head(destination: Destination, revision: str) -> "ModelInfo | None":
-    """The state of a branch, None if there is no such repository or branch."""
+    """Return the head of a branch, or None if the repository or the branch does not exist."""
     from huggingface_hub.errors import RepositoryNotFoundError, RevisionNotFoundError
 
     api, repo_id = destination.api, destination.repo_id
@@ -255,7 +278,7 @@ def find_head(destination: Destination, revision: str) -> "ModelInfo | None":
 
 
 def read_file(destination: Destination, name: str) -> str | None:
-    """The text of a file at the remembered parent, None if it is not there."""
+    """Return the text of a file at the remembered parent commit, or None if there is no such file."""
     from huggingface_hub import hf_hub_download
     from huggingface_hub.errors import RemoteEntryNotFoundError
 

@@ -1,4 +1,4 @@
-"""Look at what was published as a stranger would: from the Hub, in a fresh process, with an empty cache."""
+"""Verify a published model the way a stranger would use it: from the Hub, in a fresh process, with an empty cache."""
 
 import csv
 import json
@@ -19,19 +19,19 @@ SAMPLE_SIZE = 16
 
 
 def verify(folder: Path, files: list[Path], destination: Destination, revision: str) -> list[str]:
-    """Compare what is on the Hub with the run it came from.
+    """Compare what is on the Hub with the run that it came from.
 
     Args:
-        folder: The finished run.
-        files: What of it was published.
-        destination: Where it was pushed.
-        revision: The pushed commit.
+        folder: Folder of the finished run.
+        files: Files of the run that were published.
+        destination: Where they were pushed to.
+        revision: Commit that was pushed.
 
     Returns:
-        What differs, a line each; empty if nothing does.
+        One line for each difference; empty if there is none.
 
     Raises:
-        PublishError: If there is too little memory to look.
+        PublishError: If there is too little memory to load the published model.
     """
     expected = sample_answers(folder)
     asked = {"repo_id": destination.repo_id, "revision": revision, "texts": list(expected)}
@@ -60,9 +60,14 @@ def _compare_files(folder: Path, files: list[Path], hashes: dict[str, str]) -> l
 
 
 def sample_answers(folder: Path, size: int = SAMPLE_SIZE) -> dict[str, str]:
-    """Texts of the evaluated split, evenly spread, with the words that the evaluated model generates for them.
+    """Return evenly spaced texts of the evaluated split, with the words that the evaluated model generated for them.
 
-    Empty where the run has kept no predictions.
+    Args:
+        folder: Folder of the finished run.
+        size: Maximum number of texts.
+
+    Returns:
+        Generated word by text; empty if the run has no saved predictions.
     """
     for predictions in sorted(folder.glob("*_predictions.csv"), reverse=True):
         with predictions.open(newline="", encoding="utf-8") as file:
@@ -73,16 +78,16 @@ def sample_answers(folder: Path, size: int = SAMPLE_SIZE) -> dict[str, str]:
 
 
 def sha256(path: Path) -> str:
-    """Hash of a file's content."""
+    """Return the SHA-256 hash of a file's content."""
     with path.open("rb") as file:
         return file_digest(file, "sha256").hexdigest()
 
 
 def _look_from_a_fresh_process(asked: dict[str, Any], token: str) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as empty_cache:
-        # By environment and standard input: arguments of a process can be read by every user of the machine.
+        # Pass the token in the environment: every user of the machine can read a process's command-line arguments.
         environment = {**os.environ, "HF_HOME": empty_cache, "HF_TOKEN": token, "HF_HUB_OFFLINE": "0"}
-        # Other places for caches, and what would make the process take part in a distributed run.
+        # Remove other cache locations, and variables that would make the process join a distributed run.
         for name in ("HF_HUB_CACHE", "HF_XET_CACHE", "HF_ASSETS_CACHE", "RANK", "WORLD_SIZE", "LOCAL_RANK"):
             environment.pop(name, None)
         finished = subprocess.run(
@@ -94,7 +99,7 @@ def _look_from_a_fresh_process(asked: dict[str, Any], token: str) -> dict[str, A
         )
     if finished.returncode:
         last = (finished.stderr.strip().splitlines() or [f"exit code {finished.returncode}"])[-1]
-        if finished.returncode == -signal.SIGKILL:  # by the system, which gives no reason to the process itself
+        if finished.returncode == -signal.SIGKILL:  # killed by the system, which gives no reason
             return {"too_large": "the system has ended the process"}
         return {"too_large" if "memory" in last.lower() else "error": last}
     found: dict[str, Any] = json.loads(finished.stdout.splitlines()[-1])
@@ -102,12 +107,18 @@ def _look_from_a_fresh_process(asked: dict[str, Any], token: str) -> dict[str, A
 
 
 def download_and_answer(repo_id: str, revision: str, texts: list[str], timeout: int) -> dict[str, Any]:
-    """Download a commit, hash its files, and have a bare pipeline answer texts.
+    """Download a commit, hash its files, and let a bare pipeline answer texts.
 
-    On the CPU: the GPU may be full of the model that was trained.
+    The pipeline runs on the CPU, since the trained model may still fill the GPU.
+
+    Args:
+        repo_id: Repository, as `user/name`.
+        revision: Commit to download.
+        texts: Texts to answer.
+        timeout: Seconds to wait for one response of the Hub.
 
     Returns:
-        `hashes` by file name, once all is downloaded; `answers`, or the `error` that came in their place.
+        `hashes` by file name, once everything is downloaded; `answers`, or an `error` in their place.
     """
     from huggingface_hub import snapshot_download
     from transformers import GenerationConfig, pipeline
@@ -118,7 +129,7 @@ def download_and_answer(repo_id: str, revision: str, texts: list[str], timeout: 
         folder = Path(with_retries(lambda: snapshot_download(repo_id, revision=revision), timeout))
         files = (path for path in folder.rglob("*") if path.is_file())
         found["hashes"] = {path.relative_to(folder).as_posix(): sha256(path) for path in files}
-        if (folder / "adapter_config.json").is_file():  # a pipeline takes tokenizer and settings from the base model
+        if (folder / "adapter_config.json").is_file():  # a pipeline would use the base model's tokenizer and settings
             settings = GenerationConfig.from_pretrained(folder)
             own = {"tokenizer": str(folder), "generation_config": settings}
             classify = pipeline("text-generation", str(folder), device="cpu", **own)
@@ -132,7 +143,7 @@ def download_and_answer(repo_id: str, revision: str, texts: list[str], timeout: 
 
 
 def main() -> None:
-    """Answer what standard input asks, as `download_and_answer` does."""
+    """Read the arguments of `download_and_answer` from standard input as JSON, and print its return value."""
     print(json.dumps(download_and_answer(**json.load(sys.stdin))))
 
 

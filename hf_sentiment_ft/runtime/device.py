@@ -1,4 +1,4 @@
-"""What this device does well, looked up, never assumed."""
+"""Settings that depend on the device, chosen by what it reports to support and never assumed."""
 
 import ctypes
 import logging
@@ -19,13 +19,16 @@ EAGER_TOKENS = 128
 
 
 def choose_precision(requested: str, device: "torch.device") -> str:
-    """Choose the arithmetic of training, `fp32` or `bf16`, and log why.
+    """Choose the precision of training, `fp32` or `bf16`, and log why.
 
-    A CPU with bf16 instructions multiplies it several times faster than fp32; one without them is ten times slower.
+    A CPU with bf16 instructions is several times faster in bf16 than in fp32; a CPU without them is ten times slower.
 
     Args:
-        requested: `fp32`, `bf16` or `auto`.
-        device: Where the model trains.
+        requested: A precision, or `auto` to choose by device.
+        device: Device on which the model trains.
+
+    Returns:
+        The requested precision, or the chosen one.
     """
     precision, reason = (requested, "as --precision says") if requested != "auto" else _what_device_does_well(device)
     logger.info("training in %s: %s", precision, reason)
@@ -41,22 +44,25 @@ def _what_device_does_well(device: "torch.device") -> tuple[str, str]:
         return "fp32", "this GPU has no bf16 instructions"
     if device.type != "cpu":
         return "fp32", f"bf16 was not tried on {device.type}"
-    # Looked up, not timed: a busy machine would give another answer every time, and every process its own.
-    capabilities: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()  # an older torch does not tell
+    # Looked up, not timed: on a busy machine, timings would differ from run to run and between processes.
+    capabilities: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()  # older versions of torch lack it
     has = [name for name, present in capabilities.items() if name.endswith("bf16") and present]
     return ("bf16", f"this CPU has {', '.join(has)}") if has else ("fp32", "this CPU has no bf16 instructions known")
 
 
 def choose_attention(requested: str, device: "torch.device", longest: int) -> str | None:
-    """Choose the attention implementation of the run, None for the model's own default, and log why.
+    """Choose the attention implementation of the run, and log why.
 
-    On a CPU, the backward pass of torch's fused attention takes longer than plain matrix products do, as long as the
-    sequences are short; docs/performance.md has the figures. Plain ones need memory for sequence length².
+    On a CPU, the backward pass of torch's fused attention is slower than plain matrix products if the sequences are
+    short; see docs/performance.md for the figures. Plain products need memory quadratic in the sequence length.
 
     Args:
         requested: A name that transformers knows, or `auto`.
-        device: Where the model trains.
-        longest: Tokens of the longest training prompt.
+        device: Device on which the model trains.
+        longest: Length of the longest training prompt in tokens.
+
+    Returns:
+        The name of the implementation, None for the model's own default.
     """
     if requested != "auto":
         logger.info("attention: %s, as --attn_implementation says", requested)
@@ -69,13 +75,13 @@ def choose_attention(requested: str, device: "torch.device", longest: int) -> st
 
 
 def leave_out_cudnn_attention(device: "torch.device") -> None:
-    """Have torch's fused attention choose among its kernels without cuDNN's.
+    """Exclude the cuDNN kernel from torch's fused attention.
 
-    On H100, the gradients of cuDNN's are not numbers in rows of the mask that attend to nothing, as padding on the
-    left does, at widths of 64 modulo 128 (https://github.com/pytorch/pytorch/issues/196678, torch 2.11 and later).
+    On H100, its gradients are NaN for rows of the mask that attend to nothing, such as left padding, at sequence
+    lengths of 64 modulo 128 (https://github.com/pytorch/pytorch/issues/196678, torch 2.11 and later).
 
     Args:
-        device: Where the model trains.
+        device: Device on which the model trains.
     """
     if device.type == "cuda":
         import torch
@@ -85,20 +91,20 @@ def leave_out_cudnn_attention(device: "torch.device") -> None:
 
 
 def log_compilation(compiled: bool) -> None:
-    """Say that training is compiled, or why not: batches of all widths are compiled for minutes.
+    """Log that training is compiled, or why not: compiling for batches of all lengths takes minutes.
 
-    docs/performance.md has what it gains on a CPU, which is nothing.
+    On a CPU, it gains nothing; see docs/performance.md.
     """
     reason = "as --torch_compile says" if compiled else "it takes minutes; --torch_compile true does it"
     logger.info("%s: %s", "compiled" if compiled else "not compiled", reason)
 
 
 def keep_freed_memory() -> None:
-    """Let glibc keep freed memory instead of giving it back to the kernel.
+    """Make glibc keep freed memory instead of returning it to the kernel.
 
-    A training step frees and takes the same large blocks again and again; each return costs page faults. The three
-    settings are those of `mallopt` (malloc.h): the thresholds for mapping and trimming, and the padding of growth. On
-    other systems nothing is changed but speed.
+    Every training step frees and allocates the same large blocks, and returning them each time costs page faults. The
+    three settings are those of `mallopt` (malloc.h): the thresholds for mapping and trimming, and the padding of the
+    growing heap. They affect nothing but speed, and do not exist on other systems.
     """
     if platform.libc_ver()[0] != "glibc":
         return
@@ -109,18 +115,21 @@ def keep_freed_memory() -> None:
     libc.mallopt(top_pad, 256 << 20)
 
 
-CPU_TOKENS = 1024  # a CPU's matrix products gain little from more; see docs/performance.md
+CPU_TOKENS = 1024  # larger batches are hardly faster on a CPU; see docs/performance.md
 
 
 def choose_microbatch(requested: int | None, args: "TrainingArguments") -> int:
-    """Choose the most tokens of one forward and backward pass, 0 for whole batches, and log why.
+    """Choose the maximum number of tokens in one forward and backward pass, and log why.
 
     Args:
-        requested: What `--max_tokens_per_microbatch` says, None for a choice by device.
-        args: Say where the model trains.
+        requested: Value of `--max_tokens_per_microbatch`, None to choose by device.
+        args: Training arguments, with the device and the engine.
+
+    Returns:
+        The number of tokens, 0 for whole batches.
 
     Raises:
-        UsageError: If it is asked for where processes that share weights would fall out of step.
+        UsageError: If micro-batches are requested where processes with sharded weights would fall out of step.
     """
     sharded = sharding_engines(args)
     if requested and sharded:

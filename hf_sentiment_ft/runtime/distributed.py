@@ -1,4 +1,4 @@
-"""Several processes: what one of them does for all, and how all end when one fails."""
+"""Coordination of several processes: what one of them does for all, and how all end when one fails."""
 
 import os
 from collections.abc import Callable, Iterator
@@ -15,26 +15,27 @@ if TYPE_CHECKING:
 
 Answer = TypeVar("Answer")
 
-CONNECTING_SECONDS = 300  # all come at nearly the same time then; --ddp_timeout is for work that some wait for
+CONNECTING_SECONDS = 300  # all arrive at nearly the same time; --ddp_timeout is for work that some wait for
 
 
 def sharding_engines(args: "TrainingArguments") -> list[str]:
-    """The engines that share out the model or its gradients, if the launch configuration or a flag asks for one."""
+    """Return the engines that shard the model or its gradients, if the launch configuration or a flag requests any."""
     flags = {"FSDP": args.fsdp, "DEEPSPEED": args.deepspeed}
     return [name for name in flags if flags[name] or os.environ.get(f"ACCELERATE_USE_{name}", "").lower() == "true"]
 
 
 def check_engine(args: "TrainingArguments", command: str = "train") -> None:
-    """Refuse a launch configuration that Accelerate would not follow without a word.
+    """Refuse launch configurations that Accelerate would silently ignore, or that cannot work.
 
     Args:
-        args: The launch configuration and the flags.
-        command: The module that was started, for the message.
+        args: Training arguments, with the launch configuration.
+        command: Name of the module that was started, for the message.
 
     Raises:
-        UsageError: If it asks for FSDP or DeepSpeed on a CPU, where Accelerate would train by DistributedDataParallel,
-            for checkpoints that a sharded run could not load, for a batch size of each process's own, for a model saved
-            on each machine, or for one process on several GPUs.
+        UsageError: If the configuration requests FSDP or DeepSpeed on a CPU, where Accelerate would fall back to
+            DistributedDataParallel; checkpoints that a sharded run could not load; a different batch size for each
+            process; evaluation by an engine that needs an optimizer; a model saved on each machine; or one process for
+            several GPUs.
     """
     from transformers.integrations.deepspeed import is_deepspeed_zero3_enabled
 
@@ -75,12 +76,12 @@ def check_engine(args: "TrainingArguments", command: str = "train") -> None:
 
 
 def connect(args: "TrainingArguments") -> None:
-    """Connect the processes by gloo, over which they wait for each other also where training uses NCCL.
+    """Connect the processes with gloo, over which they wait for each other even if training uses NCCL.
 
-    Done before any work, so that one that fails later on is missed at once by those that wait for it.
+    This is done before any work, so that waiting processes notice at once if another one fails later.
 
     Raises:
-        RunError: If they cannot reach each other.
+        RunError: If the processes cannot reach each other.
     """
     if args.world_size == 1:
         return
@@ -92,7 +93,7 @@ def connect(args: "TrainingArguments") -> None:
 
 @contextmanager
 def without_weights() -> Iterator[None]:
-    """Make models without weights, to look at their layers: each process its own, which ZeRO-3 would divide."""
+    """Create models without weights, to inspect their layers; each process creates its own, even under ZeRO-3."""
     import torch
     from transformers.modeling_utils import set_zero3_state
 
@@ -101,15 +102,15 @@ def without_weights() -> Iterator[None]:
 
 
 def on_first_process(args: "TrainingArguments", what: str, work: Callable[[], Answer]) -> Answer | None:
-    """Do something once, on the first process, while the others wait; if it fails, all end.
+    """Call a function once, on the first process, while the others wait; if it fails, all processes end.
 
     Args:
-        args: They say which process this is, and by `--ddp_timeout` how long the others wait.
-        what: What is done, for the log.
-        work: Does it.
+        args: Training arguments, with the rank of this process and, in `ddp_timeout`, how long the others wait.
+        what: Short description of the work, for the message of a timeout.
+        work: The function, without arguments.
 
     Returns:
-        The answer on the first process, None on the others.
+        Its result on the first process, None on the others.
     """
     answer = work() if args.process_index == 0 else None
     gather(args, what, None)
@@ -117,14 +118,14 @@ def on_first_process(args: "TrainingArguments", what: str, work: Callable[[], An
 
 
 def from_first_process(args: "TrainingArguments", what: str, work: Callable[[], Answer]) -> Answer:
-    """Do something once, as `on_first_process` does, and tell the answer to all processes."""
+    """Call a function once, as `on_first_process` does, and return its result on all processes."""
     answers = gather(args, what, work() if args.process_index == 0 else None)
     return answers[0]  # type: ignore[return-value]
 
 
 @contextmanager
 def first_process_first(args: "TrainingArguments", what: str) -> Iterator[None]:
-    """Let the first process of each machine work before its others, which then find the results in the caches."""
+    """Let the first process of each machine go first; the others then find its results in the caches."""
     first = args.local_process_index == 0
     if not first:
         gather(args, what, None)
@@ -134,20 +135,20 @@ def first_process_first(args: "TrainingArguments", what: str) -> Iterator[None]:
 
 
 def gather(args: "TrainingArguments", what: str, own: Answer) -> list[Answer]:
-    """Wait for all processes, and tell each what all have to say.
+    """Wait for all processes, and gather one value from each.
 
-    A process that fails does not come here: its connections end with it, and those that wait notice.
+    A process that fails never gets here: its connections close when it ends, and the waiting processes notice.
 
     Args:
-        args: How many processes there are, and by `--ddp_timeout` how long they wait.
-        what: What they wait for, for the log.
-        own: What this process has to say.
+        args: Training arguments, with the number of processes and, in `ddp_timeout`, how long they wait.
+        what: Short description of what they wait for, for the message of a timeout.
+        own: Value of this process.
 
     Returns:
-        What all have to say, in the order of the processes.
+        The values of all processes, in the order of their ranks.
 
     Raises:
-        RunError: If one does not come in time.
+        RunError: If a process does not arrive in time.
     """
     if args.world_size == 1:
         return [own]
@@ -158,7 +159,7 @@ def gather(args: "TrainingArguments", what: str, own: Answer) -> list[Answer]:
     try:
         all_gather_object(answers, own, group=_waiting_group(args.ddp_timeout))
     except RuntimeError as error:
-        if explain_fault(error):  # the other one has gone
+        if explain_fault(error):  # the other process has died
             raise
         raise RunError(
             f"process {args.process_index} waited {args.ddp_timeout} s (--ddp_timeout) for another one: {what}. If "
@@ -168,7 +169,7 @@ def gather(args: "TrainingArguments", what: str, own: Answer) -> list[Answer]:
 
 
 def greatest(args: "TrainingArguments", value: int) -> int:
-    """Return the greatest value of all processes. Over gloo, so that no GPU has to finish its work first."""
+    """Return the largest value among all processes; over gloo, so that no GPU has to finish its work first."""
     if args.world_size == 1:
         return value
     import torch
@@ -180,7 +181,7 @@ def greatest(args: "TrainingArguments", value: int) -> int:
 
 
 def shutdown() -> None:
-    """Close what connects the processes, now that all are done; at exit, its threads could abort one of them."""
+    """Close the connections between the processes when all are done; at exit, their threads could abort a process."""
     from torch.distributed import destroy_process_group, is_initialized
 
     if is_initialized():
@@ -190,9 +191,9 @@ def shutdown() -> None:
 
 @cache
 def _waiting_group(seconds: int) -> "ProcessGroup":
-    """All processes, over gloo also where training uses NCCL: waiting takes no GPU.
+    """Create a gloo group of all processes, even if training uses NCCL: waiting then occupies no GPU.
 
-    On CPUs nobody else sets `--ddp_timeout`; Trainer hands it to GPUs only.
+    On CPUs, nothing else applies `--ddp_timeout`; Trainer uses it for GPUs only.
     """
     from torch.distributed import new_group
     from torch.distributed.distributed_c10d import _set_pg_timeout

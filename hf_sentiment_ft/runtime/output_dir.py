@@ -1,4 +1,4 @@
-"""The output folder, and what is printed."""
+"""The output folder: which of its files belong to a run, and which of them are published."""
 
 import atexit
 import contextlib
@@ -23,7 +23,7 @@ logger = logging.getLogger(__name__)
 
 APPEARS_SECONDS = 10
 
-# What a finished run leaves; the files of this list, and no others, are published.
+# Files that a finished run leaves; only files on this list are published.
 PUBLISHED_FILES = (
     "README.md",
     "config.json",
@@ -56,23 +56,23 @@ PRIVATE_FILES = ("training_args.bin", "train_results.json", "trainer_state.json"
 
 
 def published_files(folder: Path) -> list[Path]:
-    """The files of a run that are published: an explicit list, so that nothing else in the folder slips out."""
+    """Return the files of a run that are published, by an explicit list, so that nothing else in the folder leaks."""
     return sorted({path for pattern in PUBLISHED_FILES for path in folder.glob(pattern)})
 
 
 def check_output_dir(args: "TrainingArguments", overwrite: bool, models: Sequence[str]) -> None:
-    """Refuse to write over a run, unless the user says so, and keep other runs out until this process ends.
+    """Refuse to overwrite a run unless requested, and lock the folder against other runs until this process ends.
 
-    A run that is refused leaves the folder free, also in a process that goes on, such as a notebook's.
+    A refused run leaves the folder unlocked, even if the process continues, as in a notebook.
 
     Args:
-        args: The output folder, and whether its run is resumed.
-        overwrite: Whether its run is to be replaced.
-        models: What is loaded later on, and must not be cleared away with what is replaced.
+        args: Training arguments, with the output folder and whether its run is resumed.
+        overwrite: Whether to replace the run in the folder.
+        models: Models that are loaded later, and must not be deleted with the run that is replaced.
 
     Raises:
-        UsageError: If the folder cannot be written to, is in use, is a model's, holds a run that is neither resumed
-            nor to be overwritten, or is another one on another machine.
+        UsageError: If the folder is not writable, is in use, is a model's, contains a run that is neither resumed nor
+            overwritten, or is not the same folder on all machines.
     """
     output_dir = Path(str(args.output_dir))
     replaced = set(_files_of_a_run(output_dir.resolve())) if overwrite else set()
@@ -100,9 +100,9 @@ def check_output_dir(args: "TrainingArguments", overwrite: bool, models: Sequenc
 
 
 def _check_shared(output_dir: Path, args: "TrainingArguments") -> None:
-    """See that all processes mean the same folder: what the first one writes there, the others find.
+    """Check that all processes see the same folder: a file written by the first one must appear to the others.
 
-    Each of them writes its part of a checkpoint, and all load the best one.
+    Each process writes its part of a checkpoint, and all of them load the best one.
     """
     if args.world_size == 1:
         return
@@ -123,7 +123,7 @@ def _check_shared(output_dir: Path, args: "TrainingArguments") -> None:
 
 
 def _appears(path: Path) -> bool:
-    """Whether a file is there, or will be soon; network file systems may show a new one late."""
+    """Return whether a file exists or appears soon; network file systems may show a new file late."""
     last = time.monotonic() + APPEARS_SECONDS
     while not path.exists() and time.monotonic() < last:
         time.sleep(0.1)
@@ -131,7 +131,7 @@ def _appears(path: Path) -> bool:
 
 
 def _lock(output_dir: Path) -> BaseFileLock:
-    """Take the folder's lock, which the system takes back from a process that ends, however it ends."""
+    """Acquire the folder's lock, which the operating system releases when the process ends, even if it is killed."""
     lock = FileLock(output_dir / ".lock", is_singleton=True, fallback_to_soft=False)
     try:
         lock.acquire(blocking=False)
@@ -139,21 +139,21 @@ def _lock(output_dir: Path) -> BaseFileLock:
         raise UsageError(
             f"--output_dir {output_dir} is in use by another run. Wait until it has ended, or name another folder."
         ) from None
-    except OSError as error:  # some network file systems have no locks
+    except OSError as error:  # some network file systems do not support locks
         logger.warning("%s cannot be locked (%s); see that no two runs use it at a time.", output_dir, error.strerror)
     atexit.register(_unlock, lock)
     return lock
 
 
 def _unlock(lock: BaseFileLock) -> None:
-    if lock.is_locked:  # else its file may be another run's by now
+    if lock.is_locked:  # otherwise, its file may be another run's by now
         with contextlib.suppress(OSError):  # it may be gone, or read-only by now
             Path(lock.lock_file).unlink()
         lock.release(force=True)
 
 
 def clear_output_dir(args: "TrainingArguments") -> None:
-    """Clear away the run that is to be overwritten; only now, when the checks are passed and training begins."""
+    """Remove the run that is to be overwritten; called when all checks have passed and training begins."""
     if args.process_index == 0 and not args.resume_from_checkpoint:
         for path in _files_of_a_run(Path(str(args.output_dir))):
             if path.is_dir():
@@ -161,7 +161,7 @@ def clear_output_dir(args: "TrainingArguments") -> None:
             else:
                 path.unlink()
                 if not any(path.parent.iterdir()):
-                    path.parent.rmdir()  # of plots, and of .eval_results
+                    path.parent.rmdir()  # plots or .eval_results
 
 
 def _files_of_a_run(output_dir: Path) -> list[Path]:

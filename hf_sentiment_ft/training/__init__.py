@@ -1,13 +1,13 @@
-"""Train on label words, and go on after a kill as if nothing had happened."""
+"""Train on label words, with runs that can be killed and resumed with the same result."""
 
 from .checkpoints import find_checkpoint
-from .plan import advise, describe_plan
+from .plan import advise, print_plan
 from .trainer import LabelWordTrainer, build_trainer
 
 __all__ = [
     "advise",
     "build_trainer",
-    "describe_plan",
+    "print_plan",
     "find_checkpoint",
     "LabelWordTrainer",
 ]

@@ -1,4 +1,4 @@
-"""Checkpoint folders: which is whole, which is the newest, and whether a run may go on from it."""
+"""Checkpoint folders: which are complete, which is the newest, and whether a run can resume from it."""
 
 import json
 import logging
@@ -17,21 +17,27 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-UNFINISHED = "unfinished"  # what is being written in the output folder, and gets its name when it is whole
-CONTENTS = "checkpoint.json"  # in each checkpoint: its files and their sizes, and what run it belongs to
+UNFINISHED = "unfinished"  # subfolder of the output folder for what is being written; renamed once complete
+CONTENTS = "checkpoint.json"  # in each checkpoint: its files, their sizes, and the run it belongs to
 NOT_NEEDED = ("training_args.bin", CONTENTS)
 
 
 def find_checkpoint(args: "TrainingArguments") -> str | None:
-    """The checkpoint that `--resume_from_checkpoint` names; `true` stands for the newest good one in the output folder.
+    """Return the checkpoint that `--resume_from_checkpoint` names.
 
-    The first of several processes looks for all, which have to go on from the same one.
+    `true` means the newest good checkpoint in the output folder. With several processes, the first one searches for
+    all, since they must resume from the same checkpoint.
+
+    Args:
+        args: Training arguments, with `resume_from_checkpoint` as given by the user. It is set to None if it is
+            `false`.
 
     Returns:
-        Its folder; None to start from the beginning.
+        The checkpoint's folder; None to start from the beginning.
 
     Raises:
-        UsageError: If the named one is no checkpoint, is damaged, holds only the model, or is not on every machine.
+        UsageError: If the named folder is not a checkpoint, is damaged, contains only the model, or is missing on a
+            machine.
     """
     given = args.resume_from_checkpoint
     if given is None or given.lower() == "false":
@@ -68,20 +74,21 @@ def _find(given: str, output_dir: Path) -> str | None:
 
 
 def checkpoint_folders(output_dir: Path) -> list[Path]:
-    """A run's checkpoints, damaged ones included, by step."""
+    """Return the checkpoints of a run in the order of their steps, including damaged ones."""
     folders = [folder for folder in output_dir.glob("checkpoint-*") if folder.name[11:].isdecimal()]
     return sorted(folders, key=lambda folder: int(folder.name[11:]))
 
 
 def delete_old_checkpoints(newest: Path, best: str | None, limit: int | None) -> None:
-    """Delete checkpoints until `limit` are left: damaged ones first, then the oldest, never the newest and the best.
+    """Delete checkpoints until `limit` are left: damaged ones first, then the oldest, never the newest or the best.
 
-    Trainer's own deletion takes the newest and the best by time and by the spelling of their path. A cut-off checkpoint
-    can have the latest time or number, and `--output_dir` can be spelled in another way when a run goes on.
+    Trainer's own deletion identifies the newest and the best by time and by how their paths are spelled. But an
+    incomplete checkpoint can have the latest time or number, and `--output_dir` can be spelled differently when a run
+    is resumed.
 
     Args:
-        newest: The one just written, which is whole.
-        best: The best one so far.
+        newest: Checkpoint just written, which is complete.
+        best: Best checkpoint so far; None if there is none.
         limit: `--save_total_limit`; None for no limit.
     """
     folders = checkpoint_folders(newest.parent)
@@ -93,9 +100,9 @@ def delete_old_checkpoints(newest: Path, best: str | None, limit: int | None) ->
 
 
 def find_damage(folder: Path) -> str | None:
-    """What keeps a run from going on from a checkpoint; None if it is whole.
+    """Return why a run cannot resume from a checkpoint, or None if the checkpoint is complete.
 
-    A checkpoint gets its name when it is whole, but its deletion can be cut off, and a copy too.
+    A checkpoint only gets its name once it is complete, but deleting or copying it can still be interrupted.
     """
     try:
         contents = json.loads((folder / CONTENTS).read_text(encoding="utf-8"))
@@ -110,16 +117,16 @@ def find_damage(folder: Path) -> str | None:
 
 
 def finish_checkpoint(folder: Path, final: Path, run: dict[str, Any], save_only_model: bool) -> None:
-    """List a checkpoint's files and give it its final name.
+    """Record a checkpoint's files and give the checkpoint its final name.
 
     Args:
-        folder: Where it was written, on the same disk as `final`.
-        final: Its name; an older checkpoint there is replaced.
-        run: What `describe_run` says of the run.
-        save_only_model: Whether it lacks what is needed to go on from.
+        folder: Folder in which it was written, on the same disk as `final`.
+        final: Its final name; an older checkpoint of that name is replaced.
+        run: Return value of `describe_run`.
+        save_only_model: Whether the checkpoint lacks what is needed to resume.
     """
     sizes = {path.relative_to(folder).as_posix(): path.stat().st_size for path in folder.rglob("*") if path.is_file()}
-    # The state is left out, since its copy on the Hub has another size; it is read instead.
+    # The state is left out, since its copy on the Hub has a different size; `find_damage` parses it instead.
     files = {name: size for name, size in sizes.items() if name not in (*NOT_NEEDED, "trainer_state.json")}
     contents = {"files": files, "save_only_model": save_only_model, "run": run}
     (folder / CONTENTS).write_text(json.dumps(contents, indent=2), encoding="utf-8")
@@ -132,20 +139,21 @@ def finish_checkpoint(folder: Path, final: Path, run: dict[str, Any], save_only_
 class RecoverBestCheckpoint(TrainerCallback):
     """Let `--load_best_model_at_end` choose among the checkpoints that can be loaded.
 
-    A checkpoint from the Hub, or one that was moved, comes without the best one before it. Trainer forgets that folder
-    but not its score, so that a run without a better one would end with its last weights.
+    A checkpoint that was downloaded from the Hub or moved comes without the earlier best checkpoint. Trainer forgets
+    that folder but not its score, so a run that does not improve on it would end with its last weights.
     """
 
     def __init__(self, checkpoint: str) -> None:
-        """Set the checkpoint to go on from."""
+        """Set the checkpoint to resume from."""
         self.checkpoint = Path(checkpoint)
 
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        """Find the best checkpoint beside the one to go on from; otherwise count from that one.
+        """Find the best checkpoint next to the one to resume from; otherwise start the comparison at that one.
 
-        The path that it had may mean another folder in another working directory, so that beside comes first.
+        A sibling folder takes precedence over the recorded path, which may be another folder if the working directory
+        changed.
         """
         if state.best_metric is None:
             return

@@ -1,4 +1,4 @@
-"""What a run's weights depend on, in few words, to notice a change before a run goes on."""
+"""Describe what a run's weights depend on, so that a change is noticed before the run is resumed."""
 
 import dataclasses
 import hashlib
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-# Arguments of the model that do not change what is learnt, or are described otherwise.
+# Model arguments that do not affect what is learned, or that the description covers in another form.
 NOT_LEARNT = {
     "model_name_or_path", "model_revision", "trust_remote_code", "zero_shot_baseline", "label_words",
     "constrain_generation", "calibration",
@@ -33,20 +33,21 @@ TRAINING_ARGUMENTS = (
 def describe_run(
     task: LabelWordTask, args: "TrainingArguments", precision: str, model: "PreTrainedModel"
 ) -> dict[str, Any]:
-    """Describe everything that the final weights depend on; names, figures and digests, no paths.
+    """Describe everything that the final weights depend on: names, numbers and digests, no paths.
 
-    The number of processes may change as long as the rows of a step stay the same.
+    The number of processes may change as long as the number of rows per step stays the same.
 
     Args:
-        task: Prompt, label words, and the rows; their digest is of texts and labels, wherever they lie.
-        args: The schedule.
-        precision: The arithmetic, as chosen for this machine.
-        model: The base model as loaded.
+        task: Prompt, label words and rows. Rows are described by a digest of their texts and labels, wherever they are
+            stored.
+        args: Training arguments, for the schedule.
+        precision: Precision chosen for this machine, `fp32`, `bf16` or `fp16`.
+        model: Base model as loaded.
     """
     data, verbalizer = task.data, task.verbalizer
     run: dict[str, Any] = {"base model": _digest_weights(model)}
     run |= {f"{split} rows": _digest_rows(rows) for split, rows in data.splits.items() if "test" not in split}
-    if data.stream:  # beside its first rows, all that is known of it without reading it
+    if data.stream:  # apart from its first rows, all that is known of it without reading it
         run |= {"train stream": data.stream.source, "shuffle_buffer_size": data.stream.buffer_size}
     run |= {"labels": verbalizer.labels, "label_words": verbalizer.words, "class weights": data.class_weights}
     run |= {name: value for name, value in dataclasses.asdict(task.args).items() if name not in NOT_LEARNT}
@@ -64,12 +65,12 @@ def _digest_rows(rows: "Dataset") -> str:
 
 
 def _digest_weights(model: "PreTrainedModel") -> str:
-    """Of a few values of every parameter: no two models agree in these."""
+    """Return a digest of a few values of every parameter: no two models share them all."""
     import torch
 
     digest = hashlib.sha256()
     for name, parameter in model.named_parameters():
-        # ZeRO-3 leaves a parameter empty, and keeps the process's part beside it: the first one's has the first values.
+        # ZeRO-3 leaves a parameter empty and keeps this process's shard in `ds_tensor`; rank 0 holds the first values.
         shape, values = getattr(parameter, "ds_shape", parameter.shape), getattr(parameter, "ds_tensor", parameter)
         digest.update(f"{name} {tuple(shape)}".encode())
         if not parameter.is_meta:
@@ -78,14 +79,15 @@ def _digest_weights(model: "PreTrainedModel") -> str:
 
 
 def refuse_changes(checkpoint: str, run: dict[str, Any]) -> None:
-    """See that a run goes on as it has begun.
+    """Check that a run is resumed with the same settings it was started with.
 
     Args:
-        checkpoint: The folder to go on from.
-        run: What `describe_run` says now.
+        checkpoint: Folder to resume from.
+        run: Return value of `describe_run` for the current run.
 
     Raises:
-        UsageError: If data, words, prompt, base model, or an argument that changes the weights is another one.
+        UsageError: If the data, the label words, the prompt, the base model, or an argument that affects the weights
+            has changed.
     """
     path = Path(checkpoint) / CONTENTS
     if not path.is_file():

@@ -1,4 +1,4 @@
-"""SIGTERM, SIGINT and SIGUSR1 during training: finish the step, save a checkpoint, and say how to go on."""
+"""Handle SIGTERM, SIGINT and SIGUSR1 during training: finish the step, save a checkpoint, and print how to resume."""
 
 import os
 import shlex
@@ -13,37 +13,40 @@ from ..errors import Interrupted
 from ..runtime.distributed import greatest
 
 SIGNALS = [getattr(signal, name) for name in ("SIGTERM", "SIGINT", "SIGUSR1") if hasattr(signal, name)]
-# One Ctrl-C, or one SIGTERM of a scheduler, may arrive twice: from the terminal or scheduler, and from the launcher.
+# A single Ctrl-C or SIGTERM may arrive twice: from the terminal or scheduler, and again from the launcher.
 SAME_SIGNAL_SECONDS = 1.0
 
 
 class SaveOnSignal(TrainerCallback):
     """Stop all processes after the same step, with a checkpoint.
 
-    Any process may get the signal. A second SIGTERM or SIGINT ends the process at once. An evaluation that is due is
-    finished before, since the choice of the best checkpoint depends on it.
+    Any process may get the signal. A second SIGTERM or SIGINT ends the process immediately. If an evaluation is due, it
+    is finished first, since the choice of the best checkpoint depends on it.
     """
 
     def __init__(self) -> None:
         self.received = 0
-        self.asked_at = float("inf")  # when SIGTERM or SIGINT came first
+        self.asked_at = float("inf")  # time of the first SIGTERM or SIGINT
         self.agreed = 0
         self.may_stop = False
         self.before: dict[signal.Signals, Any] = {}
 
     def on_train_begin(self, *args: Any, **kwargs: Any) -> None:
-        """Take over the signals; until now, there was nothing to save."""
-        if not self.before:  # --auto_find_batch_size begins several times
+        """Install the signal handlers; before training, there is nothing to save."""
+        if not self.before:  # --auto_find_batch_size begins training several times
             self.before = {signum: signal.signal(signum, self._receive) for signum in SIGNALS}
 
     def on_train_end(self, *args: Any, **kwargs: Any) -> None:
-        """Give the signals back."""
+        """Restore the previous signal handlers."""
         for signum, handler in self.before.items():
             signal.signal(signum, handler)
         self.before = {}
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
-        """Agree whether a signal has come; after an epoch's or the run's last step, what is due comes first."""
+        """Agree across processes on whether a signal has arrived, and if so, save and stop.
+
+        After the last step of an epoch or of the run, whatever else is due comes first.
+        """
         self.agreed = greatest(args, self.received)
         self.may_stop = bool(self.agreed) and not control.should_training_stop and not float(state.epoch).is_integer()
         self._save(args, control)
@@ -51,12 +54,16 @@ class SaveOnSignal(TrainerCallback):
     def on_epoch_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        """Stop here if the signal came during the epoch's last step."""
+        """Stop here if the signal arrived during the epoch's last step."""
         self.may_stop = bool(self.agreed)
         self._save(args, control)
 
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
-        """Leave training, now that the checkpoint is written."""
+        """Leave training, now that the checkpoint is written.
+
+        Raises:
+            Interrupted: If a signal has arrived; the message has the command that resumes the run.
+        """
         if self.may_stop:
             checkpoint = os.path.join(str(args.output_dir), f"checkpoint-{state.global_step}")
             name = signal.Signals(self.agreed).name
@@ -69,7 +76,7 @@ class SaveOnSignal(TrainerCallback):
     def _save(self, args: TrainingArguments, control: TrainerControl) -> None:
         if self.may_stop:
             control.should_save = True
-            args.save_only_model = False  # or nothing could go on from it
+            args.save_only_model = False  # otherwise the run could not resume from it
 
     def _receive(self, signum: int, frame: FrameType | None) -> None:
         now = time.monotonic()
@@ -82,7 +89,11 @@ class SaveOnSignal(TrainerCallback):
 
 
 def command_to_go_on() -> str:
-    """The command that was given, with its launcher, without a token, and with `--resume_from_checkpoint true`."""
+    """Return the command that resumes this run.
+
+    It is the command that started the run, including its launcher, without the token and with `--resume_from_checkpoint
+    true`.
+    """
     import psutil
 
     words = list(psutil.Process().cmdline())
@@ -101,7 +112,7 @@ def command_to_go_on() -> str:
 
 
 def _kept(words: list[str]) -> list[str]:
-    """The words of a command for a shell, less the flags that must not or need not be repeated."""
+    """Quote the words of a command for a shell, without the flags that must not or need not be repeated."""
     kept, skip_value = [], False
     for word in words:
         name = word.split("=")[0]

@@ -15,14 +15,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class LabelTargets:
-    """What the loss wants of each class.
+    """Targets of the loss for each class.
 
     Attributes:
-        words: Tokens of the label words, (classes, label tokens), on the right; -100 where a shorter word leaves room.
-        tokens: The token of each word with a share at each position of the class's own word, (classes, label tokens,
-            words).
-        shares: The probability that each of these tokens should have, of the same shape.
-        weights: What the loss of a row of each class is multiplied by, (classes,).
+        words: Tokens of the label words, (classes, label tokens), padded on the left with -100.
+        tokens: For each class and each position of its word, the token of each label word that has a share there,
+            (classes, label tokens, words). Without label smoothing, the last dimension is 1: the class's own word.
+        shares: Target probability of each of these tokens, in the same shape.
+        weights: Factor by which the loss of a row of each class is multiplied, (classes,).
     """
 
     words: "Tensor"
@@ -31,22 +31,22 @@ class LabelTargets:
     weights: "Tensor"
 
     def to(self, device: "torch.device") -> "LabelTargets":
-        """The same on a device."""
+        """Return a copy on a device."""
         return LabelTargets(*(getattr(self, one.name).to(device) for one in fields(self)))
 
 
 def label_targets(token_ids: list[list[int]], smoothing: float, class_weights: list[float] | None) -> LabelTargets:
-    """Give the class's own word 1 - smoothing of the probability, and let all words share the rest evenly.
+    """Build the targets: 1 - smoothing for the class's own word, and the rest shared evenly by all words.
 
-    This is label smoothing (Szegedy et al. 2016, https://arxiv.org/abs/1512.00567) over the label words, as a
-    classifier has it. Spread over the vocabulary, as Trainer does, it leaves the odds between label words what they
-    were. A token gets the share of the words that it goes on with, among those that agree with the class's own word
-    so far.
+    This is label smoothing (Szegedy et al. 2016, https://arxiv.org/abs/1512.00567) over the label words, as in a
+    classifier. Trainer smooths over the whole vocabulary instead, which leaves the odds between label words unchanged.
+    A token's share is the sum of the shares of the words that continue with it, among those that match the class's own
+    word up to that position.
 
     Args:
-        token_ids: Tokens of each label word, none the beginning of another.
-        smoothing: The part that is shared.
-        class_weights: 1 on average over the train rows; None for 1.
+        token_ids: Tokens of each label word; no word is a prefix of another.
+        smoothing: Probability that all words share.
+        class_weights: Weight of each class, 1 on average over the train rows; None for equal weights.
     """
     words = left_pad(token_ids, IGNORED)
     classes, width = words.shape
@@ -65,20 +65,23 @@ def label_targets(token_ids: list[list[int]], smoothing: float, class_weights: l
 def label_word_loss(
     outputs: Any, labels: "Tensor", targets: LabelTargets, num_items_in_batch: "Tensor | int | None" = None
 ) -> "Tensor":
-    """Cross-entropy of the label word's tokens over the whole vocabulary.
+    """Compute the cross-entropy of the label word's tokens over the whole vocabulary.
 
     Args:
-        outputs: A causal language model's output; the last positions of its logits predict `labels`.
-        labels: (batch, label tokens), on the right; -100 where a shorter word leaves room, and in rows that count for
-            nothing.
-        targets: What is wanted of each class, on the same device. Their weights are 1 on average over train, so the
-            number of tokens stays the divisor, and accumulated steps stay one big batch.
-        num_items_in_batch: Label tokens of the global batch, all processes and accumulation steps together.
+        outputs: Output of a causal language model; the last positions of its logits predict `labels`.
+        labels: Tokens of the label words, (batch, label tokens), padded on the left with -100; rows of only -100 are
+            ignored.
+        targets: Targets of each class, on the same device. Their weights are 1 on average over the train rows, so the
+            loss is still divided by the number of tokens, and accumulated steps add up to one large batch.
+        num_items_in_batch: Number of label tokens in the global batch, over all processes and accumulation steps.
+
+    Returns:
+        The loss, a scalar.
     """
     width = labels.size(1)
     log_probabilities = outputs.logits[:, -width:].float().log_softmax(-1)  # (batch, label tokens, vocabulary)
     padded = pad(labels, (targets.words.size(1) - width, 0), value=IGNORED)
-    is_class = (padded[:, None] == targets.words).all(-1).float()  # (batch, classes); 0 in rows that count for nothing
+    is_class = (padded[:, None] == targets.words).all(-1).float()  # (batch, classes); 0 in ignored rows
     of_row = is_class.argmax(-1)
     tokens, shares = (of_class[of_row, -width:] for of_class in (targets.tokens, targets.shares))
     losses = -(log_probabilities.gather(-1, tokens) * shares).sum((-1, -2))  # (batch,)

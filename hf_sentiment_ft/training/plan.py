@@ -1,4 +1,4 @@
-"""What a run would do: all of it for `--dry_run`, and advice where it would learn too little."""
+"""Describe what a run would do, for `--dry_run`, and give advice if it would learn too little."""
 
 import logging
 import math
@@ -17,18 +17,24 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-LIBRARIES = 0.5  # GB that torch and transformers take
-FEW_STEPS = 50  # on 128 rows of rotten_tomatoes, SmolLM2-135M came to 78 % in 8 steps, to 83 % in 24
+LIBRARIES = 0.5  # GB of memory used by torch and transformers
+FEW_STEPS = 50  # on 128 rows of rotten_tomatoes, SmolLM2-135M reached 78 % after 8 steps and 83 % after 24
 
 
 def num_steps(args: "TrainingArguments", num_rows: int) -> int:
-    """Optimizer steps of a run on so many train rows."""
+    """Return the number of optimizer steps of a run on `num_rows` train rows."""
     batch = args.train_batch_size * args.gradient_accumulation_steps * args.world_size
     return args.max_steps if args.max_steps > 0 else math.ceil(args.num_train_epochs * math.ceil(num_rows / batch))
 
 
 def advise(args: "TrainingArguments", num_rows: int, prompt: "Prompt") -> None:
-    """Log what would teach the model more: several passes over few rows, and something to read before the text."""
+    """Log what would help the model learn more: several epochs if there are few rows, and words before the text.
+
+    Args:
+        args: Training arguments, for the number of steps.
+        num_rows: Number of train rows.
+        prompt: Prompt, to check whether anything comes before the text.
+    """
     steps = num_steps(args, num_rows)
     if args.max_steps <= 0 and args.num_train_epochs <= 1 and steps < FEW_STEPS:
         logger.warning(
@@ -45,7 +51,7 @@ def advise(args: "TrainingArguments", num_rows: int, prompt: "Prompt") -> None:
 
 
 def num_parameters(config: "PretrainedConfig", trust_remote_code: bool) -> int:
-    """How many parameters a causal language model of this configuration has, without making it."""
+    """Return the number of parameters of a causal language model with this config, without allocating them."""
     from transformers import AutoModelForCausalLM
 
     with without_weights():
@@ -53,7 +59,7 @@ def num_parameters(config: "PretrainedConfig", trust_remote_code: bool) -> int:
 
 
 def flops_per_second(precision: str) -> float:
-    """What this device multiplies in a second, measured on one matrix product."""
+    """Measure the floating-point operations per second of this device on a matrix product."""
     import torch
 
     device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -66,10 +72,24 @@ def flops_per_second(precision: str) -> float:
     return 4 * 2 * 1024**3 / (time.perf_counter() - start)
 
 
-def describe_plan(
-    args: "TrainingArguments", task: "LabelWordTask", tokenized: "dict[str, Dataset]", precision: str
-) -> str:
-    """Data, label words, prompts, steps and estimates, in lines."""
+def print_plan(
+    args: "TrainingArguments",
+    task: "LabelWordTask",
+    tokenized: "dict[str, Dataset]",
+    precision: str,
+    publication: list[str],
+) -> None:
+    """Print data, label words, prompts, steps, estimates and publication on the first process.
+
+    Args:
+        args: Training arguments.
+        task: Rows, prompt and label words.
+        tokenized: Tokenized splits by name.
+        precision: `fp32`, `bf16` or `fp16`.
+        publication: Lines that describe what would be published where.
+    """
+    if args.process_index > 0:
+        return
     data, verbalizer = task.data, task.verbalizer
     lines = ["data"]
     lines += [f"  {split}: {len(dataset)} rows" for split, dataset in data.splits.items()]
@@ -92,21 +112,22 @@ def describe_plan(
     tokens = steps * batch * sum(lengths) / len(lengths) / args.world_size
     parameters = num_parameters(task.config, task.args.trust_remote_code)
     lines.append(f"  {estimate(parameters, tokens, flops_per_second(precision), task.args)}")
-    return "\n".join(lines)
+    print(*lines, "publication", *(f"  {line}" for line in publication), sep="\n")
 
 
 def estimate(parameters: int, tokens: float, flops: float, args: "ModelArguments") -> str:
-    """How long training takes and how much memory, roughly, in words.
+    """Describe roughly how long training takes and how much memory it needs.
 
-    Time is 6 × parameters × tokens (forward and backward; Kaplan et al. 2020, https://arxiv.org/abs/2001.08361) at half
-    the speed of a matrix product; memory is weights, gradients and the two moments of AdamW in fp32. LoRA spares the
-    gradients of the weights, so it takes 4 × and the weights alone.
+    The time is 6 × parameters × tokens (forward and backward; Kaplan et al. 2020, https://arxiv.org/abs/2001.08361) at
+    half the speed of a matrix product. The memory is that of the weights, the gradients and AdamW's two moments in
+    fp32. LoRA needs no gradients of the base weights, so it takes 4 × parameters × tokens, and only the memory of the
+    weights.
 
     Args:
-        parameters: Of the model.
-        tokens: That a process reads.
-        flops: Operations in a second.
-        args: Whether it is LoRA, and on 4-bit weights.
+        parameters: Number of parameters of the model.
+        tokens: Number of tokens that one process reads.
+        flops: Floating-point operations per second.
+        args: Model arguments, for whether LoRA is used, and 4-bit weights.
     """
     operations, size = (4, 0.5 if args.load_in_4bit else 4) if args.use_peft else (6, 16)
     seconds = operations * parameters * tokens / (flops / 2)
@@ -116,7 +137,7 @@ def estimate(parameters: int, tokens: float, flops: float, args: "ModelArguments
 
 
 def duration(seconds: float) -> str:
-    """Seconds in words, such as `2 min 5 s`."""
+    """Format seconds for people, such as `2 min 5 s`."""
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return (f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s") if hours or minutes else f"{rest} s"

@@ -1,4 +1,4 @@
-"""A Trainer whose runs can be killed at any moment and go on as if nothing had happened."""
+"""A Trainer whose runs can be killed at any moment and resumed with the same result."""
 
 import logging
 import math
@@ -23,31 +23,34 @@ logger = logging.getLogger(__name__)
 
 
 class ResumableTrainer(Trainer):
-    """Trainer with whole checkpoints only, rows in the same order on any number of processes, and a stop by signals."""
+    """Trainer that writes only complete checkpoints and can be stopped by a signal.
+
+    The order of the rows does not depend on the number of processes.
+    """
 
     def __init__(self, *, run: dict[str, Any] | None = None, **kwargs: Any) -> None:
-        """Set up the saving.
+        """Set up saving.
 
         Args:
-            run: What `describe_run` says; kept in each checkpoint.
-            **kwargs: Trainer's own arguments.
+            run: Return value of `describe_run`, stored in each checkpoint.
+            **kwargs: Arguments of Trainer.
         """
         self.run = run or {}
         self.epoch_sampler: EpochSampler | None = None
         self._saving = False
         self._untrained: dict[str, torch.Tensor] = {}
-        kwargs["args"].logging_nan_inf_filter = False  # it would hide a loss that is not a number
+        kwargs["args"].logging_nan_inf_filter = False  # it would hide a NaN loss
         super().__init__(**kwargs)
         self.add_callback(SaveOnSignal())
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
-        """Trainer's, on every process; stops a run whose weights have become useless.
+        """Extend Trainer's logging, on every process, to stop a run that has diverged.
 
         Raises:
-            RunError: If a loss or the gradient's norm is infinite or not a number.
+            RunError: If a loss or the gradient's norm is infinite or NaN.
         """
         super().log(logs, start_time)
-        scaled = self.args.fp16  # an overflow is in the day's work then: the step is left out, and the scale lowered
+        scaled = self.args.fp16  # overflows are normal in fp16: the step is skipped and the scale is lowered
         for name in ("loss", "eval_loss") if scaled else ("loss", "grad_norm", "eval_loss"):
             if not math.isfinite(logs.get(name, 0.0)):
                 raise RunError(
@@ -56,7 +59,7 @@ class ResumableTrainer(Trainer):
                 )
 
     def get_train_dataloader(self) -> Any:
-        """Trainer's, with the rows in an order that does not depend on the number of processes."""
+        """Build Trainer's dataloader, with the rows in an order that is independent of the number of processes."""
         rows = self.train_dataset
         if isinstance(rows, StreamedRows):
             return self._share_out(rows)
@@ -66,7 +69,10 @@ class ResumableTrainer(Trainer):
         return self._get_dataloader(rows, "Training", size, sampler_fn=self._get_train_sampler, is_training=True)
 
     def _share_out(self, rows: StreamedRows) -> Any:
-        """Global batches, read by the first process alone and shared out by Accelerate, which does so with tensors."""
+        """Build a dataloader whose global batches are read by the first process only and dispatched by Accelerate.
+
+        Accelerate can only dispatch tensors, so everything else is left out of the batches.
+        """
         parts, device = self.args.world_size, self.accelerator.device
 
         def collate(batch: list[dict[str, Any]]) -> dict[str, Any]:
@@ -90,16 +96,16 @@ class ResumableTrainer(Trainer):
         return self.epoch_sampler
 
     def _run_epoch(self, *, epoch: int, **kwargs: Any) -> None:
-        if self.state.global_step >= self.state.max_steps:  # killed after the last step; Trainer would make another
+        if self.state.global_step >= self.state.max_steps:  # killed after the last step; Trainer would do another one
             self.control.should_training_stop = True
             return
-        # Trainer and Accelerate do not tell the epoch to a sampler behind the batches skipped by a resume.
+        # Trainer and Accelerate do not pass the epoch to a sampler whose first batches are skipped on resuming.
         if self.epoch_sampler is not None:
             self.epoch_sampler.epoch = epoch
         super()._run_epoch(epoch=epoch, **kwargs)
 
     def _update_auto_batch_size(self, batch_size: int) -> None:
-        """Trainer's; an attempt that ends for want of memory leaves no trace in the weights of the next one."""
+        """Extend Trainer's method so that an attempt that runs out of memory does not affect the next one's weights."""
         trainable = {name: value for name, value in self.model.named_parameters() if value.requires_grad}
         if self._untrained:
             logger.warning("out of memory; trying a --per_device_train_batch_size of %d.", batch_size)
@@ -111,16 +117,16 @@ class ResumableTrainer(Trainer):
             self._untrained = {name: value.detach().to("cpu", copy=True) for name, value in trainable.items()}
         set_seed(self.args.seed)
         super()._update_auto_batch_size(batch_size)
-        self.args.per_device_train_batch_size = batch_size // max(1, self.args.n_gpu)  # for the card
+        self.args.per_device_train_batch_size = batch_size // max(1, self.args.n_gpu)  # for the model card
 
     def _issue_warnings_after_load(self, load_result: Any) -> None:
-        """Trainer's, without output layers that are the embeddings, saved once; it calls these missing."""
+        """Do not warn about tied output layers, which are saved once and only look missing."""
         tied = getattr(self.model, "all_tied_weights_keys", {})
         missing = [name for name in load_result.missing_keys if name not in tied]
         super()._issue_warnings_after_load(load_result._replace(missing_keys=missing))
 
     def _save(self, output_dir: str | None = None, state_dict: dict[str, Any] | None = None) -> None:
-        """Trainer's, with output layers that are the embeddings once; FSDP and DeepSpeed gather a copy of each."""
+        """Extend Trainer's saving to save tied output layers only once; FSDP and DeepSpeed gather a copy of each."""
         tied = getattr(self.model, "all_tied_weights_keys", {})
         if state_dict is not None:
             state_dict = {name: value for name, value in state_dict.items() if tied.get(name) not in state_dict}
@@ -130,10 +136,11 @@ class ResumableTrainer(Trainer):
         return str(self._unfinished) if self._saving else super()._get_output_dir(trial)
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
-        """Write a checkpoint under another name; it gets its own when it is whole, and then older ones may go.
+        """Write a checkpoint under a temporary name, rename it once it is complete, and then delete older ones.
 
         Raises:
-            RunError: If it cannot be written; the last good one is still there.
+            RunError: If the training loss is not finite, or the checkpoint cannot be written; the last good one is
+                kept.
         """
         state, output_dir = self.state, Path(str(self.args.output_dir))
         if not self.accelerator.reduce(self._tr_loss.detach().clone()).isfinite():
@@ -158,7 +165,12 @@ class ResumableTrainer(Trainer):
         self.accelerator.wait_for_everyone()
 
     def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
-        """Trainer's; the final model is written under another name too, before its files get theirs."""
+        """Extend Trainer's saving so that the final model, too, is first written under a temporary name.
+
+        Args:
+            output_dir: Folder to save to, as in Trainer; None for the output folder of the run.
+            _internal_call: As in Trainer.
+        """
         if output_dir is not None:
             super().save_model(output_dir, _internal_call)
             return
@@ -183,12 +195,12 @@ class ResumableTrainer(Trainer):
 
     @contextmanager
     def _writing(self, what: str) -> Iterator[None]:
-        """Say in one sentence why something cannot be written, and leave nothing half behind."""
+        """Explain in one sentence why something could not be written, and leave no incomplete files behind."""
         try:
             yield
-        except (OSError, RuntimeError, SafetensorError) as error:  # Python's, torch's, and safetensors' own
+        except (OSError, RuntimeError, SafetensorError) as error:  # raised by Python, torch, and safetensors
             shutil.rmtree(self._unfinished, ignore_errors=True)
-            if not isinstance(error, OSError) and explain_fault(error):  # not of the disk, only at this moment
+            if not isinstance(error, OSError) and explain_fault(error):  # such as out of memory; not a disk error
                 raise
             raise RunError(
                 f"{what} could not be written to {self.args.output_dir}: {first_line(error)}. Checkpoints saved before "

@@ -1,4 +1,4 @@
-"""A Trainer that learns and scores the label word at the decision position only."""
+"""A Trainer that learns and scores only the label word at the decision position."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -38,15 +38,15 @@ class LabelWordCollator:
     """Pad prompts on the left, so that the decision position is the last one of every row.
 
     Attributes:
-        pad_token_id: What padding is filled with; the attention mask hides it.
-        accepted: Arguments that the model's forward takes.
+        pad_token_id: Token id used for padding; the attention mask hides it.
+        accepted: Arguments that the model's forward accepts.
     """
 
     pad_token_id: int
     accepted: set[str]
 
     def __call__(self, rows: list[dict[str, Any]]) -> dict[str, Any]:
-        """Make one batch: `input_ids` and `attention_mask` (batch, seq), `labels` (batch, label tokens)."""
+        """Collate rows to a batch: `input_ids` and `attention_mask` (batch, seq), `labels` (batch, label tokens)."""
         labels = left_pad([row["labels"] for row in rows], IGNORED)
         input_ids = left_pad([row["input_ids"] for row in rows], self.pad_token_id)
         mask = left_pad([[1] * len(row["input_ids"]) for row in rows], 0)
@@ -54,26 +54,26 @@ class LabelWordCollator:
 
 
 def set_up_deepspeed(config: dict[str, Any], precision: str) -> None:
-    """Complete DeepSpeed's configuration with what a launch configuration cannot say, where the user has not.
+    """Add to DeepSpeed's configuration what a launch configuration cannot express, unless the user has set it.
 
     Args:
-        config: As DeepSpeed takes it; changed in place.
+        config: DeepSpeed configuration, changed in place.
         precision: `bf16` or `fp32`.
     """
-    # By default, each GPU would set 2 GB aside for the exchange of gradients; transformers goes by the model's width.
+    # By default, each GPU would reserve 2 GB for gradient exchange; with `auto`, transformers uses the hidden size.
     sizes = ("reduce_bucket_size", "stage3_prefetch_bucket_size", "stage3_param_persistence_threshold")
     config["zero_optimization"] = dict.fromkeys(sizes, "auto") | config.get("zero_optimization", {})
     if precision == "bf16":
-        # Its engine switches off an autocast around it, and has one of its own. With no modules named as safe for it,
-        # gradients are exchanged in fp32, as by the other engines.
+        # DeepSpeed disables any outer autocast and has its own. Without modules listed as safe for lower precision,
+        # gradients are exchanged in fp32, as with the other engines.
         autocast = {"enabled": True, "dtype": "bfloat16", "lower_precision_safe_modules": []}
         config.setdefault("torch_autocast", autocast)
 
 
 class LabelWordTrainer(ResumableTrainer):
-    """Trainer with the loss at the label word's tokens, and predictions of the size rows × labels.
+    """Trainer that computes the loss on the label word's tokens only, and returns predictions of shape (rows, labels).
 
-    Everything else is Trainer's: schedules, accumulation, callbacks, checkpoints, distributed engines.
+    Everything else is Trainer's: schedules, gradient accumulation, callbacks, checkpoints, distributed engines.
     """
 
     def __init__(
@@ -86,16 +86,17 @@ class LabelWordTrainer(ResumableTrainer):
         max_tokens: int = 0,
         **kwargs: Any,
     ) -> None:
-        """Set up the label words.
+        """Set up training on label words.
 
         Args:
-            verbalizer: The label words.
-            precision: `bf16` trains under autocast. Evaluation never does: it is done in the precision in which the
-                model is saved, since that is what a user's `pipeline` computes in.
-            class_weights: What the training loss of each class is multiplied by; None for 1.
-            constrained: Whether `pipeline` can only say label words (see `label_words_only`).
-            max_tokens: The most tokens of one forward and backward pass, 0 for whole batches (see `split_batch`).
-            **kwargs: ResumableTrainer's and Trainer's own arguments.
+            verbalizer: Label words.
+            precision: `bf16` trains under autocast. Evaluation never uses autocast: it runs in the precision in which
+                the model is saved, since that is what a user's `pipeline` computes in.
+            class_weights: Factor for the training loss of each class; None for 1.
+            constrained: Whether `pipeline` can only generate label words (see `label_words_only`).
+            max_tokens: Maximum number of tokens of one forward and backward pass; 0 for whole batches (see
+                `split_batch`).
+            **kwargs: Arguments of ResumableTrainer and Trainer.
         """
         self.verbalizer = verbalizer
         self.precision = precision
@@ -104,7 +105,7 @@ class LabelWordTrainer(ResumableTrainer):
         self.max_tokens = max_tokens
         self.accepted = forward_arguments(kwargs["model"])
         collator = LabelWordCollator(kwargs["processing_class"].pad_token_id, self.accepted)
-        kwargs["args"].dataloader_pin_memory &= torch.cuda.is_available()  # it only warns elsewhere
+        kwargs["args"].dataloader_pin_memory &= torch.cuda.is_available()  # without CUDA, it only causes a warning
         if kwargs["args"].deepspeed_plugin is not None:
             set_up_deepspeed(kwargs["args"].deepspeed_plugin.deepspeed_config, precision)
         self._compute_metrics = kwargs.pop("compute_metrics", None)
@@ -112,20 +113,30 @@ class LabelWordTrainer(ResumableTrainer):
         super().__init__(
             data_collator=collator, compute_loss_func=self._loss, compute_metrics=compute_metrics, **kwargs
         )
-        # Trainer counts label tokens from the second position on, since a causal model shifts labels; ours already
-        # stand where they are predicted.
+        # Trainer counts label tokens from the second position on, since causal models shift labels; ours are already
+        # aligned with the logits that predict them.
         self._loss_shifts_labels = False
-        if self.place_model_on_device:  # where an engine shares it out, it comes to its device when training begins
+        if self.place_model_on_device:  # an engine that shards the model moves it when training begins
             training = torch.autocast(self.args.device.type, torch.bfloat16, enabled=precision == "bf16")
             check_attention(self.model, self.processing_class, training if self.train_dataset is not None else None)
 
     def training_step(
         self, model: "nn.Module", inputs: dict[str, Any], num_items_in_batch: "Tensor | int | None" = None
     ) -> "Tensor":
-        """Trainer's, on the parts of a batch of many tokens; processes exchange gradients after the last part only.
+        """Run Trainer's training step on parts of a batch that has many tokens.
+
+        Processes exchange gradients only after the last part.
+
+        Args:
+            model: Model, as wrapped for training.
+            inputs: Batch from the collator.
+            num_items_in_batch: Number of label tokens in the global batch, over all processes and accumulation steps.
+
+        Returns:
+            The loss, a scalar.
 
         Raises:
-            RunError: If there are several processes, of which each would train alone.
+            RunError: If there are several processes, but each would train on its own.
         """
         if self.args.world_size > 1 and not self._exchanges_gradients(model):
             raise RunError(
@@ -141,7 +152,7 @@ class LabelWordTrainer(ResumableTrainer):
         return sum(losses, super().training_step(model, last, num_items_in_batch))
 
     def _exchanges_gradients(self, model: "nn.Module") -> bool:
-        model = getattr(model, "_orig_mod", model)  # torch.compile's wrapper
+        model = getattr(model, "_orig_mod", model)  # wrapper added by torch.compile
         wrappers = (DistributedDataParallel, FullyShardedDataParallel, FSDPModule)
         return isinstance(model, wrappers) or model is getattr(self, "deepspeed", None)
 
@@ -164,7 +175,7 @@ class LabelWordTrainer(ResumableTrainer):
             )
 
     def evaluation_loop(self, *args: Any, metric_key_prefix: str = "eval", **kwargs: Any) -> "EvalLoopOutput":
-        """Trainer's loop, the loss averaged over label tokens; Trainer's own gives the last batch too much weight."""
+        """Run Trainer's evaluation loop, but average the loss over label tokens; Trainer overweights the last batch."""
         output = super().evaluation_loop(*args, metric_key_prefix=metric_key_prefix, **kwargs)
         if output.predictions is None:  # --prediction_loss_only
             return output
@@ -176,17 +187,20 @@ class LabelWordTrainer(ResumableTrainer):
         return output
 
     def _get_eval_sampler(self, eval_dataset: Any) -> Any:
-        """Longest rows first, in whatever order the train rows come: little padding, and want of memory shows early."""
+        """Evaluate the longest rows first: less padding, and out-of-memory errors show in the first batch."""
         lengths = [len(ids) for ids in eval_dataset["input_ids"]]
         return sorted(range(len(lengths)), key=lengths.__getitem__, reverse=True)
 
     def _prepare_inputs(self, inputs: dict[str, Any]) -> dict[str, Any]:
-        """Trainer's; a batch that was shared out to several processes lacks what is no tensor."""
+        """Extend Trainer's preparation of a batch to restore `logits_to_keep`.
+
+        It is not a tensor, so it is missing from batches that were dispatched to several processes.
+        """
         inputs = super()._prepare_inputs(inputs)
         return inputs | ({"logits_to_keep": inputs["labels"].size(1)} if "logits_to_keep" in self.accepted else {})
 
     def autocast_smart_context_manager(self, cache_enabled: bool | None = True) -> Any:
-        """Training's arithmetic; see `precision` above. DeepSpeed's engine does it itself."""
+        """Return autocast for bf16 training (see `__init__`), except with DeepSpeed, which has its own."""
         enabled = self.precision == "bf16" and self.model.training and not self.is_deepspeed_enabled
         return torch.autocast(self.args.device.type, torch.bfloat16, enabled=enabled)
 
@@ -200,12 +214,13 @@ class LabelWordTrainer(ResumableTrainer):
         """Score the label words of one batch.
 
         Returns:
-            The loss; scores of the labels, tokens that `pipeline` says, and those of generation over the whole
-            vocabulary, as `score_label_words` returns them; class id and row number, (batch, 2).
+            A tuple of three: the loss; the scores of the labels, the tokens that `pipeline` generates, and those of
+            greedy generation over the whole vocabulary, all as returned by `score_label_words`; and the class ids and
+            row numbers, (batch, 2). The last two are None with `prediction_loss_only`.
         """
         inputs = self._prepare_inputs(inputs)
         labels, input_ids = inputs["labels"], inputs["input_ids"]
-        longest = 0  # asked for only where it matters, since the GPU is waited for
+        longest = 0  # gathered only if it matters, since this synchronizes with the GPU
         if self.verbalizer.max_tokens > 1 and (self.is_fsdp_enabled or self.is_deepspeed_enabled):
             longest = int(self.accelerator.gather(torch.tensor([input_ids.size(1)], device=input_ids.device)).max())
         with self.compute_loss_context_manager():
@@ -220,15 +235,15 @@ class LabelWordTrainer(ResumableTrainer):
 
 
 def split_batch(batch: dict[str, Any], max_tokens: int) -> list[dict[str, Any]]:
-    """Split a batch into parts of rows of similar length, padded no further than each part needs.
+    """Split a batch into parts of rows of similar length, each padded only as far as it needs.
 
     Args:
-        batch: `attention_mask` and others of (batch, seq), padded on the left; `labels`, (batch, label tokens); what is
-            no tensor goes into every part.
-        max_tokens: The most tokens of a part, padding included; a part has at least one row. 0 for no split.
+        batch: `attention_mask` and other tensors of shape (batch, seq), padded on the left; `labels`, (batch, label
+            tokens). Values that are not tensors are passed to every part.
+        max_tokens: Maximum number of tokens of a part, including padding; a part has at least one row. 0 for no split.
 
     Returns:
-        The parts, the one of the longest rows first; or the batch itself.
+        The parts, starting with the one of the longest rows; only the batch itself if it is small enough.
     """
     num_rows, width = batch["attention_mask"].shape
     if not max_tokens or num_rows * width <= max_tokens:
@@ -238,7 +253,7 @@ def split_batch(batch: dict[str, Any], max_tokens: int) -> list[dict[str, Any]]:
     tensors = {name: value for name, value in batch.items() if torch.is_tensor(value)}
     parts = []
     for rows in lengths.argsort(descending=True, stable=True).tensor_split(num_parts):
-        longest = max(int(lengths[rows[0]]), batch["labels"].size(1))  # logits are wanted at each label token
+        longest = max(int(lengths[rows[0]]), batch["labels"].size(1))  # every label token needs its logits
         part = {name: value[rows] if name == "labels" else value[rows, -longest:] for name, value in tensors.items()}
         parts.append(batch | part)
     return parts
@@ -249,28 +264,27 @@ def build_trainer(
     task: "LabelWordTask",
     tokenized: "dict[str, Dataset]",
     precision: str,
-    max_tokens: int,
     checkpoint: str | None,
     compute_metrics: Callable[..., dict[str, float]],
 ) -> LabelWordTrainer:
     """Load the model and set up its training.
 
     Args:
-        flags: All of them.
-        task: What the model is asked.
-        tokenized: The splits as the model reads them.
+        flags: Command-line arguments.
+        task: Prompt, label words and rows.
+        tokenized: Tokenized splits by name.
         precision: `fp32`, `bf16` or `fp16`.
-        max_tokens: The most tokens of one forward and backward pass, 0 for whole batches.
-        checkpoint: The folder to go on from, or None.
-        compute_metrics: As Trainer calls it, with the further arguments `verbalizer` and `constrained`.
+        max_tokens: Maximum number of tokens of one forward and backward pass; 0 for whole batches.
+        checkpoint: Folder to resume from; None to start from the beginning.
+        compute_metrics: Function that Trainer calls, with the additional arguments `verbalizer` and `constrained`.
 
     Raises:
-        UsageError: If the model cannot be loaded, or the run is not the checkpoint's.
+        UsageError: If the model cannot be loaded, or the checkpoint belongs to a different run.
     """
     from transformers import set_seed
 
     args, constrained = flags.training, flags.model.constrain_generation
-    set_seed(args.seed)  # of new embeddings, LoRA's matrices, and dropout
+    set_seed(args.seed)  # for new embeddings, LoRA's matrices, and dropout
     model = task.load_model(args, precision, max(tokenized["train"]["length"][:]))
     run = describe_run(task, args, precision, model)
     if checkpoint:
@@ -281,7 +295,7 @@ def build_trainer(
         precision=precision,
         class_weights=task.data.class_weights,
         constrained=constrained,
-        max_tokens=max_tokens,
+        max_tokens=flags.run.max_tokens_per_microbatch or 0,
         compute_metrics=partial(compute_metrics, verbalizer=task.verbalizer, constrained=constrained),
         model=add_adapter(model, flags.model),
         args=args,

@@ -14,7 +14,7 @@ from ..local_hub import api_fixture, hub_fixture  # noqa: F401
 NAME = "alice/tickets"
 LOAD = """
 import json, sys
-from hf_sentiment_ft.config import DataArguments
+from hf_sentiment_ft.config.arguments import DataArguments
 from hf_sentiment_ft.data import load_splits
 from hf_sentiment_ft.errors import UsageError
 

@@ -96,11 +96,14 @@ def test_generated_text_is_what_the_model_says(finished: dict[str, Any], table):
 
 
 def test_results_hold_every_split_and_baseline(finished: dict[str, Any]):
+    from hf_sentiment_ft.evaluation.baselines import ZeroShotBaseline
     from hf_sentiment_ft.evaluation.results import save_results
 
     trainer, prediction = finished["trainer"], finished["prediction"]
     both = {"validation": prediction, "test": prediction}
-    results = save_results(trainer, finished["data"], prediction, both, {"train_loss": 0.5})
+    untouched = ZeroShotBaseline(trainer, None)
+    untouched.predictions = prediction
+    results = save_results(trainer, finished["data"], both, {"train_loss": 0.5}, untouched)
     folder = Path(trainer.args.output_dir)
     assert json.loads((folder / "all_results.json").read_text()) == results
     assert {"train_results.json", "eval_results.json", "test_results.json"} <= {path.name for path in folder.iterdir()}
@@ -118,7 +121,7 @@ def test_results_hold_every_split_and_baseline(finished: dict[str, Any]):
 def test_results_without_a_test_split_or_baseline(finished: dict[str, Any]):
     from hf_sentiment_ft.evaluation.results import save_results
 
-    results = save_results(finished["trainer"], finished["data"], None, {"validation": finished["prediction"]}, {})
+    results = save_results(finished["trainer"], finished["data"], {"validation": finished["prediction"]}, {})
     assert "eval_accuracy" in results
     assert not any("test_" in name for name in results)
 

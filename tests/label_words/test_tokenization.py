@@ -144,7 +144,7 @@ def test_row_numbers_hold_over_several_processes(data: LabelledSplits):
 
 TOKENIZE_FILE = """
 import json, sys
-from hf_sentiment_ft.config import DataArguments, ModelArguments
+from hf_sentiment_ft.config.arguments import DataArguments, ModelArguments
 from hf_sentiment_ft.data import load_splits
 from hf_sentiment_ft.label_words.task import build_task
 from hf_sentiment_ft.model.loading import find_base_model, load_config, load_tokenizer

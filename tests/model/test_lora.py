@@ -100,7 +100,7 @@ def test_flags_that_do_not_go_together(flags: dict[str, Any], message: str):
 def test_what_cannot_be_published_is_refused_before_training(flags: list[str], path: str, message: str):
     model_args, *_, args = parse("--use_peft", *flags)
     with pytest.raises(UsageError, match=message):
-        check_lora(model_args, path, tiny_config("gpt2"), args, publish=args.push_to_hub)
+        check_lora(model_args, path, tiny_config("gpt2"), args)
 
 
 @pytest.mark.parametrize(("name", "flag"), [("peft", "--use_peft"), ("bitsandbytes", "--load_in_4bit")])
