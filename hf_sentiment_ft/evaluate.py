@@ -3,9 +3,9 @@ r"""Evaluate causal language models on label words, trained or not, without trai
     accelerate launch -m hf_sentiment_ft.evaluate --model_name_or_path gpt2 user/name ./output \
         --dataset_name cornell-movie-review-data/rotten_tomatoes
 
-A model of this package brings its own prompt, labels, label words and calibration; for any other, --prompt_template,
---label_words and --calibration say them. Several models are compared. Results are in the files that a training run
-writes.
+A model trained by this package has its own prompt, labels, label words and calibration; for any other model, use
+--prompt_template, --label_words and --calibration. Several models are compared with each other. The results are in the
+same files as those of a training run.
 """
 
 import argparse

@@ -240,7 +240,7 @@ def test_a_killed_run_goes_on_to_the_same_weights(engine: str, uninterrupted, ti
     assert difference(saved(tmp_path), saved(uninterrupted(engine))) == 0
 
 
-@pytest.mark.parametrize("engine", engines.SHARDING)
+@pytest.mark.parametrize("engine", ENGINES)
 def test_a_signal_saves_a_checkpoint_to_go_on_from(engine: str, uninterrupted, tiny_gpt2: Path, tmp_path: Path):
     """To one process; all stop after the same step."""
     started = forked.start(*steps(tiny_gpt2), cwd=tmp_path, processes=2, engine=engine)

@@ -55,11 +55,11 @@ def test_a_trainer_has_what_is_read_and_set(make_trainer):  # noqa: F811
 
 
 def test_models_of_every_task_are_listed_by_their_configurations():
-    from transformers import AutoModelForCausalLM, AutoModelForMaskedLM, AutoModelForSequenceClassification, GPT2Config
+    import transformers
 
-    assert GPT2Config in AutoModelForCausalLM._model_mapping
-    assert GPT2Config in AutoModelForSequenceClassification._model_mapping
-    assert GPT2Config not in AutoModelForMaskedLM._model_mapping
+    assert transformers.GPT2Config in transformers.MODEL_FOR_CAUSAL_LM_MAPPING
+    assert transformers.GPT2Config in transformers.MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING
+    assert transformers.GPT2Config not in transformers.MODEL_FOR_MASKED_LM_MAPPING
 
 
 def test_a_post_processor_and_a_cache_can_be_looked_into():

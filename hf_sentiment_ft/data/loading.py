@@ -49,7 +49,7 @@ def load_raw(args: DataArguments) -> "DatasetDict":
     folder = Path(source)
     given_as = f"--dataset_name is {args.dataset_name}"
     if args.streaming and ((folder / "dataset_dict.json").is_file() or (folder / "state.json").is_file()):
-        raise UsageError(f"{given_as}, saved by save_to_disk; it is read from there bit by bit without --streaming.")
+        raise UsageError(f"{given_as}, saved by save_to_disk. It is memory-mapped anyway; leave out --streaming.")
     if (folder / "dataset_dict.json").is_file():
         return load_or_refuse(given_as, datasets.DatasetDict.load_from_disk, source)
     if (folder / "state.json").is_file():  # one table, saved by Dataset.save_to_disk

@@ -75,7 +75,9 @@ def open_stream(args: DataArguments) -> TrainStream:
             stream.first_rows[split] = _table(rows, named.get(split, stream.rows))
     first = _read(args, stream.rows, stream.buffer_size)
     if not first:
-        raise UsageError(f"the train split has no rows behind the {stream.num_taken} that other splits take.")
+        raise UsageError(
+            f"no train rows are left after the first {stream.num_taken}, which were taken for validation and test."
+        )
     stream.first_rows = {"train": _table(first, stream.rows), **stream.first_rows}
     stream.notes.append(
         f"The train split was streamed. Its labels, the most frequent one, and the texts that other splits share with "

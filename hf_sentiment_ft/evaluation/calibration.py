@@ -44,7 +44,9 @@ def prior_rows(
     from datasets import Dataset
 
     if method == "validation" and "validation" not in tokenized:
-        raise UsageError("--calibration is validation, but there is no validation split; --calibration contextual.")
+        raise UsageError(
+            "--calibration validation needs a validation split, and there is none; use --calibration contextual."
+        )
     if method == "validation":
         return tokenized["validation"]
     if method is None:

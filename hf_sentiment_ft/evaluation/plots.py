@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..label_words.scoring import label_probabilities
-from .predictions import Predictions
+from .predictions import Predictions, reported_split
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -35,7 +35,7 @@ def save_plots(
     """
     from matplotlib import style
 
-    split, prefix = ("test", "test") if "test" in predictions else ("validation", "eval")
+    split, prefix = reported_split(predictions)
     scores, class_ids = predictions[split].scores, predictions[split].class_ids
     with style.context("default"):  # regardless of the user's matplotlib settings
         figures = {

@@ -12,7 +12,7 @@ from ..data.sampling import StreamedRows
 from ..data.splits import UNLABELLED_TEST
 from ..label_words.scoring import label_probabilities
 from .baselines import ZeroShotBaseline, majority_accuracy
-from .predictions import Predictions, report
+from .predictions import Predictions, report, reported_split
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -66,7 +66,7 @@ def save_results(
         if untouched and untouched.calibrated:
             calibrated = report(untouched.calibrated, verbalizer)
             figures["test"] |= {f"zero_shot_test_calibrated_{name}": value for name, value in calibrated.items()}
-    split, prefix = ("test", "test") if "test" in predictions else ("validation", "eval")
+    split, prefix = reported_split(predictions)
     for name, of_split in ((f"{prefix}_predictions.csv", split), ("test_predictions.csv", UNLABELLED_TEST)):
         if of_split in predictions:
             rows = data.splits[of_split]

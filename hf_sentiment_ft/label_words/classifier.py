@@ -40,7 +40,7 @@ def check_text_classification(
     Raises:
         UsageError: If the model cannot be exported; the message gives the reason.
     """
-    from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification
+    from transformers import MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING, AutoModelForCausalLM
 
     kind = config.model_type
     several = [word for word, ids in zip(verbalizer.words, verbalizer.token_ids, strict=True) if len(ids) > 1]
@@ -55,7 +55,7 @@ def check_text_classification(
             "some label has several words, and a classifier takes one row of the head for each label",
             "give each label one word by --label_words",
         )
-    if type(config) not in AutoModelForSequenceClassification._model_mapping:
+    if type(config) not in MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING:
         raise _refusal(f"transformers has no sequence classification model for {kind}")
     if tokenizer("a").input_ids[-1] == tokenizer.pad_token_id:
         raise _refusal(

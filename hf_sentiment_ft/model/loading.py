@@ -177,7 +177,7 @@ def load_config(base: ModelSource, publish: bool = False) -> "PretrainedConfig":
     Raises:
         UsageError: If the model is not causal, cannot be loaded, or is to be published but runs its own Python code.
     """
-    from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForMaskedLM
+    from transformers import MODEL_FOR_CAUSAL_LM_MAPPING, MODEL_FOR_MASKED_LM_MAPPING, AutoConfig
 
     try:
         options = base.options | ({"subfolder": CONFIG_FOLDER} if base.adapter_of else {})
@@ -186,10 +186,10 @@ def load_config(base: ModelSource, publish: bool = False) -> "PretrainedConfig":
         hint = "; --trust_remote_code, for training and evaluation, runs it" if "custom code" in str(error) else ""
         raise UsageError(f"no model could be loaded from {base.path}: {first_line(error)}{hint}") from error
     remote = type(config).__module__.startswith("transformers_modules")
-    causal = type(config) in AutoModelForCausalLM._model_mapping
+    causal = type(config) in MODEL_FOR_CAUSAL_LM_MAPPING
     causal = causal or (remote and "AutoModelForCausalLM" in getattr(config, "auto_map", {}))
     # transformers has causal heads for encoders too, but these read the whole text unless configured as decoders.
-    encoder = type(config) in AutoModelForMaskedLM._model_mapping and not getattr(config, "is_decoder", False)
+    encoder = type(config) in MODEL_FOR_MASKED_LM_MAPPING and not getattr(config, "is_decoder", False)
     encoder = encoder or getattr(config, "is_encoder_decoder", False)  # such as BART's decoder alone
     if encoder or not causal:
         raise UsageError(

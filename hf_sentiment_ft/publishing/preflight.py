@@ -116,8 +116,9 @@ def preflight(options: HubOptions, model_name: str) -> Destination:
         _check_may_write(user, destination)
         return _look_at_repository(destination, options.hub_args.hub_overwrite)
     except hub_errors() as error:
-        what = "whose token this is" if status_code(error) == 401 else "whether this run can be published"
-        raise UsageError(f"the Hub does not say {what}: {explain(error)}.") from error
+        if status_code(error) == 401:
+            raise UsageError(f"the Hub rejected the token: {explain(error)}. Run `hf auth login` again.") from error
+        raise UsageError(f"the Hub did not say whether this run can be published: {explain(error)}.") from error
 
 
 def _check_flags(options: HubOptions) -> None:
@@ -144,7 +145,7 @@ def _find_token(options: HubOptions) -> str:
     if token is None:
         raise UsageError("publishing needs a token: run `hf auth login`, set HF_TOKEN, or give --hub_token.")
     if not re.fullmatch(r"[!-~]+", token):  # otherwise the HTTP client would quote it in an error
-        raise UsageError("the token holds a blank, a line break or a letter that no token has; copy it again.")
+        raise UsageError("the token contains whitespace or a non-ASCII character; copy it again.")
     if any(token in word for word in sys.argv):
         logger.warning(
             "The token stands in the command line: all users of this machine can read it, and if the run fails, "

@@ -90,8 +90,10 @@ def _publish(folder: Path, destination: Destination, record: dict[str, Any]) -> 
     if different:
         raise PublishError("what is on the Hub differs from this run:\n  " + "\n  ".join(different))
     if objections:
-        lacks = "its card" if without_card else "all metadata of its card but the tags"
-        raise PublishError(f"the model is published without {lacks}, which the Hub refuses: {objections[0]}")
+        kept = "the card was left out" if without_card else "only its tags were kept"
+        raise PublishError(
+            f"the model was published, but the Hub rejected its card's metadata; {kept}: {objections[0]}"
+        )
 
 
 def _write_card(folder: Path, destination: Destination) -> list[str]:

@@ -140,8 +140,8 @@ def choose_microbatch(requested: int | None, args: "TrainingArguments") -> int:
     if requested is not None:
         tokens, reason = requested, "as --max_tokens_per_microbatch says"
     elif args.device.type == "cpu" and not sharded:
-        tokens, reason = CPU_TOKENS, "more take memory, and gain a CPU little"
+        tokens, reason = CPU_TOKENS, "larger batches need more memory and are hardly faster on a CPU"
     else:
-        tokens, reason = 0, f"{sharded[0]} needs it" if sharded else "parts were not tried on GPUs"
+        tokens, reason = 0, f"{sharded[0]} requires it" if sharded else "they are off by default on GPUs"
     logger.info("micro-batches: %s: %s", f"at most {tokens} tokens" if tokens else "none, batches are whole", reason)
     return tokens

@@ -167,9 +167,13 @@ class RecoverBestCheckpoint(TrainerCallback):
             entry[metric] for entry in state.log_history if entry["step"] == state.global_step and metric in entry
         ]
         if state.best_global_step != state.global_step:
-            lost = f"The best checkpoint so far, of step {state.best_global_step} ({metric} {state.best_metric:.4f})"
-            chosen = f"that of step {state.global_step} ({scores[-1]:.4f}) and those" if scores else "those"
-            logger.warning("%s, is not there; the best is now chosen among %s to come.", lost, chosen)
+            lost = f"The best checkpoint so far (step {state.best_global_step}, {metric} {state.best_metric:.4f})"
+            candidates = f"this one (step {state.global_step}, {scores[-1]:.4f}) and " if scores else ""
+            logger.warning(
+                "%s is missing. The best model will be chosen from %sthe checkpoints saved from now on.",
+                lost,
+                candidates,
+            )
         state.best_metric = scores[-1] if scores else None
         state.best_global_step = state.global_step if scores else None
         state.best_model_checkpoint = str(self.checkpoint) if scores else None

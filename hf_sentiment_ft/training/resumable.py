@@ -22,6 +22,14 @@ from .interruption import SaveOnSignal
 logger = logging.getLogger(__name__)
 
 
+def diverged(symptom: str) -> RunError:
+    """Return the error that ends a run whose weights have become useless."""
+    return RunError(
+        f"{symptom}: training has diverged. Nothing was published. Lower --learning_rate, or raise --warmup_steps; with "
+        "--dtype float16, use float32."
+    )
+
+
 class ResumableTrainer(Trainer):
     """Trainer that writes only complete checkpoints and can be stopped by a signal.
 
@@ -53,10 +61,7 @@ class ResumableTrainer(Trainer):
         scaled = self.args.fp16  # overflows are normal in fp16: the step is skipped and the scale is lowered
         for name in ("loss", "eval_loss") if scaled else ("loss", "grad_norm", "eval_loss"):
             if not math.isfinite(logs.get(name, 0.0)):
-                raise RunError(
-                    f"{name} is {logs[name]} at step {self.state.global_step}: training has diverged. Nothing was "
-                    "published. Lower --learning_rate, or raise --warmup_steps; with --dtype float16, use float32."
-                )
+                raise diverged(f"{name} is {logs[name]} at step {self.state.global_step}")
 
     def get_train_dataloader(self) -> Any:
         """Build Trainer's dataloader, with the rows in an order that is independent of the number of processes."""
@@ -144,10 +149,7 @@ class ResumableTrainer(Trainer):
         """
         state, output_dir = self.state, Path(str(self.args.output_dir))
         if not self.accelerator.reduce(self._tr_loss.detach().clone()).isfinite():
-            raise RunError(
-                f"the loss is not a finite number at step {state.global_step}: training has diverged. No checkpoint "
-                "was saved of it, and nothing was published. Lower --learning_rate, or raise --warmup_steps."
-            )
+            raise diverged(f"the loss is not finite at step {state.global_step}, of which no checkpoint was saved")
         name = f"checkpoint-{state.global_step}"
         self._clear_unfinished()
         self._saving = True

@@ -21,7 +21,7 @@ from ..runtime.distributed import on_first_process
 from .checkpoints import RecoverBestCheckpoint
 from .fingerprint import describe_run, refuse_changes
 from .loss import label_targets, label_word_loss
-from .resumable import ResumableTrainer
+from .resumable import ResumableTrainer, diverged
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -165,13 +165,12 @@ class LabelWordTrainer(ResumableTrainer):
         return self._compute_metrics(output)
 
     def _check_scores(self, scores: "np.ndarray[Any, Any]") -> None:
+        if np.isnan(scores).any() and self.state.global_step:
+            raise diverged("the model's scores are not numbers")
         if np.isnan(scores).any():
             raise RunError(
-                "the model's scores are not numbers: training has diverged. Nothing was published. Lower "
-                "--learning_rate, or raise --warmup_steps; with --dtype float16, use float32."
-                if self.state.global_step
-                else "the model's scores are not numbers before any training. Use --attn_implementation eager; with "
-                "--dtype float16, use float32."
+                "the model's scores are not numbers before any training. Use --attn_implementation eager; with --dtype "
+                "float16, use float32."
             )
 
     def evaluation_loop(self, *args: Any, metric_key_prefix: str = "eval", **kwargs: Any) -> "EvalLoopOutput":

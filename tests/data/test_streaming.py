@@ -110,7 +110,7 @@ def test_what_a_stream_does_not_tell_is_refused(tmp_path: Path):
         dataset_name=str(REVIEWS), train_split="train[:50%]", **SMALL
     )
     Dataset.from_list([{"text": "a", "label": 1}]).save_to_disk(tmp_path / "saved")
-    assert "is read from there bit by bit without --streaming" in refusal(dataset_name=str(tmp_path / "saved"), **SMALL)
+    assert "It is memory-mapped anyway; leave out --streaming" in refusal(dataset_name=str(tmp_path / "saved"), **SMALL)
 
 
 @pytest.mark.parametrize(

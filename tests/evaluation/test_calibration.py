@@ -75,7 +75,7 @@ def test_none_changes_nothing_and_validation_needs_its_split(trainer):
     raw = predict(trainer, trainer.eval_dataset)
     assert calibrate(raw, None, WORDS) is raw
     assert prior_rows(None, {}, base_tokenizer("gpt2")) is None
-    with pytest.raises(UsageError, match="there is no validation split"):
+    with pytest.raises(UsageError, match="needs a validation split, and there is none"):
         prior_rows("validation", {}, base_tokenizer("gpt2"))
 
 

@@ -50,7 +50,7 @@ def test_no_token(hub: HubServer, monkeypatch: pytest.MonkeyPatch):
 
 def test_a_token_that_nobody_has(hub: HubServer):
     message = refusal(token="hf_nobodys")
-    assert "does not say whose token this is: HTTP 401" in message
+    assert "the Hub rejected the token: HTTP 401" in message
     assert not message.endswith(".."), "the Hub's sentence has a full stop too"
     assert "hf_nobodys" not in message
 
@@ -203,7 +203,7 @@ def test_a_hub_that_answers_at_the_second_try(hub: HubServer):
 
 def test_a_hub_that_is_down(hub: HubServer):
     with hub.refusing():
-        assert "the Hub does not say whether this run can be published: ConnectError" in refusal(timeout=1)
+        assert "the Hub did not say whether this run can be published: ConnectError" in refusal(timeout=1)
 
 
 def test_offline_mode_is_said_at_once(hub: HubServer, monkeypatch: pytest.MonkeyPatch):

@@ -182,7 +182,7 @@ def test_a_refused_card_does_not_cost_the_weights(
     hub.inject(Fault("POST", "/api/validate-yaml", times=times, **refusal))
     assert run_publish(monkeypatch, "output", "--hub_model_id", REPO) == 1
     error = capsys.readouterr().err
-    assert "which the Hub refuses: no such licence\n" in error
+    assert "the Hub rejected its card's metadata; only its tags were kept: no such licence\n" in error
     assert record(finished)["status"] == "verified"
     if times:
         assert files_of(api) == PUSHED

@@ -100,4 +100,4 @@ def test_a_checkpoint_without_a_score_of_its_own(tmp_path: Path, caplog):
     state = TrainerState(global_step=5, best_metric=0.9, best_global_step=1, log_history=history)
     RecoverBestCheckpoint(str(tmp_path)).on_train_begin(args, state, TrainerControl())
     assert (state.best_metric, state.best_global_step, state.best_model_checkpoint) == (None, None, None)
-    assert "is not there; the best is now chosen among those to come" in caplog.text
+    assert "is missing. The best model will be chosen from the checkpoints saved from now on." in caplog.text
