@@ -25,8 +25,8 @@ logger = logging.getLogger(__name__)
 def diverged(symptom: str) -> RunError:
     """Return the error that ends a run whose weights have become useless."""
     return RunError(
-        f"{symptom}: training has diverged. Nothing was published. Lower --learning_rate, or raise --warmup_steps; with "
-        "--dtype float16, use float32."
+        f"{symptom}: training has diverged. Nothing was published. Lower --learning_rate, or raise --warmup_steps; "
+        "with --dtype float16, use float32."
     )
 
 
