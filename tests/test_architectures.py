@@ -155,3 +155,14 @@ def test_weights_are_saved_as_they_are_after_an_evaluation(tmp_path: Path):
     torch.testing.assert_close(
         AutoModelForCausalLM.from_pretrained(base.path).eval()(text).logits[..., :5], before[..., :5]
     )
+
+
+@pytest.mark.parametrize("model_type", ARCHITECTURES)
+def test_every_weight_takes_part_in_a_step(model_type: str, tmp_path: Path):
+    """DistributedDataParallel need not look for those that do not, which takes a walk through the graph."""
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    model = AutoModelForCausalLM.from_pretrained(save_tiny(model_type, tmp_path)).train()
+    model(torch.randint(5, 100, (2, 12))).logits[:, -1].logsumexp(-1).sum().backward()
+    assert not [name for name, weight in model.named_parameters() if weight.grad is None]

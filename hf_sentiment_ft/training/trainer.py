@@ -106,6 +106,10 @@ class LabelWordTrainer(ResumableTrainer):
         self.accepted = forward_arguments(kwargs["model"])
         collator = LabelWordCollator(kwargs["processing_class"].pad_token_id, self.accepted)
         kwargs["args"].dataloader_pin_memory &= torch.cuda.is_available()  # without CUDA, it only causes a warning
+        if kwargs["args"].ddp_find_unused_parameters is None:
+            # Only a mixture of experts leaves weights out of a step; looking for them costs a walk through the graph.
+            experts = any("expert" in name for name in kwargs["model"].config.to_dict())
+            kwargs["args"].ddp_find_unused_parameters = experts
         if kwargs["args"].deepspeed_plugin is not None:
             set_up_deepspeed(kwargs["args"].deepspeed_plugin.deepspeed_config, precision)
         self._compute_metrics = kwargs.pop("compute_metrics", None)
