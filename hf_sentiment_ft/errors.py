@@ -136,28 +136,30 @@ def explain_fault(error: Exception) -> str | None:
     from accelerate.utils.memory import should_reduce_batch_size
 
     if isinstance(error, OSError) and error.errno in NOT_WRITABLE:
-        return f"{error.filename or 'a file'} cannot be written: {error.strerror}. Checkpoints saved before are intact."
+        return (
+            f"{error.filename or 'a file'} cannot be written: {error.strerror}. Checkpoints saved earlier are intact."
+        )
     text = str(error)
     short = any(sign in text for sign in TOO_LARGE) or text.strip() == ONEDNN_TOO_LARGE
     if short or isinstance(error, MemoryError) or should_reduce_batch_size(error):
         first = text.strip().splitlines()[0] if text.strip() else "MemoryError"
         return (
             f"out of memory ({first}). Lower --per_device_train_batch_size and raise --gradient_accumulation_steps by "
-            "the same factor, or lower --max_tokens_per_microbatch (not with FSDP and DeepSpeed): both change nothing "
-            "else. Or lower --max_seq_length, use --gradient_checkpointing, or let --auto_find_batch_size search. If "
-            "it was an evaluation, lower --per_device_eval_batch_size."
+            "the same factor, or lower --max_tokens_per_microbatch (not with FSDP and DeepSpeed): neither changes "
+            "the result. Or lower --max_seq_length, or use --gradient_checkpointing or --auto_find_batch_size. In an "
+            "evaluation, lower --per_device_eval_batch_size."
         )
     if "DataLoader worker" in text:
         return (
-            f"{text.strip().splitlines()[0]}. A process that loads data has died, often for want of memory: lower "
-            "--dataloader_num_workers (0 for none), then go on by --resume_from_checkpoint true."
+            f"{text.strip().splitlines()[0]}. A data loading process has died, often because it ran out of memory. "
+            "Lower --dataloader_num_workers (0 for none), then resume with --resume_from_checkpoint true."
         )
     if any(sign in text for sign in NOT_CONNECTED):
         return explain_connection(text.strip().splitlines()[0])
     if any(lost in text for lost in LOST):
         return (
             f"lost the connection to another process ({text.strip().split('. ')[0]}). It has failed or was killed; "
-            "what is printed above, or the system's log, may say why. Go on by --resume_from_checkpoint true."
+            "see the output above or the system log for the reason. Resume with --resume_from_checkpoint true."
         )
     return None
 
@@ -165,7 +167,6 @@ def explain_fault(error: Exception) -> str | None:
 def explain_connection(said: str) -> str:
     """Explain that gloo could not connect the processes; `said` is the first line of its message."""
     return (
-        f"the processes cannot be connected by gloo ({said}). On machines with several network interfaces, name the "
-        "one by which they reach each other in the environment, such as GLOO_SOCKET_IFNAME=eth0 (NCCL on GPUs reads "
-        "NCCL_SOCKET_IFNAME)."
+        f"gloo could not connect the processes ({said}). On machines with several network interfaces, set the one that "
+        "connects them in the environment, such as GLOO_SOCKET_IFNAME=eth0 (NCCL on GPUs reads NCCL_SOCKET_IFNAME)."
     )

@@ -105,7 +105,7 @@ def parse_evaluate_arguments(argv: list[str]) -> tuple[list[ModelArguments], Arg
     own, rest = parser.parse_known_args(argv)
     names: list[str] = own.model_name_or_path
     if not names:
-        raise UsageError("--model_name_or_path is missing; expected one model or several.")
+        raise UsageError("--model_name_or_path is missing; pass one or more models.")
     if len(set(map(_folder_name, names))) < len(names):
         raise UsageError(f"--model_name_or_path names a model twice: {', '.join(names)}.")
     own.train_file = own.train_file or own.test_file
@@ -113,7 +113,7 @@ def parse_evaluate_arguments(argv: list[str]) -> tuple[list[ModelArguments], Arg
     flags = parse_train_arguments([*rest, f"--model_name_or_path={names[0]}"])
     for name in ONLY_TRAINING:
         if any(getattr(group, name, None) for group in (flags.model, flags.run, flags.training)):
-            raise UsageError(f"--{name} is given, which is for training; evaluation only measures. Leave it out.")
+            raise UsageError(f"--{name} is given, which is for training only. Remove it to evaluate.")
     return [dataclasses.replace(flags.model, model_name_or_path=name) for name in names], flags
 
 

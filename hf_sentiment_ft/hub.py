@@ -65,7 +65,7 @@ def explain(error: BaseException) -> str:
     """Describe an error of the Hub's client in one line, without the full stop, to be put into a sentence."""
     status = status_code(error)
     if isinstance(error, JSONDecodeError):
-        return f"its answer is not JSON ({error})"
+        return f"its response is not JSON ({error})"
     text = (getattr(error, "server_message", None) or str(error)).strip()
     if text.startswith('{"errors"'):  # how the Hub rejects a card
         return "; ".join(one["message"].removesuffix(".") for one in json.loads(text)["errors"])
@@ -118,7 +118,7 @@ def with_retries(call: Callable[[], Answer], timeout: float = PATIENCE) -> Answe
             wait = max(pause, _retry_after(error))
             if not is_transient(error) or time.monotonic() + wait > deadline:
                 raise
-            logger.warning("The Hub: %s. Trying again in %.0f s.", explain(error), wait)
+            logger.warning("The Hub: %s. Retrying in %.0f s.", explain(error), wait)
             time.sleep(wait)
             pause = min(2 * pause, 8.0)
 

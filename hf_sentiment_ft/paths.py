@@ -36,7 +36,7 @@ def resolve_package_path(name: str) -> str:
     path = Path(spec.origin).parent / inside
     if not path.exists():
         present = ", ".join(sorted(entry.name for entry in path.parent.glob("[!_]*"))) if path.parent.is_dir() else ""
-        raise UsageError(f"{name}: the package has no {inside!r}; there is: {present}")
+        raise UsageError(f"{name}: the package has no {inside!r}; it contains: {present}")
     return str(path)
 
 
@@ -54,7 +54,7 @@ def resource_path(name: str) -> Path:
     """
     found = resource_paths()
     if name not in found:
-        raise UsageError(f"no configuration or recipe is named {name!r}; there are: {', '.join(sorted(found))}.")
+        raise UsageError(f"no configuration or recipe is named {name!r}; expected one of: {', '.join(sorted(found))}.")
     return found[name]
 
 

@@ -36,25 +36,25 @@ def parse_predict_arguments(argv: list[str]) -> argparse.Namespace:
         description="Print the label, the label word and the probability of each label for every text.",
     )
     parser.add_argument(
-        "texts", nargs="*", help="texts; without them and without --input_file, lines of standard input"
+        "texts", nargs="*", help="texts to label (default: --input_file, or the lines of standard input)"
     )
     parser.add_argument("--model", required=True, help="folder of a training run, or Hub id")
     parser.add_argument("--model_revision", default="main", help="branch, tag or commit on the Hub")
-    parser.add_argument("--input_file", type=Path, help=".csv, .jsonl, or .txt with a text a line")
-    parser.add_argument("--output_file", type=Path, help=".csv or .jsonl; without it, standard output")
+    parser.add_argument("--input_file", type=Path, help=".csv, .jsonl, or .txt with one text per line")
+    parser.add_argument("--output_file", type=Path, help=".csv or .jsonl (default: standard output)")
     parser.add_argument(
         "--text_column_name",
-        help="column with the text, or several: title,body (default: text, or the columns that the prompt names)",
+        help="column with the text, or several, such as title,body (default: text, or the columns in the prompt)",
     )
-    parser.add_argument("--batch_size", type=int, default=32, help="texts in one forward pass (default: 32)")
-    parser.add_argument("--device", help="such as cpu or cuda (default: the fastest there is)")
+    parser.add_argument("--batch_size", type=int, default=32, help="texts per forward pass (default: 32)")
+    parser.add_argument("--device", help="such as cpu or cuda (default: cuda if available, otherwise cpu)")
     args = parser.parse_args(argv)
     if args.texts and args.input_file:
         raise UsageError("texts and --input_file are both given; keep one.")
     if args.input_file and not args.input_file.is_file():
         raise UsageError(f"--input_file is {args.input_file}, which is not a file.")
     if args.output_file and args.output_file.suffix not in (".csv", ".jsonl"):
-        raise UsageError(f"--output_file is {args.output_file}; expected a name in .csv or .jsonl.")
+        raise UsageError(f"--output_file is {args.output_file}; expected a .csv or .jsonl file.")
     if args.batch_size < 1:
         raise UsageError(f"--batch_size is {args.batch_size}; expected at least 1.")
     return args
@@ -76,8 +76,8 @@ def read_rows(args: argparse.Namespace) -> Iterator[Row]:
         for number, row in enumerate(rows, start=1):
             if not isinstance(text_of(row, args.text_column_name), str):
                 raise UsageError(
-                    f"row {number} has no text in {args.text_column_name!r}, only {', '.join(map(str, row))}; "
-                    "name the column with --text_column_name."
+                    f"row {number} has no text in {args.text_column_name!r}; its columns are: "
+                    f"{', '.join(map(str, row))}. Set the text column with --text_column_name."
                 )
             yield row
 
@@ -108,7 +108,7 @@ def _read_json_lines(file: IO[str]) -> Iterator[Row]:
         except json.JSONDecodeError as error:
             raise UsageError(f"line {number} is not JSON: {error}") from error
         if not isinstance(row, dict):
-            raise UsageError(f"line {number} is {line.strip()[:60]}; expected an object.")
+            raise UsageError(f"line {number} is {line.strip()[:60]}; expected a JSON object.")
         yield row
 
 

@@ -37,8 +37,12 @@ def parse_publish_arguments(argv: list[str]) -> "tuple[Path, HubOptions, str]":
     parser.add_argument("--hub_revision", help="branch (default: main)")
     parser.add_argument("--hub_create_pr", action="store_true", help="open a pull request instead of committing")
     parser.add_argument("--hub_tag", help="tag to set on the commit")
-    parser.add_argument("--hub_overwrite", action="store_true", help="replace what others have published there")
-    parser.add_argument("--hub_timeout", type=int, default=120, help="seconds to wait for one answer (120)")
+    parser.add_argument(
+        "--hub_overwrite", action="store_true", help="overwrite a repository that was not published by this package"
+    )
+    parser.add_argument(
+        "--hub_timeout", type=int, default=120, help="seconds to wait for a response of the Hub (default: 120)"
+    )
     args = parser.parse_args(argv)
     from .publishing.card import CARD_VALUES
     from .publishing.preflight import HubOptions
@@ -54,7 +58,9 @@ def parse_publish_arguments(argv: list[str]) -> "tuple[Path, HubOptions, str]":
     try:
         name = str(json.loads((folder / CARD_VALUES).read_text(encoding="utf-8"))["model_name"])
     except (ValueError, KeyError) as error:
-        raise UsageError(f"{folder / CARD_VALUES} cannot be read ({error}); it was written by the run.") from error
+        raise UsageError(
+            f"{folder / CARD_VALUES} cannot be read ({error}); expected the file that the run has written."
+        ) from error
     return folder, options, name
 
 

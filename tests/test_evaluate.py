@@ -149,13 +149,13 @@ def test_the_prompt_is_read_back_from_its_tokenizer(kind: str, template: str):
         ),
         (["--model_name_or_path"], "--model_name_or_path is missing"),
         (["--model_name_or_path", "a", "b", "a"], "names a model twice: a, b, a"),
-        (["--push_to_hub"], "--push_to_hub is given, which is for training"),
-        (["--dry_run"], "--dry_run is given, which is for training"),
-        (["--use_peft"], "--use_peft is given, which is for training"),
+        (["--push_to_hub"], "--push_to_hub is given, which is for training only"),
+        (["--dry_run"], "--dry_run is given, which is for training only"),
+        (["--use_peft"], "--use_peft is given, which is for training only"),
         (["--model_name_or_path", "./nowhere"], "which is not a folder"),
         (["--modle", "x"], "unknown flag --modle"),
-        (["--output_dir", "RUN"], "is where the model RUN is"),
-        (["--model_name_or_path", "gpt2", "--output_dir", "RUN"], "already holds a run"),
+        (["--output_dir", "RUN"], "contains the model RUN"),
+        (["--model_name_or_path", "gpt2", "--output_dir", "RUN"], "already contains a run"),
     ],
 )
 def test_mistakes_give_one_line(flags: list[str], message: str, run_dir: Path, tmp_path: Path, monkeypatch, capsys):

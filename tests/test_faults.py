@@ -53,7 +53,7 @@ def test_found_batch_size_is_that_of_the_run(given: list[object], tmp_path: Path
     auto.mkdir(), plain.mkdir()
     flags = [*given, "--auto_find_batch_size", "--max_steps", 4]
     printed = finish(*flags, cwd=auto, before=partial(forked.memory_for, 7))
-    assert "out of memory; trying a --per_device_train_batch_size of 7." in printed
+    assert "Out of memory. Retrying with --per_device_train_batch_size 7." in printed
     assert "| per_device_train_batch_size | 7 |" in (auto / "output" / "README.md").read_text(encoding="utf-8")
     finish(*flags, "--per_device_train_batch_size", 7, cwd=plain)
     assert weights(auto) == weights(plain)
@@ -74,7 +74,9 @@ def test_dead_worker_ends_the_run(given: list[object], tmp_path: Path):
         worker.kill()
     codes, printed = forked.wait(started, tmp_path)
     assert codes == [1], printed
-    refused(printed, "A process that loads data has died, often for want of memory: lower --dataloader_num_workers")
+    refused(
+        printed, "A data loading process has died, often because it ran out of memory. Lower --dataloader_num_workers"
+    )
     assert find_damage(tmp_path / "output" / "checkpoint-3") is None
 
 

@@ -95,8 +95,8 @@ def check_model(output: Path) -> None:
 @pytest.mark.parametrize(
     ("engine", "args", "message"),
     [
-        ("FSDP", {"use_cpu": True}, "asks for FSDP, which Accelerate runs on GPUs only"),
-        ("DEEPSPEED", {"use_cpu": True}, "asks for DEEPSPEED, which Accelerate runs on GPUs only"),
+        ("FSDP", {"use_cpu": True}, "requests FSDP, which Accelerate supports on GPUs only"),
+        ("DEEPSPEED", {"use_cpu": True}, "requests DEEPSPEED, which Accelerate supports on GPUs only"),
         ("FSDP", {"save_only_model": True}, "--save_only_model is given, but FSDP loads the best checkpoint"),
     ],
 )

@@ -42,7 +42,7 @@ def test_names_are_not_used_twice():
 def test_unknown_name_lists_those_there_are():
     with pytest.raises(UsageError) as error:
         resource_path("nothing")
-    assert str(error.value).startswith("no configuration or recipe is named 'nothing'; there are: ")
+    assert str(error.value).startswith("no configuration or recipe is named 'nothing'; expected one of: ")
     assert all(name in str(error.value) for name in NAMES)
 
 
@@ -107,4 +107,6 @@ def test_package_that_is_not_installed_is_named(package: str):
 def test_file_that_a_package_lacks_is_told_with_those_it_has():
     with pytest.raises(UsageError) as error:
         resolve_package_path("package:hf_sentiment_ft/sample_reviews/dev.csv")
-    assert "the package has no 'sample_reviews/dev.csv'; there is: README.md, test.csv, train.csv" in str(error.value)
+    assert "the package has no 'sample_reviews/dev.csv'; it contains: README.md, test.csv, train.csv" in str(
+        error.value
+    )

@@ -86,7 +86,7 @@ def test_text_longer_than_the_model_reads_is_cut_not_refused(run_predict):
     [
         (["a", "--input_file", "x.csv"], "keep one"),
         (["--input_file", "none.csv"], "--input_file is none.csv, which is not a file"),
-        (["a", "--output_file", "out.xml"], "expected a name in .csv or .jsonl"),
+        (["a", "--output_file", "out.xml"], "expected a .csv or .jsonl file"),
         (["a", "--batch_size", "0"], "expected at least 1"),
     ],
 )
@@ -106,7 +106,7 @@ def test_bad_rows_are_named(run_predict, tmp_path: Path, capsys):
     (tmp_path / "in.csv").write_text("review,stars\nfine,1\n")
     with pytest.raises(SystemExit):
         run_predict("--input_file", tmp_path / "in.csv")
-    assert "row 1 has no text in 'text', only review, stars" in capsys.readouterr().err
+    assert "row 1 has no text in 'text'; its columns are: review, stars" in capsys.readouterr().err
 
 
 def test_a_model_of_another_kind_is_refused(run_predict, tiny_gpt2: Path, capsys):

@@ -115,7 +115,9 @@ def test_late_row_with_a_fault_ends_all_in_one_line(tiny_gpt2: Path, tmp_path: P
     assert 2 in codes, printed
     assert 0 not in codes
     assert printed.count("error: ") == 1
-    assert "train does not have ('odd'): row 57 (counted from 0). It is {'text': 'odd', 'label': 'odd'}." in printed
+    assert (
+        "train does not have ('odd'): row 57 (counted from 0). The row is {'text': 'odd', 'label': 'odd'}." in printed
+    )
     assert "Traceback" not in printed
 
 
@@ -123,8 +125,9 @@ def test_card_and_results_say_what_was_streamed(uninterrupted: Path):
     card = (uninterrupted / "output" / "README.md").read_text(encoding="utf-8")
     assert "| train | 98 | 0 |" in card
     assert "- The train split was streamed. Its labels" in card
-    assert "are those of its first 20 rows." in card
-    assert "- Training read 98 rows of the stream, of which 0 were cut; it has 40, so each came 2.5 times." in card
+    assert "were determined from its first 20 rows." in card
+    used = "the stream has 40, so each was used 2.5 times."
+    assert f"- Training read 98 rows of the stream, of which 0 were truncated; {used}" in card
     assert results(uninterrupted)["train_streamed_rows"] == 98
     run = json.loads((uninterrupted / "output" / "checkpoint-14" / "checkpoint.json").read_text())["run"]
     assert run["train stream"].startswith("1 file (")

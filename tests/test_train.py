@@ -77,7 +77,7 @@ def test_a_run_is_not_overwritten_silently(run_dir: Path, tiny_gpt2: Path, tmp_p
     flags = ["--model_name_or_path", tiny_gpt2, "--dataset_name", REVIEWS, "--output_dir", run_dir]
     finished = launch(*flags, cwd=tmp_path)
     assert finished.returncode != 0
-    assert "already holds a run" in finished.stderr, finished.stderr
+    assert "already contains a run" in finished.stderr, finished.stderr
     assert "--overwrite_output_dir" in finished.stderr
     assert {path: path.stat().st_mtime_ns for path in run_dir.rglob("*")} == before
 
@@ -98,7 +98,7 @@ def test_the_model_to_start_from_is_never_overwritten(command: str, place: str, 
         "evaluate": (evaluate.run, evaluate.parse_evaluate_arguments),
     }[command]
     arguments = parse(flags)
-    with pytest.raises(UsageError, match=f"--output_dir {output} is where the model {model} is"):
+    with pytest.raises(UsageError, match=f"--output_dir {output} contains the model {model}"):
         run(*arguments)
     assert sorted(tmp_path.rglob("*")) == before
 

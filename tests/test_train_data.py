@@ -76,7 +76,7 @@ def test_test_split_without_labels_is_predicted_and_validation_reported(finished
 def test_card_says_what_was_done_to_the_rows(finished: Path):
     card = (finished / "output" / "README.md").read_text(encoding="utf-8")
     assert "There is no test split with labels." in card
-    assert "- The test split has no labels: its 9 rows are predicted only" in card
+    assert "- The test split has no labels: its 9 rows are only predicted" in card
     assert "train rows, 4 of each class, seed 42" in card
     assert "- The loss is weighted by class, rare classes more (balanced): gut " in card
 

@@ -44,62 +44,67 @@ def flag(default: Any, help: str) -> Any:
 
 @dataclass
 class ModelArguments:
-    """Which model to start from, and what is put around the text."""
+    """Arguments for the model, its prompt and label words, precision, calibration and LoRA."""
 
     model_name_or_path: str = flag(
-        "gpt2", "Hub id, folder, .gguf file, or package:NAME/FILE.gguf for a file in an installed Python package."
+        "gpt2",
+        "Model id on the Hub, folder, .gguf file, or package:NAME/FILE.gguf for a file in an installed Python package.",
     )
     model_revision: str = flag("main", "Branch, tag or commit of the model on the Hub.")
     dtype: str = flag("float32", "Data type of the weights in memory and on disk: float32, bfloat16 or float16.")
-    trust_remote_code: bool = flag(False, "Run Python code that the model's repository brings along.")
+    trust_remote_code: bool = flag(False, "Run the Python code in the model's repository.")
     prompt_template: str = flag(
         DEFAULT_PROMPT_TEMPLATE,
-        "What the model reads: {text} once, or names of columns ('{title}\\n{body}'), and {label_word} at the end; "
-        "{eos_token} and {bos_token} stand for the model's own. \\n is a line break. chat: the model's chat template; "
-        "'chat:Your question. {text}' has words of yours in the user's message.",
+        "The model's input: {text} once, or column names ('{title}\\n{body}'), and {label_word} at the end. "
+        "{eos_token} and {bos_token} are replaced by the model's own tokens; \\n is a line break. chat: use the "
+        "model's chat template; 'chat:Your question. {text}' also sets the user message.",
     )
     label_words: str | None = flag(
         None,
-        "What the model answers: a JSON object from label to word, or the words in the order of the labels, "
-        "separated by commas. Used exactly as given, a leading space included. A list of words may stand for a word "
-        """('{"pos": [" positive", " great"], ...}'): the first is learnt, all count as answers. """
+        "Words that the model answers with: a JSON object from label to word, or the words in the order of the labels, "
+        "separated by commas. They are used exactly as given, including a leading space. A label may have a list of "
+        """words ('{"pos": [" positive", " great"], ...}'): the first is trained, all of them count as answers. """
         "Default: a readable word for known labels (neg: ' negative'), otherwise the label's name.",
     )
     max_seq_length: int = flag(
-        512, "Training texts are cut to this many tokens, prompt and label word included; those two are never cut."
+        512,
+        "Maximum number of tokens of a training text, including prompt and label word. Longer texts are truncated; "
+        "prompt and label word never are.",
     )
-    truncation_side: str = flag("left", "Side on which a long text is cut: left keeps its end, right its beginning.")
+    truncation_side: str = flag(
+        "left", "Side on which long texts are truncated: left keeps the end, right keeps the beginning."
+    )
     precision: str = flag(
         "auto",
-        "Arithmetic of training: fp32, bf16 (autocast; weights stay as they are) or auto, by the device. --bf16 means "
-        "--precision bf16; --fp16 is Trainer's, with loss scaling, and evaluates in fp16 too.",
+        "Precision of training: fp32, bf16 (autocast; the weights keep their data type), or auto to choose by device. "
+        "--bf16 is the same as --precision bf16. --fp16 is Trainer's, with loss scaling, and applies to evaluation "
+        "too.",
     )
     attn_implementation: str = flag(
         "auto",
-        "Attention: eager, sdpa, flash_attention_2 (with --dtype bfloat16), ..., or auto, by device and texts.",
+        "Attention implementation: eager, sdpa, flash_attention_2 (with --dtype bfloat16), ..., or auto to choose by "
+        "device and text length.",
     )
     constrain_generation: bool = flag(
         True,
-        "Let the saved generation config allow label words only (transformers' sequence_bias), so that pipeline says "
-        "nothing else. --no_constrain_generation leaves the whole vocabulary.",
+        "Save a generation config that allows only label words (transformers' sequence_bias), so that pipeline "
+        "generates nothing else. --no_constrain_generation allows the whole vocabulary.",
     )
     calibration: str | None = flag(
         None,
-        "For few examples or none: take off the scores what the model prefers whatever the text is, as measured on "
-        "texts that say nothing (contextual; Zhao et al. 2021) or as the mean over the validation texts (validation). "
-        "It is kept with the model.",
+        "For few or no training examples: subtract from the scores the model's bias towards some labels, measured on "
+        "content-free texts (contextual; Zhao et al. 2021) or as the mean over the validation texts (validation). The "
+        "bias is saved with the model.",
     )
-    zero_shot_baseline: bool = flag(True, "Measure the untouched model on the test split before training.")
-    use_peft: bool = flag(
-        False, "Train a LoRA adapter instead of all weights; the learning rate is then 2e-4 by default."
-    )
+    zero_shot_baseline: bool = flag(True, "Evaluate the base model on the test split before training.")
+    use_peft: bool = flag(False, "Train a LoRA adapter instead of all weights. The default learning rate is then 2e-4.")
     lora_r: int = flag(16, "Rank of the LoRA matrices.")
-    lora_alpha: int = flag(32, "LoRA's scale: what the adapter adds is multiplied by lora_alpha / lora_r.")
+    lora_alpha: int = flag(32, "LoRA scaling: the adapter's output is multiplied by lora_alpha / lora_r.")
     lora_dropout: float = flag(0.05, "Dropout before the LoRA matrices.")
     lora_target_modules: list[str] | None = flag(None, "Names of the layers to adapt. Default: all-linear.")
-    load_in_4bit: bool = flag(False, "With --use_peft: keep the frozen weights in 4 bit (QLoRA; needs bitsandbytes).")
+    load_in_4bit: bool = flag(False, "With --use_peft: load the frozen weights in 4 bit (QLoRA; needs bitsandbytes).")
     publish_adapter: bool = flag(
-        False, "With --use_peft: save and publish the adapter alone; loading it needs peft and the base model."
+        False, "With --use_peft: save and publish only the adapter; loading it needs peft and the base model."
     )
 
     def __post_init__(self) -> None:
@@ -116,66 +121,73 @@ class ModelArguments:
         for one in fields(self):
             of_lora = one.name.startswith("lora_") or one.name in ("load_in_4bit", "publish_adapter")
             if of_lora and getattr(self, one.name) != one.default and not self.use_peft:
-                raise UsageError(f"--{one.name} goes with --use_peft, which is missing.")
+                raise UsageError(f"--{one.name} requires --use_peft, which is missing; add --use_peft.")
         # A shell passes \n as two characters.
         self.prompt_template = self.prompt_template.replace("\\n", "\n").replace("\\t", "\t")
 
 
 @dataclass
 class DataArguments:
-    """Which labelled texts to learn from."""
+    """Arguments for the labelled texts to train and evaluate on."""
 
     dataset_name: str | None = flag(
         None,
-        "Hub id, folder, or package:NAME/FOLDER. Default: cornell-movie-review-data/rotten_tomatoes, "
+        "Data set id on the Hub, folder, or package:NAME/FOLDER. Default: cornell-movie-review-data/rotten_tomatoes, "
         "unless files are given.",
     )
     dataset_config_name: str | None = flag(None, "Configuration (subset) of the data set.")
     dataset_revision: str = flag("main", "Branch, tag or commit of the data set on the Hub.")
     train_split: str | None = flag(
-        None, "Which split to train on, such as train[:80%] or train+extra. Default: the one named train."
+        None, "Split to train on, such as train[:80%] or train+extra. Default: the split named train."
     )
-    validation_split: str | None = flag(None, "As --train_split, for choosing the best checkpoint.")
-    test_split: str | None = flag(None, "As --train_split, for the reported results.")
+    validation_split: str | None = flag(None, "Same as --train_split, for choosing the best checkpoint.")
+    test_split: str | None = flag(None, "Same as --train_split, for the reported results.")
     train_file: str | None = flag(
         None,
-        "CSV, TSV, JSON lines or Parquet file instead of --dataset_name, also compressed (.csv.gz), or several by a "
-        "pattern ('data/train-*.csv').",
+        "CSV, TSV, JSON lines or Parquet file, optionally compressed (.csv.gz), or a pattern for several files "
+        "('data/train-*.csv'). Use it instead of --dataset_name.",
     )
-    validation_file: str | None = flag(None, "As --train_file, for choosing the best checkpoint.")
-    test_file: str | None = flag(None, "As --train_file, for the reported results.")
+    validation_file: str | None = flag(None, "Same as --train_file, for choosing the best checkpoint.")
+    test_file: str | None = flag(None, "Same as --train_file, for the reported results.")
     text_column_name: str | None = flag(
         None,
-        "Column with the text, or several, separated by commas, whose texts are joined by a line break. "
+        "Column with the text, or several columns, separated by commas, whose texts are joined by a line break. "
         "Default: found by its name.",
     )
     text_template: str | None = flag(
-        None, "How columns make the text ('{title}\\n{body}'); a --prompt_template with their names says the same."
+        None,
+        "Template that forms the text from several columns ('{title}\\n{body}'). The column names can also be used in "
+        "--prompt_template.",
     )
     label_column_name: str | None = flag(None, "Column with the label. Default: found by its name.")
-    validation_split_percentage: int = flag(10, "Share of train used where there is no validation split.")
-    test_split_percentage: int = flag(10, "Share of train used where there is no test split; 0: no test.")
-    max_train_samples: int | None = flag(None, "Train on this many rows, drawn with --seed over all classes.")
-    max_eval_samples: int | None = flag(None, "Validate on this many rows, drawn likewise.")
-    max_test_samples: int | None = flag(None, "Test on this many rows, drawn likewise.")
-    num_shots_per_class: int | None = flag(None, "Few-shot: train on this many rows of each class, drawn with --seed.")
+    validation_split_percentage: int = flag(
+        10, "Percentage of train used for validation if there is no validation split."
+    )
+    test_split_percentage: int = flag(10, "Percentage of train used for testing if there is no test split; 0: no test.")
+    max_train_samples: int | None = flag(None, "Train on this many rows, sampled from all classes with --seed.")
+    max_eval_samples: int | None = flag(None, "Validate on this many rows, sampled in the same way.")
+    max_test_samples: int | None = flag(None, "Test on this many rows, sampled in the same way.")
+    num_shots_per_class: int | None = flag(
+        None, "Few-shot: train on this many rows of each class, sampled with --seed."
+    )
     class_weights: str | None = flag(
         None, "balanced: weight the loss of each class inversely to its number of rows, for data with rare classes."
     )
-    drop_duplicates: bool = flag(False, "Leave out the train rows whose text is also in validation or test.")
+    drop_duplicates: bool = flag(False, "Drop the train rows whose text is also in validation or test.")
     streaming: bool = flag(
         False,
-        "Read the train rows while training goes on, for data that does not fit a disk; needs --max_steps. Validation "
-        "and test are the first 10,000 rows of theirs, or 1,000 taken from train; --max_eval_samples and "
-        "--max_test_samples change that. Labels not among the first rows must be named by --label_words as a JSON "
-        "object, unless the data set declares them.",
+        "Stream the train rows during training, for data that does not fit on disk; requires --max_steps. Validation "
+        "and test are the first 10,000 rows of their splits, or 1,000 rows taken from train; use --max_eval_samples "
+        "and --max_test_samples to change that. Labels that are not in the first rows must be listed in --label_words "
+        "as a JSON object, unless the data set declares them.",
     )
     shuffle_buffer_size: int = flag(
-        10_000, "With --streaming: rows shuffled together; as many are read before training, to find the labels."
+        10_000,
+        "With --streaming: number of rows in the shuffle buffer. As many are read before training, to find the labels.",
     )
-    preprocessing_num_workers: int | None = flag(None, "Processes for tokenization. Default: one.")
-    save_dataset_dir: str | None = flag(None, "Keep the raw data set in this folder (Dataset.save_to_disk).")
-    language: str | None = flag(None, "Language code for the model card, such as en. Default: the data set's own.")
+    preprocessing_num_workers: int | None = flag(None, "Number of processes for tokenization. Default: one.")
+    save_dataset_dir: str | None = flag(None, "Save the raw data set to this folder (Dataset.save_to_disk).")
+    language: str | None = flag(None, "Language code for the model card, such as en. Default: the data set's language.")
 
     def __post_init__(self) -> None:
         for name in ("dataset_name", "train_file", "validation_file", "test_file", "save_dataset_dir"):
@@ -189,15 +201,17 @@ class DataArguments:
             if not 0 <= getattr(self, name) <= 50:
                 raise UsageError(f"--{name} is {getattr(self, name)}; expected 0 to 50.")
         if self.validation_split_percentage == 0:
-            raise UsageError("--validation_split_percentage is 0; the best checkpoint is chosen on validation.")
+            raise UsageError("--validation_split_percentage is 0; expected at least 1, to choose the best checkpoint.")
         if self.num_shots_per_class and self.max_train_samples:
             raise UsageError("--num_shots_per_class and --max_train_samples are both given; keep one.")
         if self.class_weights not in (None, "balanced"):
-            raise UsageError(f"--class_weights is {self.class_weights!r}; expected balanced, or no such flag.")
+            raise UsageError(
+                f"--class_weights is {self.class_weights!r}; expected balanced. Otherwise, remove the flag."
+            )
         if self.train_file and self.dataset_name:
             raise UsageError("--dataset_name and --train_file are both given; keep the one to train on.")
         if (self.validation_file or self.test_file) and not self.train_file:
-            raise UsageError("--validation_file and --test_file go with --train_file, which is missing.")
+            raise UsageError("--validation_file and --test_file require --train_file, which is missing; add it.")
         if not self.train_file and not self.dataset_name:
             self.dataset_name = "cornell-movie-review-data/rotten_tomatoes"
 
@@ -209,12 +223,12 @@ class DataArguments:
 
 @dataclass
 class HubArguments:
-    """How a run is published, beside TrainingArguments' own --push_to_hub, --hub_model_id, --hub_private_repo, ..."""
+    """Arguments for publishing, besides TrainingArguments' --push_to_hub, --hub_model_id, --hub_private_repo, ..."""
 
-    hub_overwrite: bool = flag(False, "Replace what a repository holds that was not published by this package.")
+    hub_overwrite: bool = flag(False, "Overwrite a repository that was not published by this package.")
     hub_create_pr: bool = flag(False, "Open a pull request instead of committing.")
     hub_tag: str | None = flag(None, "Tag to set on the published commit.")
-    hub_timeout: int = flag(120, "Seconds to wait for an answer of the Hub; failures are retried for twice as long.")
+    hub_timeout: int = flag(120, "Seconds to wait for a response of the Hub; failures are retried for twice as long.")
 
     def __post_init__(self) -> None:
         _check_at_least("hub_timeout", self.hub_timeout, 1)
@@ -222,20 +236,22 @@ class HubArguments:
 
 @dataclass
 class RunArguments:
-    """What happens around training."""
+    """Arguments for what happens around training: checks, output folder, memory and export."""
 
-    dry_run: bool = flag(False, "Check everything, show the plan, and end without training or writing to the Hub.")
-    overwrite_output_dir: bool = flag(False, "Replace the run that --output_dir already holds.")
+    dry_run: bool = flag(False, "Check everything, print the plan and exit, without training or writing to the Hub.")
+    overwrite_output_dir: bool = flag(False, "Replace the run that --output_dir already contains.")
     keep_freed_memory: bool = flag(
-        True, "Let glibc keep what training frees, which is faster; changes nothing on other systems."
+        True, "Let glibc keep the memory that training frees, which is faster; no effect on other systems."
     )
     max_tokens_per_microbatch: int | None = flag(
-        None, "Larger batches go in parts: less memory, the same result. 0: never. Default: 1024 on a CPU, else 0."
+        None,
+        "Maximum number of tokens in one forward and backward pass. Larger batches are split, which needs less memory "
+        "and gives the same result. 0: never split. Default: 1024 on a CPU, otherwise 0.",
     )
     export_text_classification: bool = flag(
         False,
-        "Also write the model for pipeline('text-classification'), with the same answers, into the subfolder "
-        "text-classification; needs label words of one token.",
+        "Also export the model for pipeline('text-classification'), with the same answers, to the subfolder "
+        "text-classification; requires label words of one token.",
     )
 
     def __post_init__(self) -> None:
@@ -276,6 +292,6 @@ def check_dtype(attention: str, dtype: str) -> None:
     """
     if "flash" in attention and dtype == "float32":
         raise UsageError(
-            f"--attn_implementation is {attention}, which computes in 16 bits only, but evaluation is in the data type "
-            "of the weights, and that is float32. Add --dtype bfloat16, or use --attn_implementation sdpa."
+            f"--attn_implementation is {attention}, which supports 16-bit data types only, but the weights are "
+            "float32, and evaluation uses their data type. Add --dtype bfloat16, or use --attn_implementation sdpa."
         )

@@ -72,7 +72,7 @@ def yaml_to_flags(path: Path, several: frozenset[str] = frozenset()) -> list[str
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise UsageError(f"cannot read the recipe {path}: {error}") from error
     if not isinstance(recipe, dict):
-        raise UsageError(f"the recipe {path} holds {type(recipe).__name__}; expected lines of the form name: value.")
+        raise UsageError(f"the recipe {path} contains {type(recipe).__name__}; expected lines of the form name: value.")
     flags: list[str] = []
     for name, value in recipe.items():
         if name in several and isinstance(value, list):
@@ -95,9 +95,8 @@ def print_help(command: str, *arguments: Any) -> None:
         usage="%(prog)s [RECIPE.yaml] [--flag value ...]",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
         epilog="Every field of transformers.TrainingArguments is a flag too (--learning_rate, --num_train_epochs, "
-        "--push_to_hub, --hub_model_id, --resume_from_checkpoint, ...). Defaults that differ from its own: "
-        + ", ".join(f"{name} {value}" for name, value in TRAINING_DEFAULTS.items())
-        + ".",
+        "--push_to_hub, --hub_model_id, --resume_from_checkpoint, ...). Defaults that differ from those of "
+        "TrainingArguments: " + ", ".join(f"{name} {value}" for name, value in TRAINING_DEFAULTS.items()) + ".",
     )
     for dataclass_type in arguments:
         group = parser.add_argument_group(dataclass_type.__doc__)
@@ -158,7 +157,7 @@ def parse_train_arguments(argv: list[str]) -> Arguments:
     resolve_columns(model_args, data_args)
     for other in ("calibration", "publish_adapter"):
         if getattr(model_args, other) and run_args.export_text_classification:
-            raise UsageError(f"--export_text_classification has no place for --{other}; keep one of them.")
+            raise UsageError(f"--export_text_classification does not support --{other}; remove one of them.")
     return Arguments(model_args, data_args, hub_args, run_args, training_args)
 
 
@@ -190,7 +189,7 @@ def check_limits(args: "TrainingArguments") -> None:
             expected = f"at least {least}" if greatest == math.inf else f"{least:g} to {greatest:g}"
             raise UsageError(f"--{name} is {value}; expected {expected}.")
     if args.max_steps == 0 or args.max_steps < -1:
-        raise UsageError(f"--max_steps is {args.max_steps}; expected at least 1, or -1 to go by --num_train_epochs.")
+        raise UsageError(f"--max_steps is {args.max_steps}; expected at least 1, or -1 to use --num_train_epochs.")
     if args.max_steps == -1 and not 0 < args.num_train_epochs < math.inf:
         raise UsageError(f"--num_train_epochs is {args.num_train_epochs}; expected more than 0.")
 
@@ -210,8 +209,8 @@ def resolve_precision(args: "TrainingArguments", model_args: ModelArguments) -> 
     for name in ("bf16_full_eval", "fp16_full_eval"):
         if getattr(args, name):
             raise UsageError(
-                f"--{name} is given, which would change the weights themselves, before training and for good; "
-                f"--dtype {'bfloat16' if name.startswith('bf') else 'float16'} says so openly."
+                f"--{name} is given, which would permanently convert the weights themselves before training. If that "
+                f"is intended, use --dtype {'bfloat16' if name.startswith('bf') else 'float16'} instead."
             )
     asked = args.mixed_precision  # set by --bf16, --fp16, or the launch configuration
     if args.deepspeed_plugin is not None:
@@ -227,7 +226,7 @@ def resolve_precision(args: "TrainingArguments", model_args: ModelArguments) -> 
     if model_args.precision not in ("auto", asked):
         raise UsageError(f"{by} and --precision {model_args.precision} are both given; keep one.")
     if asked == "fp16" and args.device.type == "cpu":
-        raise UsageError(f"{by} needs a GPU; expected --precision bf16 or fp32 on a CPU.")
+        raise UsageError(f"{by} needs a GPU; use --precision bf16 or fp32 on a CPU.")
     if asked == "fp16" and model_args.dtype == "float16":
         raise UsageError(
             f"{by} and --dtype float16 are both given, but the gradients of float16 weights cannot be scaled. Use "
@@ -250,12 +249,12 @@ def share_network_interface() -> None:
 
 # Flags that need all rows at once, which a stream never has, and what to do instead.
 NEEDS_TABLE = {
-    "max_train_samples": "--max_steps says how many rows are trained on.",
-    "validation_split_percentage": "--max_eval_samples says how many rows are taken from the beginning of train.",
-    "num_shots_per_class": "leave out --streaming, or write the few rows to a file.",
-    "class_weights": "leave it out.",
-    "drop_duplicates": "leave it out, or take duplicates out of the files.",
-    "save_dataset_dir": "a stream is not kept.",
+    "max_train_samples": "use --max_steps to set how many rows are trained on.",
+    "validation_split_percentage": "use --max_eval_samples to set how many rows are taken from the beginning of train.",
+    "num_shots_per_class": "remove --streaming, or write the few rows to a file.",
+    "class_weights": "remove it.",
+    "drop_duplicates": "remove it, or remove the duplicates from the files.",
+    "save_dataset_dir": "remove it; a stream is not saved.",
 }
 
 
@@ -268,10 +267,10 @@ def check_streaming(data_args: DataArguments, args: "TrainingArguments") -> None
     if not data_args.streaming:
         return
     if args.max_steps < 1:
-        raise UsageError("--streaming needs --max_steps: how many rows there are is not known before the last one.")
+        raise UsageError("--streaming requires --max_steps, since the number of rows is unknown; add --max_steps.")
     if args.dataloader_num_workers:
         raise UsageError(
-            f"--dataloader_num_workers is {args.dataloader_num_workers}; expected 0 with --streaming: one thread reads "
+            f"--dataloader_num_workers is {args.dataloader_num_workers}; expected 0 with --streaming. One thread reads "
             "ahead, so that the order of rows is the same in every run."
         )
     if args.train_sampling_strategy not in ("random", "group_by_length"):
@@ -286,7 +285,7 @@ def check_streaming(data_args: DataArguments, args: "TrainingArguments") -> None
     }
     for name, value in given.items():
         raise UsageError(
-            f"--{name} is {value}, which needs all rows together, and --streaming never has them; {NEEDS_TABLE[name]}"
+            f"--{name} is {value}, which needs all rows at once and does not work with --streaming; {NEEDS_TABLE[name]}"
         )
     for what in ("eval", "save"):
         if getattr(args, f"{what}_strategy") == "epoch":

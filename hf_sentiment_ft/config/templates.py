@@ -47,7 +47,10 @@ def resolve_columns(model_args: ModelArguments, data_args: DataArguments) -> Non
     text = split_at_text(model_args.prompt_template)[1]
     if FIELD.search(text) and text != "{text}":
         if data_args.text_template:
-            raise UsageError("--prompt_template and --text_template both name columns; keep one and use {text}.")
+            raise UsageError(
+                "--prompt_template and --text_template both name columns; use {text} in --prompt_template, or remove "
+                "--text_template."
+            )
         data_args.text_template = text
     if not data_args.text_template:
         return
@@ -55,11 +58,11 @@ def resolve_columns(model_args: ModelArguments, data_args: DataArguments) -> Non
     names = column_names(data_args.text_template)
     if data_args.text_column_name:
         raise UsageError(
-            f"--text_column_name is given, and a template names the columns {', '.join(names)}; keep one, or put "
-            "{text} into --prompt_template."
+            f"--text_column_name is given, but a template names the columns {', '.join(names)}; remove one of the two, "
+            "or use {text} in --prompt_template."
         )
     if not names or set(NO_COLUMNS) & set(names):
         raise UsageError(
-            f"the texts are to be {data_args.text_template!r}; expected names of columns in braces, without "
+            f"the text template is {data_args.text_template!r}; expected column names in braces, without "
             f"{', '.join(f'{{{name}}}' for name in NO_COLUMNS)} between them."
         )

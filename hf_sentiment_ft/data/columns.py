@@ -49,7 +49,7 @@ def find_columns(train: "Dataset", args: DataArguments) -> Columns:
         if missing := [name for name in text if name not in train.column_names]:
             raise UsageError(
                 f"the template names {', '.join(f'{{{name}}}' for name in missing)}; the columns are: "
-                f"{', '.join(train.column_names)}. {{text}} stands for the text in whatever column it is."
+                f"{', '.join(train.column_names)}. Use {{text}} for the text column, whatever its name."
             )
     elif given and "," in given and given not in train.column_names:
         names = [name.strip() for name in given.split(",")]
@@ -57,14 +57,16 @@ def find_columns(train: "Dataset", args: DataArguments) -> Columns:
     else:
         text = [_find_column(train, given, TEXT_COLUMNS, "text_column_name", "text")]
     if label in text:
-        raise UsageError(f"text and label are both the column {label!r}; name the other with --label_column_name.")
+        raise UsageError(
+            f"text and label are both the column {label!r}; set the label column with --label_column_name."
+        )
     return Columns(text, label, template)
 
 
 def _find_column(dataset: "Dataset", given: str | None, usual: Sequence[str], flag_name: str, what: str) -> str:
     columns = dataset.column_names
     if "__index_level_0__" in columns:  # pandas uses fields that the header does not name as the index
-        raise UsageError("the rows have more fields than the header has names; put texts with commas into quotes.")
+        raise UsageError("the rows have more fields than the header has names; put quotes around texts with commas.")
     if given is not None:
         if given not in columns:
             raise UsageError(f"--{flag_name} is {given!r}; the columns are: {', '.join(columns)}.")
@@ -72,10 +74,10 @@ def _find_column(dataset: "Dataset", given: str | None, usual: Sequence[str], fl
     by_name = {name.lower(): name for name in reversed(columns)}
     found = next((by_name[name] for name in usual if name in by_name), None)
     if found is None:
-        raise UsageError(f"no {what} column found among {', '.join(columns)}; name it with --{flag_name}.")
+        raise UsageError(f"no {what} column found among {', '.join(columns)}; set it with --{flag_name}.")
     if f"{found}.1" in columns:  # how pandas renames a second column of the same name
         raise UsageError(
-            f"there are two columns named {found!r}, read as {', '.join(columns)}; choose by --{flag_name}."
+            f"there are two columns named {found!r}, read as {', '.join(columns)}; choose one with --{flag_name}."
         )
     return found
 
@@ -95,8 +97,8 @@ def read_texts(dataset: "Dataset", split: str, columns: Columns) -> "Dataset":
     for name in names:
         if getattr(dataset.features[name], "dtype", None) not in ("string", "large_string"):
             raise UsageError(
-                f"the text column {name!r} of the {split} split holds {dataset.features[name]}; "
-                "expected strings. Name the right one with --text_column_name."
+                f"the text column {name!r} of the {split} split contains {dataset.features[name]}; "
+                "expected strings. Set the right column with --text_column_name."
             )
     texts = dataset.select_columns(names)
     if len(names) == 1 and not columns.template:
@@ -182,14 +184,13 @@ def read_labels(dataset: "Dataset", split: str, columns: Columns) -> "pa.Chunked
     kind = str(getattr(feature, "dtype", feature))
     if kind.startswith("Json"):
         raise UsageError(
-            f"the label column {columns.label!r} of the {split} split holds values of several kinds, such as numbers "
-            "and strings; write all of them as strings."
+            f"the label column {columns.label!r} of the {split} split contains values of several types, such as "
+            "numbers and strings; write all of them as strings."
         )
     if not kind.startswith(("string", "large_string")):
         raise UsageError(
-            f"the label column {columns.label!r} holds {kind}; expected class names, integers or strings. "
-            "Regression and multi-label tables are not supported: "
-            "AutoModelForSequenceClassification does them."
+            f"the label column {columns.label!r} contains {kind}; expected class names, integers or strings. "
+            "Regression and multi-label data are not supported; use AutoModelForSequenceClassification for them."
         )
     return pc.if_else(pc.equal(values, ""), None, values)
 
@@ -214,7 +215,7 @@ def label_names(train: "Dataset", columns: Columns) -> list[str]:
     if len(names) > MAX_LABELS:
         raise UsageError(
             f"the label column {columns.label!r} has {len(names)} different values; expected at most {MAX_LABELS}. "
-            "Name the right one with --label_column_name."
+            "Set the right column with --label_column_name."
         )
     if len(names) < 2:
         raise UsageError(f"the train split has one label, {names[0]!r}; expected at least two.")
@@ -249,7 +250,9 @@ def require_column(dataset: "Dataset", split: str, column: str, flag_name: str) 
     if column not in dataset.column_names:
         there = ", ".join(dataset.column_names)
         given_as = f"--{split}_file" if split != "train" else f"--{flag_name}"
-        raise UsageError(f"the {split} split has no column {column!r}, as train has, only {there}; see {given_as}.")
+        raise UsageError(
+            f"the {split} split has no column {column!r}, which train has; {split} has: {there}. Check {given_as}."
+        )
 
 
 def refuse_rows(refused: Any, split: str, what: str, first_row: int = 0) -> None:

@@ -49,7 +49,7 @@ def load_raw(args: DataArguments) -> "DatasetDict":
     folder = Path(source)
     given_as = f"--dataset_name is {args.dataset_name}"
     if args.streaming and ((folder / "dataset_dict.json").is_file() or (folder / "state.json").is_file()):
-        raise UsageError(f"{given_as}, saved by save_to_disk. It is memory-mapped anyway; leave out --streaming.")
+        raise UsageError(f"{given_as}, saved by save_to_disk. It is memory-mapped anyway; remove --streaming.")
     if (folder / "dataset_dict.json").is_file():
         return load_or_refuse(given_as, datasets.DatasetDict.load_from_disk, source)
     if (folder / "state.json").is_file():  # one table, saved by Dataset.save_to_disk
@@ -98,7 +98,8 @@ def find_files(split: str, pattern: str) -> tuple[list[Path], str]:
     suffixes = {_suffix(split, path) for path in paths}
     if len(suffixes) > 1:
         raise UsageError(
-            f"--{split}_file is {pattern}: files of the kinds {', '.join(sorted(suffixes))}; expected one."
+            f"--{split}_file is {pattern}, which matches files of several types ({', '.join(sorted(suffixes))}); "
+            "expected one type."
         )
     for path in paths:
         if not path.stat().st_size:
@@ -116,11 +117,11 @@ def _suffix(split: str, path: Path) -> str:
         suffixes.pop()
     if not suffixes or suffixes[-1] not in FILE_KINDS:
         raise UsageError(
-            f"--{split}_file is {path}; expected a file of one of the kinds {', '.join(FILE_KINDS)}, "
-            f"also compressed, such as .csv.gz ({', '.join(COMPRESSIONS)})."
+            f"--{split}_file is {path}; expected a file of one of the types {', '.join(FILE_KINDS)}, "
+            f"optionally compressed, such as .csv.gz ({', '.join(COMPRESSIONS)})."
         )
     if compression and compression not in fsspec.available_compressions():
-        raise UsageError(f"--{split}_file is {path}; to read {compression}, install a package: pip install zstandard.")
+        raise UsageError(f"--{split}_file is {path}; to read {compression}, install zstandard: pip install zstandard.")
     return suffixes[-1]
 
 
@@ -162,13 +163,13 @@ def _reason(error: Exception) -> str:
     cause = error.__cause__ or error
     if isinstance(cause, CastError):
         return (
-            f"its files must have the same columns, of the same types, but {cause.details()}. Name them one by one by "
-            "--train_file, --validation_file and --test_file, which may differ."
+            f"its files must have the same columns of the same types, but {cause.details()}. Pass them separately with "
+            "--train_file, --validation_file and --test_file, whose columns may differ."
         )
     if "corresponds to no data" in str(cause):
         return "it has no rows."
     if str(cause).startswith("Config name is missing"):
-        return f"{str(cause).splitlines()[1]}. Name it with --dataset_config_name."
+        return f"{str(cause).splitlines()[1]}. Set it with --dataset_config_name."
     return first_line(cause)
 
 
@@ -197,7 +198,7 @@ def name_splits(raw: "DatasetDict", args: DataArguments) -> "dict[str, Dataset]"
     if "train" not in named:
         there = ", ".join(map(str, raw))
         raise UsageError(
-            f"the data set has the splits {there}; expected one named train, with rows. Name it with --train_split."
+            f"the data set has the splits {there}; expected one named train, with rows. Set it with --train_split."
         )
     return named
 
@@ -215,7 +216,7 @@ def _row_ranges(raw: "DatasetDict", split: str, spec: str) -> list[tuple[str, in
     except ValueError as error:
         there = ", ".join(map(str, raw))
         raise UsageError(
-            f"--{split}_split is {spec!r}; expected splits, or slices such as train[:80%], of {there}."
+            f"--{split}_split is {spec!r}; expected one or more of {there}, or slices such as train[:80%]."
         ) from error
     ranges = [(part.splitname, part.from_, part.to) for part in parts if part.from_ < part.to]
     if not ranges:

@@ -143,8 +143,8 @@ class StreamedRows(IterableDataset[dict[str, Any]]):
             yield from self.stream.iter(batch_size=WINDOW * self.global_batch)
         except hub_errors() as error:
             raise RunError(
-                f"the train split cannot be read any further, in pass {epoch + 1}: {first_line(error)}. If waiting or "
-                "mending the file cures it, go on from the last checkpoint by --resume_from_checkpoint true."
+                f"reading the train split failed in pass {epoch + 1}: {first_line(error)}. Wait, or repair the file, "
+                "then resume from the last checkpoint with --resume_from_checkpoint true."
             ) from error
 
     def describe(self, num_rows: int) -> str:
@@ -153,10 +153,10 @@ class StreamedRows(IterableDataset[dict[str, Any]]):
         Args:
             num_rows: Number of rows that training has used.
         """
-        read = f"Training read {num_rows} rows of the stream, of which {self.num_truncated} were cut"
+        read = f"Training read {num_rows} rows of the stream, of which {self.num_truncated} were truncated"
         if self.pass_length is None:
             return f"{read}; its end was not reached."
-        return f"{read}; it has {self.pass_length}, so each came {num_rows / self.pass_length:.1f} times."
+        return f"{read}; the stream has {self.pass_length}, so each was used {num_rows / self.pass_length:.1f} times."
 
 
 Rows = np.ndarray[Any, Any]

@@ -80,7 +80,9 @@ def load_splits(args: DataArguments, seed: int, label_words: str | None = None) 
     """
     source, copy = args.dataset_name, args.save_dataset_dir
     if source and copy and Path(source).resolve() == Path(copy).resolve():
-        raise UsageError(f"--save_dataset_dir is {copy}, the folder that the data set is read from; name another.")
+        raise UsageError(
+            f"--save_dataset_dir is {copy}, the folder that the data set is read from; use another folder."
+        )
     stream = open_stream(args) if args.streaming else None
     named = stream.first_rows if stream else name_splits(_load_table(args), args)
     columns = find_columns(named["train"], args)
@@ -93,7 +95,7 @@ def load_splits(args: DataArguments, seed: int, label_words: str | None = None) 
     splits = _label(data, named, texts, columns)
     _refuse_labels_without_rows(data, splits, "no row of the train split has")
     if columns.template:
-        data.notes.append(f"A text is made of columns: `{columns.template!r}`.")
+        data.notes.append(f"Each text is formed from columns: `{columns.template!r}`.")
     given = {"train": args.train_split, "validation": args.validation_split, "test": args.test_split}
     data.sources = {split: spec for split, spec in given.items() if spec}
     data.notes += [f"{split} is the data set's {spec}." for split, spec in data.sources.items() if spec != split]
@@ -132,8 +134,8 @@ def _label(
         if split == "test" and _is_unlabelled(named[split], columns, data.labels):
             splits[UNLABELLED_TEST] = _Split(texts[split], np.zeros_like(numbers), numbers)
             data.notes.append(
-                f"The test split has no labels: its {len(numbers)} rows are predicted only, and the figures are those "
-                "of validation."
+                f"The test split has no labels: its {len(numbers)} rows are only predicted, and the reported metrics "
+                "are those of validation."
             )
             continue
         ids = label_ids(read_labels(named[split], split, columns), split, columns, data.labels)
@@ -177,7 +179,7 @@ def _sample(data: LabelledSplits, splits: dict[str, _Split], args: DataArguments
     limits |= {"test": args.max_test_samples, UNLABELLED_TEST: args.max_test_samples}
     for split, limit in limits.items():
         if limit is not None and split in splits and limit < len(splits[split]):
-            data.notes.append(f"{limit} of {len(splits[split])} {split} rows, drawn over all classes, seed {seed}.")
+            data.notes.append(f"{limit} of {len(splits[split])} {split} rows, sampled from all classes, seed {seed}.")
             splits[split] = splits[split].select(stratified_sample(splits[split].labels, limit, seed))
     _refuse_labels_without_rows(data, splits, f"--max_train_samples is {args.max_train_samples}: no row is left for")
     if args.num_shots_per_class:
@@ -195,17 +197,17 @@ def _drop_duplicates(data: LabelledSplits, splits: dict[str, _Split]) -> None:
     if shared.any():
         splits["train"] = train.select(np.flatnonzero(~shared))
         data.notes.append(
-            f"{shared.sum()} of {len(train)} train rows were dropped, whose text is also in another split."
+            f"{shared.sum()} of {len(train)} train rows were dropped, since their text is also in another split."
         )
         _refuse_labels_without_rows(data, splits, "--drop_duplicates leaves no row with")
 
 
 def _report_duplicates(data: LabelledSplits, splits: dict[str, _Split]) -> None:
-    cure = "; --drop_duplicates takes such texts out of train." if data.stream is None else "."
+    cure = "; use --drop_duplicates to remove such texts from train." if data.stream is None else "."
     for split, rows in splits.items():
         if split != "train" and (count := np.isin(rows.texts, splits["train"].texts).sum()):
             data.notes.append(
-                f"{count} of {len(rows)} {split} rows have a text that is also in train, which makes their figures "
+                f"{count} of {len(rows)} {split} rows have a text that is also in train, which makes their metrics "
                 f"too good{cure}"
             )
 

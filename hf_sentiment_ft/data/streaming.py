@@ -68,7 +68,7 @@ def open_stream(args: DataArguments) -> TrainStream:
         rows = _read(args, named[split], most + 1) if split in named else []
         if len(rows) > most:
             rows.pop()
-            stream.notes.append(f"{split} is the first {most} rows of that split; --{flags[split]} can take more.")
+            stream.notes.append(f"{split} is the first {most} rows of that split; use --{flags[split]} to take more.")
         if not rows and (split == "validation" or args.test_split_percentage):
             rows = _take_from_train(args, stream, split, limit or ROWS_FROM_TRAIN, flags[split])
         if rows:
@@ -81,7 +81,7 @@ def open_stream(args: DataArguments) -> TrainStream:
     stream.first_rows = {"train": _table(first, stream.rows), **stream.first_rows}
     stream.notes.append(
         f"The train split was streamed. Its labels, the most frequent one, and the texts that other splits share with "
-        f"it are those of its first {len(first)} rows."
+        f"it were determined from its first {len(first)} rows."
     )
     return stream
 
@@ -124,7 +124,7 @@ def _name_streams(raw: "dict[str, IterableDataset]", args: DataArguments) -> "di
         if found:
             named[split] = raw[found[0]]
     if "train" not in named:
-        raise UsageError(f"the data set has the splits {there}; expected one named train. Name it with --train_split.")
+        raise UsageError(f"the data set has the splits {there}; expected one named train. Set it with --train_split.")
     return named
 
 
@@ -136,7 +136,7 @@ def _take_from_train(
     if len(rows) < size:
         raise UsageError(
             f"the data has no {split} split, and train has {stream.num_taken + len(rows)} rows, too few to take "
-            f"{size} for it; lower --{flag}, or leave out --streaming."
+            f"{size} for it; lower --{flag}, or remove --streaming."
         )
     stream.rows = stream.rows.skip(size)
     stream.num_taken += size
@@ -180,13 +180,13 @@ def stream_labels(stream: TrainStream, columns: Columns, label_words: str | None
     names = None if all_named else _named_by(label_words)
     if len(present) == 1 and (stream.is_read_in_order or not (all_named or names)):
         raise UsageError(
-            f"the first {len(first)} rows of train all have the label {present[0]!r}, and from one label nothing is "
-            f"learnt. Raise --shuffle_buffer_size (now {stream.buffer_size}), or mix the rows of the files"
-            + ("." if all_named else ", and name all labels by --label_words as a JSON object.")
+            f"the first {len(first)} rows of train all have the label {present[0]!r}, but training needs at least two "
+            f"labels. Raise --shuffle_buffer_size (now {stream.buffer_size}), or shuffle the rows of the files"
+            + ("." if all_named else ", and list all labels in --label_words as a JSON object.")
         )
     for split, note in stream.split_off.items():
         if len(read_labels(stream.first_rows[split], split, columns).unique()) == 1:
-            raise UsageError(f"{note} They all have one label; give a {split} split of its own, or mix the rows.")
+            raise UsageError(f"{note} They all have one label; use a separate {split} split, or shuffle the rows.")
     names = names or label_names(first, part)
     _check(stream, part, names, first)
     return names
@@ -220,7 +220,9 @@ def checked_rows(stream: TrainStream, columns: Columns, labels: list[str]) -> "I
         except UsageError as error:
             if stream.is_read_in_order:
                 raise
-            raise UsageError(f"{error} It is counted in its file, or in the files that are read as one.") from None
+            raise UsageError(
+                f"{error} Rows are counted within a file, or within the files that are read together."
+            ) from None
 
     names = stream.first_rows["train"].column_names
     return stream.rows.map(check, batched=True, with_indices=True, remove_columns=names)
@@ -232,12 +234,13 @@ def _check(stream: TrainStream, columns: Columns, labels: list[str], table: "Dat
     try:
         texts = read_texts(table, "train", columns)["text"][:]
         hint = (
-            f" Labels not among the first {len(stream.first_rows['train'])} rows are named by --label_words, as JSON."
+            f" Labels that are not in the first {len(stream.first_rows['train'])} rows must be listed in "
+            "--label_words, as JSON."
         )
         ids = label_ids(read_labels(table, "train", columns), "train", columns, labels)
     except UsageError as error:
         if len(table) == 1:
-            raise UsageError(f"{error} It is {str(table[0])[:300]}.{hint}") from None
+            raise UsageError(f"{error} The row is {str(table[0])[:300]}.{hint}") from None
         for number in range(len(table)):
             one = dataclasses.replace(columns, first_row=columns.first_row + number)
             _check(stream, one, labels, table.select([number]))

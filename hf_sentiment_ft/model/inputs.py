@@ -58,7 +58,9 @@ def right_pad_if_needed(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBa
         reads = any(found)
     if reads:
         kind = model.config.model_type
-        logger.warning("%s models read their padding; that is avoided here, but makes them slower.", kind)
+        logger.warning(
+            "The output of %s models depends on left padding; they are padded on the right, which is slower.", kind
+        )
         model.forward = pad_on_the_right(model.forward)
 
 
@@ -80,8 +82,8 @@ def _reads_padding(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -
     kind = model.config.model_type
     if followed.isnan().any():
         raise UsageError(
-            f"this {kind} model makes NaN of a text: its weights are damaged, or too large for {model.dtype}. Choose "
-            "another model, or --dtype float32."
+            f"this {kind} model outputs NaN: its weights are corrupted, or too large for {model.dtype}. Use another "
+            "model, or --dtype float32."
         )
     if same(followed, padded):
         return False
@@ -90,8 +92,8 @@ def _reads_padding(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -
     alone = logits([text], [shown])[0]
     if not same(followed, alone):
         raise UsageError(
-            f"this {kind} model is not a causal language model: what it makes of a text depends on what stands behind "
-            "it; choose one that generates text, such as gpt2."
+            f"this {kind} model is not a causal language model: its output depends on the tokens that follow. Use a "
+            "model that generates text, such as gpt2."
         )
     return True
 
@@ -176,8 +178,8 @@ def _not_numbers(model: PreTrainedModel, cure: str | None = None) -> UsageError:
     name = model.config._attn_implementation
     other = cure or f"--attn_implementation {'sdpa' if name == 'eager' else 'eager'}"
     return UsageError(
-        f"{name} attention makes NaN or infinite values of padding on {model.device.type}, which spread to the text "
-        f"beside it. Choose another one: {other}."
+        f"{name} attention outputs NaN or infinite values for padding on {model.device.type}, which spread to the "
+        f"text. Use another one: {other}."
     )
 
 

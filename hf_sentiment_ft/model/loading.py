@@ -74,8 +74,8 @@ def find_whole_model(args: ModelArguments) -> ModelSource:
     base = find_adapter(find_base_model(args))
     if base.adapter_of:
         raise UsageError(
-            f"{base.path} is a LoRA adapter, and only whole models can be trained further: name its base model, "
-            f"{base.adapter_of}, or make it anew without --publish_adapter, so that the adapter is merged."
+            f"{base.path} is a LoRA adapter, but only whole models can be trained further. Use its base model, "
+            f"{base.adapter_of}, or train it again without --publish_adapter, so that the adapter is merged."
         )
     return base
 
@@ -102,7 +102,9 @@ def load_tokenizer(base: ModelSource, add_pad_token: bool = True) -> "PreTrained
     if tokenizer.pad_token_id is None and not add_pad_token:
         tokenizer.pad_token = tokenizer.eos_token or tokenizer.bos_token or tokenizer.unk_token
         if tokenizer.pad_token is None:
-            raise UsageError(f"the tokenizer of {base.path} has no token to pad with; leave out --publish_adapter.")
+            raise UsageError(
+                f"the tokenizer of {base.path} has no token that could be used for padding; remove --publish_adapter."
+            )
     if tokenizer.pad_token_id is None:
         tokenizer.add_special_tokens({"pad_token": PAD_TOKEN})
     return tokenizer
@@ -155,7 +157,7 @@ def load_model(
     if missing:  # transformers would initialize them at random
         raise UsageError(
             f"{base.path} has no {', '.join(sorted(missing)[:3])}, which a causal language model needs; it may have "
-            "been saved with another head. Name the model that it was made from."
+            "been saved with another head. Use the model that it was made from."
         )
     if quantized:
         keep_gradients(model)
@@ -183,7 +185,7 @@ def load_config(base: ModelSource, publish: bool = False) -> "PretrainedConfig":
         options = base.options | ({"subfolder": CONFIG_FOLDER} if base.adapter_of else {})
         config = with_retries(lambda: AutoConfig.from_pretrained(base.path, **options))
     except hub_errors() as error:
-        hint = "; --trust_remote_code, for training and evaluation, runs it" if "custom code" in str(error) else ""
+        hint = "; pass --trust_remote_code to run it, in training and evaluation" if "custom code" in str(error) else ""
         raise UsageError(f"no model could be loaded from {base.path}: {first_line(error)}{hint}") from error
     remote = type(config).__module__.startswith("transformers_modules")
     causal = type(config) in MODEL_FOR_CAUSAL_LM_MAPPING
@@ -194,12 +196,12 @@ def load_config(base: ModelSource, publish: bool = False) -> "PretrainedConfig":
     if encoder or not causal:
         raise UsageError(
             f"{base.path} is a {config.model_type} model, which is not a causal language model; "
-            "choose one that generates text, such as gpt2."
+            "use one that generates text, such as gpt2."
         )
     if remote and publish:
         raise UsageError(
-            f"{base.path} runs Python code of its own, so `pipeline` alone could not load what is published; "
-            "leave --push_to_hub out."
+            f"{base.path} needs its own Python code, so `pipeline` alone could not load the published model; remove "
+            "--push_to_hub."
         )
     return config
 

@@ -52,27 +52,27 @@ def check_lora(
             '--load_in_4bit needs the package bitsandbytes; install it: pip install "hf_sentiment_ft[qlora]".'
         )
     if args.load_in_4bit and args.model_name_or_path.endswith(".gguf"):
-        raise UsageError("--load_in_4bit is given for a GGUF file; name the model that the file was made from.")
+        raise UsageError("--load_in_4bit does not support GGUF files; use the model that the file was made from.")
     if args.publish_adapter and Path(base_path).is_dir():
         raise UsageError(
-            f"--publish_adapter is given, but the base model, {args.model_name_or_path}, is not on the Hub, where "
-            "whoever loads the adapter would look for it; leave --publish_adapter out to publish the merged model."
+            f"--publish_adapter is given, but the base model, {args.model_name_or_path}, is not on the Hub, so that "
+            "others could not load the adapter. Remove --publish_adapter to publish the merged model."
         )
     if args.publish_adapter and args.model_revision != "main":
         raise UsageError(
-            "--publish_adapter and --model_revision are both given; whoever loads an adapter gets the base model's "
-            "main branch. Leave --publish_adapter out to publish the merged model."
+            "--publish_adapter and --model_revision are both given, but adapters are loaded onto the base model's main "
+            "branch. Remove --publish_adapter to publish the merged model."
         )
     engines = sharding_engines(training_args)
     if engines and args.load_in_4bit:
         raise UsageError(
-            f"--load_in_4bit keeps whole 4-bit weights in each process, and the launch configuration asks for "
-            f"{engines[0]}, which divides weights. Launch with single_gpu or multi_gpu."
+            f"--load_in_4bit keeps all 4-bit weights in each process, but the launch configuration requests "
+            f"{engines[0]}, which shards them. Use the configuration single_gpu or multi_gpu."
         )
     if engines and not args.publish_adapter:
         raise UsageError(
-            f"--use_peft merges the adapter into the model after training, which {engines[0]} does not allow. Launch "
-            "with single_gpu or multi_gpu, or add --publish_adapter to publish the adapter alone."
+            f"--use_peft merges the adapter into the model after training, which {engines[0]} does not support. Use "
+            "the configuration single_gpu or multi_gpu, or add --publish_adapter to publish only the adapter."
         )
     if not args.publish_adapter and training_args.push_to_hub and training_args.hub_strategy != "end":
         strategy = HubStrategy(training_args.hub_strategy).value
@@ -106,8 +106,8 @@ def _find_layers(args: ModelArguments, config: "PretrainedConfig") -> None:
     if missing := [name for name in given if not any(layer.endswith(f".{name}") for layer in linear)]:
         there = ", ".join(dict.fromkeys(layer.split(".")[-1] for layer in linear))
         raise UsageError(
-            f"--lora_target_modules has {', '.join(missing)}, of which this model has no linear layer of its own; it "
-            f"has: {there}. Without the flag, all of them are adapted, the head excepted."
+            f"--lora_target_modules has {', '.join(missing)}, but this model has no such linear layer (a head "
+            f"tied to the embeddings does not count). It has: {there}. Remove the flag to adapt all but the head."
         )
 
 

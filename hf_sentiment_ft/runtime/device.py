@@ -30,7 +30,7 @@ def choose_precision(requested: str, device: "torch.device") -> str:
     Returns:
         The requested precision, or the chosen one.
     """
-    precision, reason = (requested, "as --precision says") if requested != "auto" else _what_device_does_well(device)
+    precision, reason = (requested, "set by --precision") if requested != "auto" else _what_device_does_well(device)
     logger.info("training in %s: %s", precision, reason)
     return precision
 
@@ -43,11 +43,11 @@ def _what_device_does_well(device: "torch.device") -> tuple[str, str]:
             return "bf16", "this GPU has bf16 instructions"
         return "fp32", "this GPU has no bf16 instructions"
     if device.type != "cpu":
-        return "fp32", f"bf16 was not tried on {device.type}"
+        return "fp32", f"bf16 has not been tested on {device.type}"
     # Looked up, not timed: on a busy machine, timings would differ from run to run and between processes.
     capabilities: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()  # older versions of torch lack it
     has = [name for name, present in capabilities.items() if name.endswith("bf16") and present]
-    return ("bf16", f"this CPU has {', '.join(has)}") if has else ("fp32", "this CPU has no bf16 instructions known")
+    return ("bf16", f"this CPU has {', '.join(has)}") if has else ("fp32", "this CPU has no known bf16 instructions")
 
 
 def choose_attention(requested: str, device: "torch.device", longest: int) -> str | None:
@@ -65,12 +65,12 @@ def choose_attention(requested: str, device: "torch.device", longest: int) -> st
         The name of the implementation, None for the model's own default.
     """
     if requested != "auto":
-        logger.info("attention: %s, as --attn_implementation says", requested)
+        logger.info("attention: %s, set by --attn_implementation", requested)
         return requested
     if device.type == "cpu" and longest <= EAGER_TOKENS:
         logger.info("attention: eager, the fastest on a CPU for prompts of at most %d tokens", EAGER_TOKENS)
         return "eager"
-    logger.info("attention: the model's own default, which is torch's fused one where the model has it")
+    logger.info("attention: the model's default, which is torch's fused attention (sdpa) if the model supports it")
     return None
 
 
@@ -87,7 +87,7 @@ def leave_out_cudnn_attention(device: "torch.device") -> None:
         import torch
 
         torch.backends.cuda.enable_cudnn_sdp(False)
-        logger.info("attention: not cuDNN's, whose gradients may be NaN where there is padding")
+        logger.info("attention: cuDNN's kernel is disabled, since its gradients may be NaN with padding")
 
 
 def log_compilation(compiled: bool) -> None:
@@ -95,7 +95,7 @@ def log_compilation(compiled: bool) -> None:
 
     On a CPU, it gains nothing; see docs/performance.md.
     """
-    reason = "as --torch_compile says" if compiled else "it takes minutes; --torch_compile true does it"
+    reason = "set by --torch_compile" if compiled else "compiling takes minutes; use --torch_compile true to compile"
     logger.info("%s: %s", "compiled" if compiled else "not compiled", reason)
 
 
@@ -134,14 +134,16 @@ def choose_microbatch(requested: int | None, args: "TrainingArguments") -> int:
     sharded = sharding_engines(args)
     if requested and sharded:
         raise UsageError(
-            f"--max_tokens_per_microbatch is {requested}, but with {sharded[0]} all processes must go through the "
-            "model equally often; leave it out, and lower --per_device_train_batch_size for less memory."
+            f"--max_tokens_per_microbatch is {requested}, but with {sharded[0]} all processes must run "
+            "the same number of forward passes. Remove it; to save memory, lower --per_device_train_batch_size instead."
         )
     if requested is not None:
-        tokens, reason = requested, "as --max_tokens_per_microbatch says"
+        tokens, reason = requested, "set by --max_tokens_per_microbatch"
     elif args.device.type == "cpu" and not sharded:
         tokens, reason = CPU_TOKENS, "larger batches need more memory and are hardly faster on a CPU"
     else:
-        tokens, reason = 0, f"{sharded[0]} requires it" if sharded else "they are off by default on GPUs"
-    logger.info("micro-batches: %s: %s", f"at most {tokens} tokens" if tokens else "none, batches are whole", reason)
+        tokens, reason = 0, f"{sharded[0]} requires it" if sharded else "off by default on GPUs"
+    logger.info(
+        "micro-batches: %s: %s", f"at most {tokens} tokens" if tokens else "none, batches are not split", reason
+    )
     return tokens

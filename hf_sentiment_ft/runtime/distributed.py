@@ -42,28 +42,28 @@ def check_engine(args: "TrainingArguments", command: str = "train") -> None:
     asked = sharding_engines(args)
     if asked and args.use_cpu:
         raise UsageError(
-            f"the launch configuration asks for {asked[0]}, which Accelerate runs on GPUs only, and this run is on the "
-            "CPU. Use the configuration multi_cpu."
+            f"the launch configuration requests {asked[0]}, which Accelerate supports on GPUs only, but this run is on "
+            "the CPU. Use the configuration multi_cpu."
         )
     if asked and args.save_only_model and args.load_best_model_at_end:
         raise UsageError(
-            f"--save_only_model is given, but {asked[0]} loads the best checkpoint from its own files. Leave it out, "
-            "or add --load_best_model_at_end false."
+            f"--save_only_model is given, but {asked[0]} loads the best checkpoint from its own files. Remove "
+            "--save_only_model, or add --load_best_model_at_end false."
         )
     if args.auto_find_batch_size and args.world_size > 1:
         raise UsageError(
-            "--auto_find_batch_size looks for what one process has memory for, but there are "
-            f"{args.world_size}, which must train in step. Give them a smaller --per_device_train_batch_size."
+            "--auto_find_batch_size finds a batch size that fits the memory of one process, but all "
+            f"{args.world_size} processes must use the same one. Remove it, and lower --per_device_train_batch_size."
         )
     if asked and command == "evaluate" and not is_deepspeed_zero3_enabled():
         raise UsageError(
-            f"the launch configuration asks for {asked[0]}, which divides a model together with its optimizer, and "
-            "evaluation has none. Use the configuration multi_gpu, or deepspeed_zero3 for a model that does not fit "
-            "one GPU."
+            f"the launch configuration requests {asked[0]}, which shards a model together with its optimizer, but "
+            "evaluation has no optimizer. Use the configuration multi_gpu, or deepspeed_zero3 for a model that "
+            "does not fit one GPU."
         )
     if args.save_on_each_node:
         raise UsageError(
-            "--save_on_each_node is given, but a run has one --output_dir, which all machines share. Leave it out."
+            "--save_on_each_node is given, but a run has one --output_dir, which all machines share. Remove it."
         )
     if args.n_gpu > 1:
         raise UsageError(
@@ -71,7 +71,7 @@ def check_engine(args: "TrainingArguments", command: str = "train") -> None:
             "gradients. Start one process for each GPU:\n\n"
             '    accelerate launch --config_file "$(python -m hf_sentiment_ft.paths multi_gpu)" '
             f"--num_processes {args.n_gpu} -m hf_sentiment_ft.{command} ...\n\n"
-            "or let it see one only, by CUDA_VISIBLE_DEVICES=0."
+            "or set CUDA_VISIBLE_DEVICES=0 to use one GPU only."
         )
 
 
@@ -162,8 +162,8 @@ def gather(args: "TrainingArguments", what: str, own: Answer) -> list[Answer]:
         if explain_fault(error):  # the other process has died
             raise
         raise RunError(
-            f"process {args.process_index} waited {args.ddp_timeout} s (--ddp_timeout) for another one: {what}. If "
-            f"that one was still at work, give it more time by a larger --ddp_timeout ({first_line(error)})."
+            f"process {args.process_index} waited {args.ddp_timeout} s (--ddp_timeout) for another process: {what}. If "
+            f"that process was still working, raise --ddp_timeout ({first_line(error)})."
         ) from error
     return answers
 

@@ -80,9 +80,10 @@ def check_output_dir(args: "TrainingArguments", overwrite: bool, models: Sequenc
         path = Path(model).resolve()
         if path == output_dir.resolve() or replaced.intersection((path, *path.parents)):
             raise UsageError(
-                f"--output_dir {output_dir} is where the model {model} is, or would be looked for; name another folder."
+                f"--output_dir {output_dir} contains the model {model}, or would be mistaken for it. "
+                "Use another folder."
             )
-    with first_process_first(args, "looking at the output folder"):
+    with first_process_first(args, "checking the output folder"):
         try:
             output_dir.mkdir(parents=True, exist_ok=True)
             tempfile.TemporaryFile(dir=output_dir).close()
@@ -93,8 +94,8 @@ def check_output_dir(args: "TrainingArguments", overwrite: bool, models: Sequenc
             if lock:
                 _unlock(lock)
             raise UsageError(
-                f"--output_dir {output_dir} already holds a run. Go on with it by --resume_from_checkpoint true, "
-                "replace it by --overwrite_output_dir, or name another folder."
+                f"--output_dir {output_dir} already contains a run. Pass --resume_from_checkpoint true to resume "
+                "it or --overwrite_output_dir to replace it, or use another folder."
             )
     _check_shared(output_dir, args)
 
@@ -106,7 +107,7 @@ def _check_shared(output_dir: Path, args: "TrainingArguments") -> None:
     """
     if args.world_size == 1:
         return
-    what, here = "looking for each other's output folder", f"{socket.gethostname()}:{output_dir.resolve()}"
+    what, here = "checking that the output folder is shared", f"{socket.gethostname()}:{output_dir.resolve()}"
     with contextlib.ExitStack() as stack:
 
         def write() -> tuple[str, str]:
@@ -117,8 +118,8 @@ def _check_shared(output_dir: Path, args: "TrainingArguments") -> None:
         elsewhere = {place for place in gather(args, what, "" if _appears(output_dir / name) else here) if place}
     if elsewhere:
         raise UsageError(
-            f"--output_dir {output_dir} is not one folder: what is written to {there} is not seen in "
-            f"{', '.join(sorted(elsewhere))}. Name a folder on a file system that all machines share, by its full path."
+            f"--output_dir {output_dir} is not shared by all machines: a file written to {there} does not appear in "
+            f"{', '.join(sorted(elsewhere))}. Use the full path of a folder on a file system that all machines share."
         )
 
 
@@ -137,10 +138,10 @@ def _lock(output_dir: Path) -> BaseFileLock:
         lock.acquire(blocking=False)
     except Timeout:
         raise UsageError(
-            f"--output_dir {output_dir} is in use by another run. Wait until it has ended, or name another folder."
+            f"--output_dir {output_dir} is in use by another run. Wait until it has ended, or use another folder."
         ) from None
     except OSError as error:  # some network file systems do not support locks
-        logger.warning("%s cannot be locked (%s); see that no two runs use it at a time.", output_dir, error.strerror)
+        logger.warning("%s cannot be locked (%s); make sure that only one run uses it.", output_dir, error.strerror)
     atexit.register(_unlock, lock)
     return lock
 

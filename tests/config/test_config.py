@@ -89,9 +89,9 @@ def test_null_leaves_the_default(recipe):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("- a\n- b\n", "holds list; expected lines of the form name: value"),
-        ("", "holds NoneType; expected"),
-        ("just words", "holds str; expected"),
+        ("- a\n- b\n", "contains list; expected lines of the form name: value"),
+        ("", "contains NoneType; expected"),
+        ("just words", "contains str; expected"),
         ("label_words: [a\n", "cannot read the recipe"),
         ("learnin_rate: 1\n", "unknown flag --learnin_rate; did you mean --learning_rate?"),
         ("num_train_epochs: many\n", "--num_train_epochs"),
@@ -124,7 +124,10 @@ def test_unknown_flag_suggests_the_nearest():
         (["--preprocessing_num_workers", "0"], "--preprocessing_num_workers is 0"),
         (["--test_split_percentage", "51"], "--test_split_percentage is 51; expected 0 to 50"),
         (["--validation_split_percentage", "-1"], "--validation_split_percentage is -1; expected 0 to 50"),
-        (["--validation_split_percentage", "0"], "--validation_split_percentage is 0; the best checkpoint"),
+        (
+            ["--validation_split_percentage", "0"],
+            "--validation_split_percentage is 0; expected at least 1, to choose the best checkpoint",
+        ),
         (["--hub_timeout", "0"], "--hub_timeout is 0; expected at least 1"),
         (["--precision", "fp16"], "--precision is 'fp16'; expected one of auto, fp32, bf16"),
         (["--dtype", "int8"], "--dtype is 'int8'; expected one of float32, bfloat16, float16"),
@@ -152,8 +155,8 @@ def test_unknown_flag_suggests_the_nearest():
         (["--save_strategy", "no"], "--load_best_model_at_end"),
         (["--eval_strategy", "often"], "--eval_strategy"),
         (["--dataset_name", "x", "--train_file", "a.csv"], "--dataset_name and --train_file are both given"),
-        (["--test_file", "a.csv"], "go with --train_file, which is missing"),
-        (["--validation_file", "a.csv", "--dataset_name", "x"], "go with --train_file, which is missing"),
+        (["--test_file", "a.csv"], "require --train_file, which is missing"),
+        (["--validation_file", "a.csv", "--dataset_name", "x"], "require --train_file, which is missing"),
     ],
 )
 def test_value_that_does_not_fit_names_its_flag(flags: list[str], message: str):

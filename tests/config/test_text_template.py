@@ -53,9 +53,15 @@ def test_predict_makes_the_same_texts():
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        (["--text_column_name", "body"], "a template names the columns title, body; keep one, or put {text} into"),
-        (["--text_template", "{body}"], "--prompt_template and --text_template both name columns; keep one"),
-        (["--prompt_template", "{title}{eos_token}{body}:{label_word}"], "expected names of columns in braces"),
+        (
+            ["--text_column_name", "body"],
+            "a template names the columns title, body; remove one of the two, or use {text} in",
+        ),
+        (
+            ["--text_template", "{body}"],
+            "--prompt_template and --text_template both name columns; use {text} in --prompt_template",
+        ),
+        (["--prompt_template", "{title}{eos_token}{body}:{label_word}"], "expected column names in braces"),
     ],
 )
 def test_contradictions(flags: list[str], message: str):
@@ -66,6 +72,6 @@ def test_contradictions(flags: list[str], message: str):
 def test_a_column_that_is_not_there():
     from datasets import Dataset
 
-    message = "the template names {txt}; the columns are: text, queue. {text} stands for"
+    message = "the template names {txt}; the columns are: text, queue. Use {text} for"
     with pytest.raises(UsageError, match=re.escape(message)):
         find_columns(Dataset.from_dict({"text": [], "queue": []}), data_args("--prompt_template", "{txt}:{label_word}"))

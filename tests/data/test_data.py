@@ -132,11 +132,11 @@ def test_columns_may_have_each_others_names(table):
 @pytest.mark.parametrize(
     ("header", "named", "message"),
     [
-        (("foo", "label"), {}, "no text column found among foo, label; name it with --text_column_name"),
-        (("text", "bar"), {}, "no label column found among text, bar; name it with --label_column_name"),
+        (("foo", "label"), {}, "no text column found among foo, label; set it with --text_column_name"),
+        (("text", "bar"), {}, "no label column found among text, bar; set it with --label_column_name"),
         (("a", "label"), {"text_column_name": "b"}, "--text_column_name is 'b'; the columns are: a, label"),
         (("text", "a"), {"label_column_name": "b"}, "--label_column_name is 'b'; the columns are: text, a"),
-        (("label", "text"), {}, "the text column 'text' of the train split holds"),
+        (("label", "text"), {}, "the text column 'text' of the train split contains"),
     ],
 )
 def test_wrong_columns_are_told_with_those_there_are(header, named: dict[str, str], message: str, table):
@@ -153,9 +153,9 @@ BAD_ROWS = [
     ([("a", "x"), ("b", None), ("c", "y")], "1 row of the train split has no label in column 'label': row 1 "),
     ([("a", None), ("b", 1), ("c", 0)], "1 row of the train split has no label in column 'label': row 0 "),
     ([("a", "x"), ("b", "x")], "the train split has one label, 'x'; expected at least two"),
-    ([("a", 0.5), ("b", 1.5)], "the label column 'label' holds float64; expected class names, integers or strings"),
-    ([("a", ["x", "y"]), ("b", ["x"])], "the label column 'label' holds List(Value('string')); expected"),
-    ([(1, "x"), (2, "y")], "the text column 'text' of the train split holds Value('int64'); expected strings"),
+    ([("a", 0.5), ("b", 1.5)], "the label column 'label' contains float64; expected class names, integers or strings"),
+    ([("a", ["x", "y"]), ("b", ["x"])], "the label column 'label' contains List(Value('string')); expected"),
+    ([(1, "x"), (2, "y")], "the text column 'text' of the train split contains Value('int64'); expected strings"),
 ]
 
 

@@ -72,7 +72,7 @@ def test_configurations_revisions_and_private_data(hub: HubServer, api: HfApi, t
         {"dataset_config_name": "german", "dataset_revision": old},
         {"dataset_revision": "v9"},
     )
-    assert "the available configs: ['english', 'german']. Name it with --dataset_config_name" in missing
+    assert "the available configs: ['english', 'german']. Set it with --dataset_config_name" in missing
     assert "'french' not found. Available: ['english', 'german']" in wrong
     assert german[:2] == [["None", "n/a"], ["neu 0", "neu 1"]], "words that look like missing values are words"
     assert before[1] == ["alt 0", "alt 1"]

@@ -60,19 +60,22 @@ def test_only_the_train_split_is_named(folder: str):
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ({}, "has the splits all, extra, test; expected one named train, with rows. Name it with --train_split"),
+        ({}, "has the splits all, extra, test; expected one named train, with rows. Set it with --train_split"),
         (
             {"train_split": "train"},
-            "--train_split is 'train'; expected splits, or slices such as train[:80%], of all, ",
+            "--train_split is 'train'; expected one or more of all, extra, test, or slices such as train[:80%]",
         ),
-        ({"train_split": "all[oops]"}, "--train_split is 'all[oops]'; expected splits, or slices"),
+        (
+            {"train_split": "all[oops]"},
+            "--train_split is 'all[oops]'; expected one or more of all, extra, test, or slices",
+        ),
         ({"train_split": "all[500:]"}, "--train_split is 'all[500:]', which has no rows"),
         (
             {"train_split": "all[:60]", "test_split": "test+all[59:]"},
             "--train_split and --test_split have rows of 'all' in",
         ),
         ({"train_split": "all", "num_shots_per_class": 2, "max_train_samples": 4}, "are both given; keep one"),
-        ({"class_weights": "even"}, "--class_weights is 'even'; expected balanced, or no such flag"),
+        ({"class_weights": "even"}, "--class_weights is 'even'; expected balanced. Otherwise, remove the flag"),
         ({"num_shots_per_class": 0}, "--num_shots_per_class is 0; expected at least 1"),
     ],
 )
@@ -121,15 +124,15 @@ def test_texts_that_are_also_in_train(drop: bool, tmp_path: Path):
         ),
     }
     data = load(**files, drop_duplicates=drop)
-    advice = (
-        "have a text that is also in train, which makes their figures too good; --drop_duplicates takes such texts out"
-    )
+    advice = "which makes their metrics too good; use --drop_duplicates to remove such texts from train"
     if drop:
         assert numbers(data, "train") == [i for i in range(100) if i not in (3, 5)]
-        assert data.notes == ["2 of 100 train rows were dropped, whose text is also in another split."]
+        assert data.notes == ["2 of 100 train rows were dropped, since their text is also in another split."]
     else:
         assert len(data.splits["train"]) == 100
-        assert data.notes == [f"{part} rows {advice} of train." for part in ("1 of 3 validation", "2 of 5 test")]
+        assert data.notes == [
+            f"{part} rows have a text that is also in train, {advice}." for part in ("1 of 3 validation", "2 of 5 test")
+        ]
     assert (len(data.splits["validation"]), len(data.splits["test"])) == (3, 5)
 
 
@@ -157,7 +160,7 @@ def test_test_split_without_labels_is_only_predicted(kind: str, limit: int | Non
     assert data.splits["unlabelled_test"].column_names == ["text"]
     assert texts(data, "unlabelled_test") in ([["a", "b"]] if limit is None else [["a"], ["b"]])
     assert data.notes[0] == (
-        "The test split has no labels: its 2 rows are predicted only, and the figures are those of validation."
+        "The test split has no labels: its 2 rows are only predicted, and the reported metrics are those of validation."
     )
 
 

@@ -84,9 +84,9 @@ def test_samples_are_drawn_over_all_classes_with_a_note(table: str):
     assert {split: len(rows) for split, rows in texts(data).items()} == {"train": 30, "validation": 10, "test": 5}
     assert counts(data, "train") == {"common": 18, "rarer": 9, "rare": 3}
     assert data.notes[2:] == [
-        "30 of 162 train rows, drawn over all classes, seed 0.",
-        "10 of 20 validation rows, drawn over all classes, seed 0.",
-        "5 of 18 test rows, drawn over all classes, seed 0.",
+        "30 of 162 train rows, sampled from all classes, seed 0.",
+        "10 of 20 validation rows, sampled from all classes, seed 0.",
+        "5 of 18 test rows, sampled from all classes, seed 0.",
     ]
     whole = texts(load(train_file=table))
     assert all(set(texts(data)[split]) <= set(whole[split]) for split in whole), "sampling does not move the splits"

@@ -94,7 +94,7 @@ def test_edited_files_are_read_anew(tmp_path: Path):
         ({"train_file": "none.csv"}, "--train_file is none.csv, which is not a file"),
         (
             {"train_file": __file__},
-            "expected a file of one of the kinds .csv, .tsv, .json, .jsonl, .ndjson, .parquet, also",
+            "expected a file of one of the types .csv, .tsv, .json, .jsonl, .ndjson, .parquet, optionally",
         ),
         ({"dataset_name": "user/nothing"}, "--dataset_name is user/nothing, which cannot be loaded"),
         ({"dataset_name": "package:no_such_package/x"}, "the Python package 'no_such_package' is not installed"),

@@ -64,7 +64,7 @@ def test_splits_of_their_own_are_read_up_to_a_limit(tmp_path: Path):
     data = load(train_file=str(tmp_path / "part-*.csv"), validation_file=test, test_file=test, max_eval_samples=5)
     assert {split: len(rows) for split, rows in data.splits.items()} == {"train": 20, "validation": 5, "test": 8}
     assert data.splits["validation"]["text"][:] == [f"new {text}" for text, _ in ROWS[:5]]
-    assert "validation is the first 5 rows of that split; --max_eval_samples can take more." in data.notes
+    assert "validation is the first 5 rows of that split; use --max_eval_samples to take more." in data.notes
     assert not data.split_off
     assert sorted(streamed(data)) == sorted(ROWS)
 
@@ -75,9 +75,13 @@ def test_labels_that_come_late_are_named_by_the_files_or_by_label_words(tmp_path
     words = '{"good": " good", "odd": " odd", "bad": " bad"}'
     assert load(words, train_file=plain).labels == ["good", "odd", "bad"]
     assert streamed(load(words, train_file=plain))[-1] == ("odd", "odd")
-    with pytest.raises(UsageError, match="Labels not among the first 20 rows are named by --label_words") as error:
+    with pytest.raises(
+        UsageError, match="Labels that are not in the first 20 rows must be listed in --label_words"
+    ) as error:
         streamed(load(train_file=plain))
-    assert "a label that train does not have ('odd'): row 60 (counted from 0). It is {'text': 'odd'" in str(error.value)
+    assert "a label that train does not have ('odd'): row 60 (counted from 0). The row is {'text': 'odd'" in str(
+        error.value
+    )
     named = Features({"text": Value("string"), "label": ClassLabel(names=["odd", "good", "bad"])})
     table = Dataset.from_list([{"text": text, "label": label} for text, label in rows], features=named)
     table.to_parquet(tmp_path / "typed.parquet")
@@ -110,19 +114,19 @@ def test_what_a_stream_does_not_tell_is_refused(tmp_path: Path):
         dataset_name=str(REVIEWS), train_split="train[:50%]", **SMALL
     )
     Dataset.from_list([{"text": "a", "label": 1}]).save_to_disk(tmp_path / "saved")
-    assert "It is memory-mapped anyway; leave out --streaming" in refusal(dataset_name=str(tmp_path / "saved"), **SMALL)
+    assert "It is memory-mapped anyway; remove --streaming" in refusal(dataset_name=str(tmp_path / "saved"), **SMALL)
 
 
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        ([], "--streaming needs --max_steps"),
-        (["--num_train_epochs", "2"], "--streaming needs --max_steps"),
+        ([], "--streaming requires --max_steps"),
+        (["--num_train_epochs", "2"], "--streaming requires --max_steps"),
         (["--max_steps", "9", "--num_shots_per_class", "8"], "--num_shots_per_class is 8, which needs all rows"),
         (["--max_steps", "9", "--drop_duplicates"], "--drop_duplicates is True, which needs all rows"),
         (["--max_steps", "9", "--class_weights", "balanced"], "--class_weights is balanced, which needs all rows"),
-        (["--max_steps", "9", "--max_train_samples", "8"], "--max_steps says how many rows are trained on."),
-        (["--max_steps", "9", "--validation_split_percentage", "20"], "--max_eval_samples says how many rows"),
+        (["--max_steps", "9", "--max_train_samples", "8"], "use --max_steps to set how many rows are trained on."),
+        (["--max_steps", "9", "--validation_split_percentage", "20"], "use --max_eval_samples to set how many rows"),
         (["--max_steps", "9", "--save_dataset_dir", "x"], "--save_dataset_dir is x, which needs all rows"),
         (["--max_steps", "9", "--dataloader_num_workers", "2"], "expected 0 with --streaming"),
         (["--max_steps", "9", "--train_sampling_strategy", "sequential"], "expected random or group_by_length"),
@@ -168,7 +172,7 @@ def test_each_row_comes_once_in_each_pass_and_never_in_the_same_order():
     assert order == [int(row["number"]) for row in rows] == [int(row["number"]) for row in make_rows(75)]
     assert order != [int(row["number"]) for row in make_rows(75, seed=4)]
     assert rows.num_truncated == sum(number >= 20 for number in order), "of those given out, not of those read ahead"
-    assert rows.describe(75).endswith("it has 30, so each came 2.5 times.")
+    assert rows.describe(75).endswith("the stream has 30, so each was used 2.5 times.")
     short = make_rows(12)
     assert len(list(short)) == 12
     assert short.describe(12).endswith("its end was not reached.")

@@ -93,11 +93,11 @@ def test_results_and_card_say_how(finished: dict[str, Any]):
     results, card = finished["results"], finished["card"]
     calibrated = "columns" not in finished["name"]
     assert ("test_uncalibrated_accuracy" in results) == ("zero_shot_test_calibrated_accuracy" in results) == calibrated
-    assert ("| the base model, calibrated | " in card) == ("Without it the accuracy is" in card) == calibrated
+    assert ("| the base model, calibrated | " in card) == ("Without calibration, the accuracy is" in card) == calibrated
     assert ("test_mean_absolute_error" in results) == ("mean absolute error |" in card) == (not calibrated)
     if not calibrated:
         assert "` great!`, also `4`" in card
-        assert "A text is made of columns: `'{text_} and {more}'`" in card
+        assert "Each text is formed from columns: `'{text_} and {more}'`" in card
         assert finished["predictions"][0]["text"].split(" and more ")[0] in TEXTS
     assert "None" not in card
     assert "Undefined" not in card

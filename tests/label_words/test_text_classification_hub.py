@@ -69,7 +69,7 @@ def test_it_loads_from_the_hub_as_card_and_docs_say(
 @pytest.mark.parametrize(
     ("flags", "reason"),
     [
-        (["--calibration", "contextual"], "no place for what calibration takes off"),
+        (["--calibration", "contextual"], "cannot store the values that calibration subtracts"),
         (["--use_peft", "--publish_adapter"], "this is an adapter"),
     ],
 )
@@ -83,7 +83,7 @@ def test_what_has_no_classifier_is_refused(
     """Before training, and for a finished run."""
     api.create_repo("alice/base")
     api.upload_folder(repo_id="alice/base", folder_path=save_tiny("llama", tmp_path / "base"))
-    with pytest.raises(UsageError, match=f"no place for {next(flag for flag in flags[::-1] if '--' in flag)}"):
+    with pytest.raises(UsageError, match=f"does not support {next(flag for flag in flags[::-1] if '--' in flag)}"):
         train("alice/base", table, tmp_path / "output", "--export_text_classification", *flags)
     train("alice/base", table, tmp_path / "output", "--max_steps", 1, *flags)
     with pytest.raises(UsageError, match=reason):

@@ -74,14 +74,14 @@ def test_learning_rate_of_lora_is_higher_unless_one_is_given():
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        ({"load_in_4bit": True}, "--load_in_4bit goes with --use_peft"),
-        ({"publish_adapter": True}, "--publish_adapter goes with --use_peft"),
+        ({"load_in_4bit": True}, "--load_in_4bit requires --use_peft"),
+        ({"publish_adapter": True}, "--publish_adapter requires --use_peft"),
         ({"lora_r": 0}, "--lora_r is 0; expected at least 1"),
         ({"lora_dropout": 1.0}, "--lora_dropout is 1.0"),
-        ({"lora_r": 8}, "--lora_r goes with --use_peft"),
-        ({"lora_alpha": 8}, "--lora_alpha goes with --use_peft"),
-        ({"lora_dropout": 0.0}, "--lora_dropout goes with --use_peft"),
-        ({"lora_target_modules": ["q_proj"]}, "--lora_target_modules goes with --use_peft"),
+        ({"lora_r": 8}, "--lora_r requires --use_peft"),
+        ({"lora_alpha": 8}, "--lora_alpha requires --use_peft"),
+        ({"lora_dropout": 0.0}, "--lora_dropout requires --use_peft"),
+        ({"lora_target_modules": ["q_proj"]}, "--lora_target_modules requires --use_peft"),
     ],
 )
 def test_flags_that_do_not_go_together(flags: dict[str, Any], message: str):
@@ -154,7 +154,7 @@ def test_published_adapter_is_loaded_from_the_hub(
     for name in ("test_accuracy", "test_uncalibrated_accuracy", "test_generation_accuracy"):
         assert figures[0][name] == figures[1][name]
     for adapter in (REPO, str(output)):
-        with pytest.raises(UsageError, match=f"{adapter} is a LoRA adapter.* name its base model, alice/base, or make"):
+        with pytest.raises(UsageError, match=f"{adapter} is a LoRA adapter.* Use its base model, alice/base, or train"):
             find_whole_model(ModelArguments(adapter))
 
 
@@ -171,7 +171,7 @@ def test_layers_that_are_not_there_are_named_with_those_that_are(model_type: str
     model_args, *_, args = parse("--use_peft", "--lora_target_modules", known, name)
     with pytest.raises(UsageError) as refusal:
         check_lora(model_args, "user/base", tiny_config(model_type), args)
-    assert f"--lora_target_modules has {name}, of which this model has no" in str(refusal.value)
+    assert f"--lora_target_modules has {name}, but this model has no" in str(refusal.value)
     assert there in str(refusal.value)
     model_args.lora_target_modules = [known]
     check_lora(model_args, "user/base", tiny_config(model_type), args)

@@ -71,7 +71,7 @@ def test_path_that_is_no_folder_is_not_taken_for_a_hub_id(name: str):
     [
         ("none.gguf", "--model_name_or_path is none.gguf, which is not a file"),
         ("package:no_such_package/x.gguf", "the Python package 'no_such_package' is not installed"),
-        ("package:hf_sentiment_ft/x.gguf", "the package has no 'x.gguf'; there is: "),
+        ("package:hf_sentiment_ft/x.gguf", "the package has no 'x.gguf'; it contains: "),
     ],
 )
 def test_file_that_is_not_there(name: str, message: str):
@@ -212,7 +212,7 @@ def test_code_of_a_model_runs_only_when_asked_and_is_not_published(model_with_co
     config = load_config(trusted)
     model = load_model(trusted, "float32", base_tokenizer("gpt2"))
     assert num_parameters(config, trust_remote_code=True) + model.config.n_embd == model.num_parameters()  # [PAD]
-    with pytest.raises(UsageError, match="leave --push_to_hub out"):
+    with pytest.raises(UsageError, match="remove --push_to_hub"):
         load_config(trusted, publish=True)
 
 

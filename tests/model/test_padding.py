@@ -100,7 +100,7 @@ def test_attention_that_makes_nan_of_padding_is_named_before_training(
     table: str,  # noqa: F811
     tmp_path: Path,
 ):
-    message = f"{attention} attention makes NaN .* on cpu.*Choose another one: --attn_implementation eager"
+    message = f"{attention} attention outputs NaN .* on cpu.*Use another one: --attn_implementation eager"
     with pytest.raises(UsageError, match=message):
         train(base, table, tmp_path / "out", "--attn_implementation", attention, "--precision", "bf16", *flags)
 
@@ -142,7 +142,7 @@ def test_model_whose_own_numbers_are_not_finite_is_not_told_to_change_its_attent
     model, tokenizer = load(base, "sdpa")
     torch.nn.init.constant_(next(model.parameters()), NAN)
     check_attention(model, tokenizer)
-    with pytest.raises(UsageError, match=r"makes NaN of a text: .*too large for torch.float32. Choose another model"):
+    with pytest.raises(UsageError, match=r"outputs NaN: .*too large for torch.float32. Use another model"):
         right_pad_if_needed(model, tokenizer)
 
 
@@ -175,8 +175,8 @@ def test_predict_says_what_it_can_do(
     monkeypatch.setattr(sys, "argv", ["predict", "--model", str(run_dir), "a film"])
     with pytest.raises(SystemExit):
         predict()
-    assert "sdpa attention makes NaN" in (error := capsys.readouterr().err)
-    assert error.endswith("Choose another one: --device cpu.\n")
+    assert "sdpa attention outputs NaN" in (error := capsys.readouterr().err)
+    assert error.endswith("Use another one: --device cpu.\n")
 
 
 @pytest.mark.parametrize("parse", [parse_train_arguments, parse_evaluate_arguments])

@@ -112,7 +112,7 @@ CASES = [
     Case("file cut short, once", "downloading for the verification", Fault("GET", PUT, kind="truncate", after=9999)),
     Case("an answer that is no JSON, once", "committing", Fault("POST", COMMIT, kind="invalid_json")),
     Case("an answer that is no JSON, once", "checking the card", Fault("POST", "/validate-yaml", kind="invalid_json")),
-    Case("an answer that is no JSON, lasting", "checking the card", WEB_PAGES, 1, "its answer is not JSON"),
+    Case("an answer that is no JSON, lasting", "checking the card", WEB_PAGES, 1, "its response is not JSON"),
     Case(
         "the server's disk is full", "sending the weights", Fault("PUT", PUT, kind="disk_full", after=9), 1, "HTTP 507"
     ),

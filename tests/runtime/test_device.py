@@ -42,7 +42,7 @@ print(faults() - before)
 def test_request_is_honoured_on_any_device(requested: str, device: str, caplog: pytest.LogCaptureFixture):
     with caplog.at_level(logging.INFO, "hf_sentiment_ft"):
         assert choose_precision(requested, torch.device(device)) == requested
-    assert caplog.messages == [f"training in {requested}: as --precision says"]
+    assert caplog.messages == [f"training in {requested}: set by --precision"]
 
 
 @pytest.mark.skipif(not Path("/proc/cpuinfo").is_file(), reason="only Linux lists a CPU's instructions there")

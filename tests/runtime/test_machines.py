@@ -147,7 +147,10 @@ def test_output_folders_that_are_not_one_are_refused(tiny_gpt2: Path, tmp_path: 
     codes, printed = forked.train(*flags, cwd=first, processes=2, before=partial(elsewhere, second), rank=1)
     assert codes == [2, 2], printed
     host = socket.gethostname()
-    assert f"what is written to {host}:{first}/output is not seen in {host}:{second}/output. Name a folder" in printed
+    assert (
+        f"a file written to {host}:{first}/output does not appear in {host}:{second}/output. Use the full path"
+        in printed
+    )
     assert printed.count("error: ") == 1, printed
     assert "Traceback" not in printed
     left = {path.name for path in tmp_path.rglob("*") if path.is_file()}
@@ -185,7 +188,7 @@ def test_a_checkpoint_that_another_machine_does_not_have_is_refused(tmp_path: Pa
     save(tmp_path / "0", 4)
     here, there = together(2, named, tmp_path)
     assert here == "checkpoint-4"
-    assert str(there).startswith(f"the checkpoint checkpoint-4 is not seen on {socket.gethostname()}. Put it on")
+    assert str(there).startswith(f"the checkpoint checkpoint-4 does not exist on {socket.gethostname()}. Put it on")
 
 
 def test_a_mistake_that_the_first_process_finds_ends_all_with_one_message(tiny_gpt2: Path, tmp_path: Path):
@@ -206,8 +209,8 @@ def test_gloo_takes_no_interface_that_there_is_not(tiny_gpt2: Path, tmp_path: Pa
     codes, printed = forked.train(*flags, cwd=tmp_path, processes=2, GLOO_SOCKET_IFNAME="nosuchinterface")
     assert all(codes), printed
     assert printed.count("error: ") == 1, printed
-    assert "error: the processes cannot be connected by gloo (" in printed
-    assert "nosuchinterface). On machines with several network interfaces, name the one" in printed
+    assert "error: gloo could not connect the processes (" in printed
+    assert "nosuchinterface). On machines with several network interfaces, set the one" in printed
     assert "Traceback" not in printed
 
 
@@ -225,10 +228,10 @@ def beside_nccl(args: Any, late: float) -> Any:
 
 def test_a_connection_that_fails_is_told_apart_from_waiting():
     for said in together(2, beside_nccl, -0.1):
-        assert "cannot be connected by gloo (RuntimeError: " in str(said)
+        assert "gloo could not connect the processes (RuntimeError: " in str(said)
         assert "GLOO_SOCKET_IFNAME=eth0" in str(said)
     late = together(2, beside_nccl, 4.0)
-    assert "cannot be connected by gloo (DistStoreError: " in str(late[0])
+    assert "gloo could not connect the processes (DistStoreError: " in str(late[0])
     assert together(2, beside_nccl, 0.1) == [[0, 1], [0, 1]], "and waiting may take as long as --ddp_timeout"
 
 

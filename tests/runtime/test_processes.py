@@ -44,7 +44,7 @@ def test_one_that_waits_in_vain_says_for_what(tiny_gpt2: Path, tmp_path: Path):
     codes, printed = forked.train(*flags, cwd=tmp_path, processes=2, before=late)
     assert all(codes), printed
     assert printed.count("error: ") == 1, printed
-    assert "error: process 1 waited 2 s (--ddp_timeout) for another one: loading the data set. If that" in printed
+    assert "error: process 1 waited 2 s (--ddp_timeout) for another process: loading the data set. If that" in printed
     assert "Traceback" not in printed
 
 
@@ -113,7 +113,8 @@ def test_a_single_process_takes_its_time():
 
 def test_no_batch_size_is_looked_for_by_each_process_alone():
     """One would begin anew while the other waits for it."""
-    with pytest.raises(UsageError, match="--auto_find_batch_size looks for what one process has memory for"):
+    message = "--auto_find_batch_size finds a batch size that fits the memory of one process, but all 2 processes"
+    with pytest.raises(UsageError, match=message):
         check_engine(SimpleNamespace(**PLAIN | {"auto_find_batch_size": True, "world_size": 2}))
 
 
