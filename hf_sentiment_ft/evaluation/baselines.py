@@ -64,7 +64,7 @@ class ZeroShotBaseline(TrainerCallback):
         if self.dataset is None or self.predictions:
             return
         if state.global_step:
-            logger.warning("The untouched model is not measured: a sharded run that is resumed no longer has it.")
+            logger.warning("No zero-shot baseline: a resumed sharded run no longer has the original model.")
         else:
             self._predict(self.dataset)
 

@@ -27,7 +27,7 @@ class LabelWordMetrics(evaluate.Metric):
     def _info(self) -> evaluate.MetricInfo:
         ids = datasets.Value("int64")
         return evaluate.MetricInfo(
-            description="Classification figures over a fixed list of labels.",
+            description="Classification metrics over a fixed list of labels.",
             citation=_CITATION,
             inputs_description="predictions and references: class ids, (rows,).",
             features=datasets.Features({"predictions": ids, "references": ids}),
@@ -61,7 +61,7 @@ class Calibration(evaluate.Metric):
 
     def _info(self) -> evaluate.MetricInfo:
         return evaluate.MetricInfo(
-            description="How far probabilities can be believed.",
+            description="How well the predicted probabilities match the accuracy.",
             citation=_CITATION,
             inputs_description="predictions: class probabilities, (rows, num_labels); references: class ids, (rows,).",
             features=datasets.Features(

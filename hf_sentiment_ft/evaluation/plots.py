@@ -130,7 +130,7 @@ def calibration_plot(probabilities: "np.ndarray[Any, Any]", class_ids: "np.ndarr
     confidence = np.minimum(probabilities.max(axis=1), 1.0)
     accuracy, stated = calibration_curve(correct, confidence, n_bins=Calibration.num_bins, pos_label=True)
     figure, axis = _figure(6, 4)
-    axis.plot([0, 1], [0, 1], ":", color="gray", label="probabilities that hold")
+    axis.plot([0, 1], [0, 1], ":", color="gray", label="perfect calibration")
     axis.plot(stated, accuracy, "s-", label="this model")
     rows = axis.twinx()
     rows.hist(confidence, bins=Calibration.num_bins, range=(0, 1), color="C0", alpha=0.2)

@@ -126,7 +126,7 @@ def summary(results: dict[str, Any], output_dir: str | None) -> str:
         low, high = results["test_accuracy_interval"]
         lines.append(
             f"test accuracy {results['test_accuracy']:.1%} (95 % interval {low:.1%} to {high:.1%}), "
-            f"as pipeline generates {results['test_generation_accuracy']:.1%}"
+            f"generation accuracy {results['test_generation_accuracy']:.1%}"
         )
         lines += [f"  {name} {results[key]:.1%}" for name, key in BASELINES.items() if key in results]
     else:
@@ -137,7 +137,7 @@ def summary(results: dict[str, Any], output_dir: str | None) -> str:
 
 FIGURES = {
     "accuracy": "accuracy",
-    "generation_accuracy": "as generated",
+    "generation_accuracy": "generation accuracy",
     "f1_macro": "macro F1",
     "log_loss": "log loss",
     "expected_calibration_error": "calibration error",

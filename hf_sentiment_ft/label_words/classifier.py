@@ -46,31 +46,31 @@ def check_text_classification(
     several = [word for word, ids in zip(verbalizer.words, verbalizer.token_ids, strict=True) if len(ids) > 1]
     if several:
         raise _refusal(
-            f"the label word {several[0]!r} has several tokens, and a classifier takes one row of the head for each "
-            "label",
-            "choose --label_words of one token",
+            f"the label word {several[0]!r} has several tokens, but a classifier has only one row of weights per label",
+            "use --label_words with one token each",
         )
     if verbalizer.synonyms:
         raise _refusal(
-            "some label has several words, and a classifier takes one row of the head for each label",
-            "give each label one word by --label_words",
+            "a label has several words, but a classifier has only one row of weights per label",
+            "give each label a single word with --label_words",
         )
     if type(config) not in MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING:
         raise _refusal(f"transformers has no sequence classification model for {kind}")
     if tokenizer("a").input_ids[-1] == tokenizer.pad_token_id:
         raise _refusal(
-            f"the prompt ends in {tokenizer.pad_token!r}, which is this model's padding too, and a classifier reads "
-            "the last token that is no padding",
-            "choose a --prompt_template with another ending",
+            f"the prompt ends in {tokenizer.pad_token!r}, which is also this model's padding token, and a classifier "
+            "reads the last token that is not padding",
+            "use a --prompt_template with a different ending",
         )
     if getattr(config.get_text_config(), "final_logit_softcapping", None):
         raise _refusal(
-            f"{kind} bends its logits (final_logit_softcapping), which its sequence classification model does not"
+            f"{kind} applies soft-capping to its logits (final_logit_softcapping), but its sequence classification "
+            "model does not"
         )
     with without_weights():
         head = AutoModelForCausalLM.from_config(config).get_output_embeddings()
     if getattr(head, "bias", None) is not None:
-        raise _refusal(f"the language model head of {kind} adds a bias, for which its classifier has no place")
+        raise _refusal(f"the language model head of {kind} adds a bias, but its sequence classification model has none")
 
 
 def classifier_of(loaded: "LabelWordModel") -> "PreTrainedModel":
@@ -95,9 +95,9 @@ def classifier_of(loaded: "LabelWordModel") -> "PreTrainedModel":
 
     model, tokenizer, verbalizer = loaded.model, loaded.tokenizer, loaded.verbalizer
     if loaded.log_prior is not None:
-        raise _refusal("a classifier has no place for what calibration takes off the scores")
+        raise _refusal("a classifier cannot store the values that calibration subtracts from the scores")
     if model._hf_peft_config_loaded:
-        raise _refusal("a classifier has whole weights, and this is an adapter without its base model")
+        raise _refusal("this is an adapter without its base model, but a classifier needs the full weights")
     check_text_classification(model.config, tokenizer, verbalizer)
     config = copy.deepcopy(model.config)
     config.problem_type = "single_label_classification"
@@ -115,14 +115,14 @@ def classifier_of(loaded: "LabelWordModel") -> "PreTrainedModel":
     if not difference <= exact:  # written this way, it also refuses NaN
         raise _refusal(
             f"its probabilities would differ by {difference:.2g} (expected at most {exact:.2g}), since this "
-            f"{config.model_type} model does more between its body and its answer than one matrix product"
+            f"{config.model_type} model computes its logits with more than a single matrix product"
         )
     return classifier
 
 
 def _refusal(reason: str, remedy: str = "") -> UsageError:
-    remedies = "Leave out --export_text_classification" + (f", or {remedy}." if remedy else ".")
-    return UsageError(f"no exact text classification model can be exported: {reason}. {remedies}")
+    remedies = "Remove --export_text_classification" + (f", or {remedy}." if remedy else ".")
+    return UsageError(f"cannot export an exact text classification model: {reason}. {remedies}")
 
 
 def export_text_classification(folder: Path) -> Path:
@@ -147,5 +147,5 @@ def export_text_classification(folder: Path) -> Path:
     loaded.tokenizer.padding_side = "right"
     classifier.save_pretrained(folder / FOLDER)
     loaded.tokenizer.save_pretrained(folder / FOLDER)
-    logger.info("text classification model: %s", folder / FOLDER)
+    logger.info("Text classification model saved in %s", folder / FOLDER)
     return folder / FOLDER

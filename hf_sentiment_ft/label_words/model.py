@@ -54,7 +54,7 @@ def load_label_word_model(path: str, revision: str = "main") -> LabelWordModel:
     config = load_config(base)
     verbalizer = saved_verbalizer(config)
     if verbalizer is None:
-        raise UsageError(f"{path} holds a model without label words; train it with hf_sentiment_ft.train first.")
+        raise UsageError(f"{path} contains a model without label words. Train it with hf_sentiment_ft.train first.")
     tokenizer = load_tokenizer(base)
     model = load_model(base, "auto", tokenizer)
     return LabelWordModel(model.eval(), tokenizer, verbalizer, getattr(config, "label_log_prior", None))

@@ -74,13 +74,13 @@ def split_template(template: str) -> tuple[str, str]:
     if not text or "{text}" in ending or template.count(LABEL_WORD) != 1 or not ending.endswith(LABEL_WORD):
         raise UsageError(
             f"--prompt_template is {template!r}; expected {{text}} once and {LABEL_WORD} at the end, "
-            "such as '\\n{text}\\nSentiment:{label_word}', or names of columns in place of {text}."
+            "such as '\\n{text}\\nSentiment:{label_word}', or column names instead of {text}."
         )
     ending = ending.removesuffix(LABEL_WORD)
     if not ending:
         raise UsageError(
-            f"--prompt_template is {template!r}; something must stand between the text and the label word, "
-            "or the model cannot know that the text is over. {eos_token} is the least."
+            f"--prompt_template is {template!r}; expected something between the text and the label word, so that the "
+            "model can tell where the text ends. Add at least {eos_token}."
         )
     return beginning, ending
 
@@ -102,7 +102,10 @@ def build_prompt(tokenizer: "PreTrainedTokenizerBase", template: str) -> Prompt:
         if f"{{{name}}}" in template:
             token = getattr(tokenizer, name)
             if token is None:
-                raise UsageError(f"--prompt_template has {{{name}}}, but this model's tokenizer has no {name}.")
+                raise UsageError(
+                    f"--prompt_template contains {{{name}}}, but this model's tokenizer has no {name}. Remove it from "
+                    "the template."
+                )
             beginning, ending = (part.replace(f"{{{name}}}", token) for part in (beginning, ending))
 
     def encode(text: str) -> list[int]:
@@ -182,7 +185,7 @@ def put_prompt_into_tokenizer(
     if not tokenizer.is_fast:
         raise UsageError(
             f"{type(tokenizer).__name__} has no fast backend, so the prompt cannot be stored in it; "
-            "choose a model whose repository has a tokenizer.json."
+            "use a model whose repository has a tokenizer.json."
         )
     special_tokens = []
     for name, ids in (("[BEGINNING]", prompt.beginning_ids), ("[ENDING]", prompt.ending_ids)):
@@ -212,8 +215,8 @@ def put_prompt_into_tokenizer(
     expected = prompt.beginning_ids + tokenizer(text, add_special_tokens=False).input_ids + prompt.ending_ids
     if wrapped("a").input_ids != expected:
         raise UsageError(
-            f"{type(tokenizer).__name__} did not take the prompt: it reads {wrapped('a').input_ids} "
-            f"where {expected} was expected. Please report this with the model's name."
+            f"the prompt could not be stored in {type(tokenizer).__name__}: it returns {wrapped('a').input_ids}; "
+            f"expected {expected}. Please report this together with the model's name."
         )
     return wrapped
 

@@ -144,11 +144,13 @@ def build_task(
     if saved_verbalizer(config):
         remove_prompt(tokenizer)
         data.notes.append(
-            "The base model was trained by this package before; rows measured here may have been among its train rows."
+            "The base model had already been trained with hf_sentiment_ft. Rows evaluated here may have been among its "
+            "train rows."
         )
         if config.prompt_template != args.prompt_template:
             logger.warning(
-                "%s was trained with --prompt_template %r, and will now be with %r.",
+                "%s was trained with --prompt_template %r, and will now be trained with %r. To keep its prompt, pass "
+                "its template.",
                 *(base.path, config.prompt_template, args.prompt_template),
             )
     prompt = build_prompt(tokenizer, args.prompt_template)
@@ -199,8 +201,8 @@ def with_labels(data: LabelledSplits, labels: list[str], model: str) -> Labelled
 
     if not set(data.labels) <= set(labels):
         raise UsageError(
-            f"the data has the labels {', '.join(data.labels)}, and {model} was trained on {', '.join(labels)}; "
-            "it cannot give the others. Evaluate it on data with its own labels."
+            f"the data has the labels {', '.join(data.labels)}, but {model} was trained on {', '.join(labels)} and "
+            "cannot predict any others. Evaluate it on data with its own labels."
         )
     if data.labels == labels:
         return data
@@ -246,10 +248,13 @@ def render_chat(tokenizer: "PreTrainedTokenizerBase", template: str) -> str:
             [{"role": "user", "content": message}], tokenize=False, add_generation_prompt=True
         )
     except TemplateError as error:
-        raise UsageError(f"the chat template of {name} cannot be rendered: {error}; write the prompt out.") from error
+        raise UsageError(
+            f"the chat template of {name} cannot be rendered: {error}. Write out the whole prompt in --prompt_template "
+            "instead."
+        ) from error
     if str(rendered).count(message) != 1:
         raise UsageError(
-            f"the chat template of {name} does not leave a user's message as it is; write the prompt out, with "
-            "--prompt_template."
+            f"the chat template of {name} changes the user's message. Write out the whole prompt in --prompt_template "
+            "instead."
         )
     return f"{rendered}{{label_word}}"

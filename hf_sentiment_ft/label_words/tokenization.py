@@ -43,8 +43,9 @@ def tokenize_splits(task: LabelWordTask, num_proc: int | None = None) -> "dict[s
     readable = context_length(task.config)
     if task.max_train_length < prompt.num_tokens + verbalizer.max_tokens + 1:
         raise UsageError(
-            f"--max_seq_length is {task.args.max_seq_length} and the model reads {readable} tokens, but the prompt has "
-            f"{prompt.num_tokens} and the longest label word {verbalizer.max_tokens}; no text would be left."
+            f"--max_seq_length is {task.args.max_seq_length} and the model reads at most {readable} tokens, but the "
+            f"prompt has {prompt.num_tokens} tokens and the longest label word has {verbalizer.max_tokens}, which "
+            "leaves no room for the text. Shorten --prompt_template, or raise --max_seq_length if the model allows it."
         )
     tokenized = {}
     for split, dataset in task.data.splits.items():
@@ -53,7 +54,7 @@ def tokenize_splits(task: LabelWordTask, num_proc: int | None = None) -> "dict[s
         tokenized[split] = tokenize(dataset, features_of(task, limit, for_training), num_proc)
         truncated = sum(tokenized[split]["truncated"][:])
         if truncated:
-            logger.warning("%d of %d %s texts were cut to %d tokens.", truncated, len(dataset), split, limit)
+            logger.warning("%d of %d %s texts were truncated to %d tokens.", truncated, len(dataset), split, limit)
     return tokenized
 
 

@@ -138,8 +138,8 @@ def build_verbalizer(
         if ids in seen:
             other_label, other_word = seen[ids]
             raise UsageError(
-                f"labels {other_label!r} and {label!r} have label words of the same tokens: "
-                f"{other_word!r} and {word!r}; choose different ones with --label_words."
+                f"labels {other_label!r} and {label!r} have label words with the same tokens: "
+                f"{other_word!r} and {word!r}; use different ones in --label_words."
             )
         seen[ids] = (label, word)
     others = iter(token_ids[len(labels) :])
@@ -174,7 +174,7 @@ def _end_shorter_words(
         raise UsageError(
             "the label words have different numbers of tokens, and this model's tokenizer has no end-of-text token "
             f"to end the shorter ones: {dict(zip([word for _, word in spoken], token_ids, strict=True))}; "
-            "choose words of equal length."
+            "use --label_words with the same number of tokens."
         )
     return [ids if len(ids) == longest else [*ids, tokenizer.eos_token_id] for ids in token_ids]
 
@@ -224,6 +224,6 @@ def _unmistakable_end(verbalizer: "Verbalizer", ending_ids: list[int]) -> list[i
         if not any([*end, *start][-size:] == end for start in begun):
             return end
     raise UsageError(
-        "a label word repeats the whole end of the prompt, so generation cannot be constrained to label words; choose "
+        "a label word repeats the whole end of the prompt, so generation cannot be constrained to label words; use "
         "another word with --label_words or another --prompt_template, or pass --no_constrain_generation."
     )

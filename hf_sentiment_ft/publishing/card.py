@@ -159,8 +159,8 @@ def check_metadata(provenance: Provenance, model_name: str, destination: "Destin
         with_retries(ModelCard(f"---\n{card_data(metadata, model_name)}\n---\n").validate, destination.timeout)
     except hub_errors() as error:
         raise UsageError(
-            f"the Hub would refuse the model card: {explain(error)}. What it says of licence, language, base model and "
-            "data set comes from theirs; --language sets the language."
+            f"the Hub would reject the model card: {explain(error)}. Its license, language, base model and dataset are "
+            "taken from the cards of the base model and the dataset. Use --language to set the language."
         ) from error
 
 

@@ -23,7 +23,7 @@ tags:
 - {tag}
 ---
 
-Training is under way; this is step {step}. Results come when it has ended.
+Training is in progress; this is step {step}. Results will be added when training ends.
 
 {marked_line}
 """

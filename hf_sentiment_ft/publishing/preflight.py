@@ -118,24 +118,29 @@ def preflight(options: HubOptions, model_name: str) -> Destination:
     except hub_errors() as error:
         if status_code(error) == 401:
             raise UsageError(f"the Hub rejected the token: {explain(error)}. Run `hf auth login` again.") from error
-        raise UsageError(f"the Hub did not say whether this run can be published: {explain(error)}.") from error
+        raise UsageError(f"could not check on the Hub whether this run can be published: {explain(error)}.") from error
 
 
 def _check_flags(options: HubOptions) -> None:
     """Refuse flags that contradict each other, and names that git does not allow."""
     hub_args = options.hub_args
     if hub_args.hub_create_pr and (options.revision or "main") != "main":
-        raise UsageError("--hub_create_pr and --hub_revision are both given; a pull request goes to main, so drop one.")
+        raise UsageError(
+            "--hub_create_pr and --hub_revision are both given, but a pull request goes to main. Remove one of them."
+        )
     if hub_args.hub_create_pr and hub_args.hub_tag:
-        raise UsageError("--hub_create_pr and --hub_tag are both given; set the tag once the request is merged.")
+        raise UsageError(
+            "--hub_create_pr and --hub_tag are both given. Remove --hub_tag, and set the tag once the pull request is "
+            "merged."
+        )
     if hub_args.hub_create_pr and options.strategy != "end":
         raise UsageError(
-            f"--hub_create_pr is given and --hub_strategy is {options.strategy}, which would open a pull request at "
-            "every checkpoint; use --hub_strategy end."
+            f"--hub_create_pr is given, but --hub_strategy is {options.strategy}, which would open a pull request for "
+            "every checkpoint. Use --hub_strategy end."
         )
     for flag, name in (("hub_revision", options.revision), ("hub_tag", hub_args.hub_tag)):
         if name is not None and not REF_NAME.fullmatch(name):
-            raise UsageError(f"--{flag} is {name!r}, which is not a legal name; expected one such as v1.0.")
+            raise UsageError(f"--{flag} is {name!r}, which is not a valid name; expected one such as v1.0.")
 
 
 def _find_token(options: HubOptions) -> str:
@@ -143,13 +148,13 @@ def _find_token(options: HubOptions) -> str:
 
     token = options.token or get_token()
     if token is None:
-        raise UsageError("publishing needs a token: run `hf auth login`, set HF_TOKEN, or give --hub_token.")
+        raise UsageError("publishing needs a token: run `hf auth login`, set HF_TOKEN, or pass --hub_token.")
     if not re.fullmatch(r"[!-~]+", token):  # otherwise the HTTP client would quote it in an error
         raise UsageError("the token contains whitespace or a non-ASCII character; copy it again.")
     if any(token in word for word in sys.argv):
         logger.warning(
-            "The token stands in the command line: all users of this machine can read it, and if the run fails, "
-            "`accelerate launch` without --quiet prints it. HF_TOKEN and `hf auth login` are safer."
+            "The token was passed on the command line, where all users of this machine can read it. If the run fails, "
+            "`accelerate launch` without --quiet prints it, too. Use HF_TOKEN or `hf auth login` instead."
         )
     return token
 
@@ -161,7 +166,7 @@ def _check_name(repo_id: str) -> None:
     try:
         validate_repo_id(repo_id)
     except HFValidationError as error:
-        raise UsageError(f"--hub_model_id is {repo_id!r}, which is not a legal name: {error}") from error
+        raise UsageError(f"--hub_model_id is {repo_id!r}, which is not a valid name: {error}") from error
 
 
 def _check_may_write(user: dict[str, Any], destination: Destination) -> None:
@@ -170,9 +175,9 @@ def _check_may_write(user: dict[str, Any], destination: Destination) -> None:
     organisations = {org["name"]: org.get("roleInOrg") for org in user.get("orgs", [])}
     if not destination.create_pr and namespace not in {user["name"], *organisations}:
         known = ", ".join([user["name"], *organisations])
-        raise UsageError(f"--hub_model_id is {repo_id!r}, but this token's user can publish under: {known}.")
+        raise UsageError(f"--hub_model_id is {repo_id!r}, but the user of this token can only publish under: {known}.")
     if not destination.create_pr and organisations.get(namespace) == "read":
-        raise UsageError(f"--hub_model_id is {repo_id!r}, but {user['name']} may only read in {namespace}.")
+        raise UsageError(f"--hub_model_id is {repo_id!r}, but {user['name']} has only read access to {namespace}.")
     token = user.get("auth", {}).get("accessToken", {})
     permissions = set(token.get("fineGrained", {}).get("global", []))
     for scope in token.get("fineGrained", {}).get("scoped", []):
@@ -181,7 +186,8 @@ def _check_may_write(user: dict[str, Any], destination: Destination) -> None:
     enough = {"repo.write", "discussion.write"} if destination.create_pr else {"repo.write"}
     if token.get("role") == "read" or (token.get("role") == "fineGrained" and not permissions & enough):
         raise UsageError(
-            f"this token may not write to {repo_id}; make one with write access at https://huggingface.co/settings/tokens."
+            f"this token cannot write to {repo_id}. Create one with write access at "
+            "https://huggingface.co/settings/tokens."
         )
 
 
@@ -191,20 +197,24 @@ def _look_at_repository(destination: Destination, overwrite: bool) -> Destinatio
     main = find_head(destination, "main")
     if main is None:
         if destination.create_pr:
-            raise UsageError(f"--hub_create_pr: there is no repository {repo_id} to open a pull request in.")
+            raise UsageError(
+                f"there is no repository {repo_id} to open a pull request in. Remove --hub_create_pr to create it."
+            )
         return destination
     if not destination.create_pr:
         _check_write_access(destination)
     head = main if revision == "main" else _find_branch(destination) or main
     destination = replace(destination, parent=head.sha)
     if destination.tag and (on := tags(destination).get(destination.tag)) not in (None, head.sha):
-        raise UsageError(f"--hub_tag is {destination.tag!r}, which {repo_id} has on another commit, {on}.")
+        raise UsageError(
+            f"--hub_tag is {destination.tag!r}, which {repo_id} already has on another commit, {on}. Use another tag."
+        )
     if destination.create_pr or _is_ours_or_empty(head, destination):
         return destination
     if not overwrite:
         raise UsageError(
-            f"{repo_id} holds something that was not published by hf_sentiment_ft. Choose another --hub_model_id, "
-            "open a pull request with --hub_create_pr, or replace what is there with --hub_overwrite."
+            f"{repo_id} is not empty and was not published by hf_sentiment_ft. Use another --hub_model_id, open a pull "
+            "request with --hub_create_pr, or replace everything in the repository with --hub_overwrite."
         )
     return replace(destination, replace=True)
 
@@ -214,10 +224,13 @@ def _find_branch(destination: Destination) -> "ModelInfo | None":
     repo_id, revision = destination.repo_id, destination.revision
     head = find_head(destination, revision)
     if head is None and revision.startswith("refs/"):
-        raise UsageError(f"--hub_revision is {revision!r}, which {repo_id} does not have, and which cannot be made.")
+        raise UsageError(
+            f"--hub_revision is {revision!r}, which {repo_id} does not have and which cannot be created; "
+            "expected a branch."
+        )
     if head is not None and (revision == head.sha or revision in tags(destination)):
         raise UsageError(
-            f"--hub_revision is {revision!r}, a tag or commit of {repo_id}; expected a branch, or a new name."
+            f"--hub_revision is {revision!r}, which is a tag or commit of {repo_id}; expected a branch, or a new name."
         )
     return head
 
@@ -230,8 +243,8 @@ def _check_write_access(destination: Destination) -> None:
         if status_code(error) not in (401, 403, 404):
             raise
         raise UsageError(
-            f"this token may not write to {destination.repo_id}: {explain(error)}. Use another token or "
-            "--hub_model_id, or offer the run with --hub_create_pr."
+            f"this token cannot write to {destination.repo_id}: {explain(error)}. Use another token or --hub_model_id, "
+            "or open a pull request with --hub_create_pr."
         ) from error
 
 
@@ -265,12 +278,12 @@ def describe_publication(destination: "Destination | None", strategy: str) -> li
     if destination.create_pr:
         lines.append("as a pull request")
     if destination.replace:
-        lines.append("in place of everything that is there")
+        lines.append("replacing everything in the repository")
     if destination.tag:
         lines.append(f"tag {destination.tag}")
     if strategy != "end":
-        lines.append(f"each checkpoint while training goes on (--hub_strategy {strategy})")
-    return [*lines, f"in one commit at the end, of these what there is: {', '.join(PUBLISHED_FILES)}"]
+        lines.append(f"each checkpoint during training (--hub_strategy {strategy})")
+    return [*lines, f"in one commit at the end, those of these files that exist: {', '.join(PUBLISHED_FILES)}"]
 
 
 def default_model_name(model_name_or_path: str, dataset: str) -> str:

@@ -58,7 +58,7 @@ def find_provenance(
         return _find_provenance(model_args, base, data_args, published)
     except hub_errors() as error:
         raise UsageError(
-            f"what the card needs to say of model and data could not be read from the Hub: {explain(error)}"
+            f"the model card's information about model and data could not be read from the Hub: {explain(error)}"
         ) from error
 
 
@@ -174,7 +174,7 @@ def _benchmark_task(dataset_id: str, revision: str | None, config: str | None) -
     except EntryNotFoundError:  # missing, or not cached on an offline machine
         return None
     except (*hub_errors(), yaml.YAMLError, AttributeError) as error:  # type: ignore[misc]
-        logger.warning("The eval.yaml of %s cannot be read: %s", dataset_id, explain(error))
+        logger.warning("Cannot read the eval.yaml of %s: %s. No benchmark result is saved.", dataset_id, explain(error))
         return None
     if len(tasks) != 1 or tasks[0].get("split", "test") != "test" or tasks[0].get("config", config) != config:
         return None

@@ -52,7 +52,7 @@ def publish_run(folder: Path, destination: Destination) -> dict[str, Any]:
     record |= {"status": "begun", "command": command}
     try:
         # Log and record the command first, in case the machine goes down during publication.
-        logger.info("Publishing %s. If this is interrupted, do it again by:\n  %s", destination.repo_id, command)
+        logger.info("Publishing %s. If this is interrupted, retry with:\n  %s", destination.repo_id, command)
         _write_record(folder, record)
         _publish(folder, destination, record)
     except (PublishError, KeyboardInterrupt, *hub_errors()) as error:  # type: ignore[misc]
@@ -67,7 +67,7 @@ def publish_run(folder: Path, destination: Destination) -> dict[str, Any]:
 def _reason(error: BaseException) -> str:
     if isinstance(error, PublishError):
         return str(error)
-    return "interrupted" if isinstance(error, KeyboardInterrupt) else f"the Hub: {explain(error)}"
+    return "interrupted" if isinstance(error, KeyboardInterrupt) else f"publishing to the Hub failed: {explain(error)}"
 
 
 def _publish(folder: Path, destination: Destination, record: dict[str, Any]) -> None:

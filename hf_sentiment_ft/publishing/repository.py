@@ -161,8 +161,8 @@ def _look_and_commit(files: dict[str, Content], destination: Destination, messag
         if done is not None:
             return done
         raise PublishError(
-            f"somebody else has committed to {repo_id} since this run looked at it ({destination.parent or head}); "
-            "see what that is, then publish on top of it, or offer this run with --hub_create_pr."
+            f"somebody else has committed to {repo_id} since this run checked it ({destination.parent or head}). "
+            "Review that commit, then publish again on top of it, or open a pull request with --hub_create_pr."
         ) from error
     return Pushed(info.oid, str(info.commit_url), info.pr_url)
 
@@ -180,7 +180,7 @@ def _look(files: dict[str, Content], destination: Destination) -> tuple[Pushed |
     repo_id = destination.repo_id
     info = find_head(destination, destination.revision)
     if info is None:
-        raise PublishError(f"{repo_id}, branch {destination.revision}, is gone; publishing again makes it anew.")
+        raise PublishError(f"{repo_id}, branch {destination.revision}, no longer exists. Publish again to create it.")
     head = str(info.sha)
     present = remote_files(destination, head)
     changes = _changes(files, present, destination.replace)
@@ -188,8 +188,8 @@ def _look(files: dict[str, Content], destination: Destination) -> tuple[Pushed |
         return Pushed(head, f"{destination.api.endpoint}/{repo_id}/commit/{head}"), head, changes
     if destination.parent is None and set(present) - {".gitattributes"}:
         raise PublishError(
-            f"{repo_id} did not exist when this run began, and now holds {min(set(present) - {'.gitattributes'})}; "
-            "publish it again if that is yours to replace, or under another --hub_model_id."
+            f"{repo_id} did not exist when this run began, but now contains {min(set(present) - {'.gitattributes'})}. "
+            "Publish again if you may replace it, or use another --hub_model_id."
         )
     return None, head, changes
 
@@ -242,7 +242,7 @@ def set_tag(destination: Destination, revision: str) -> None:
     api, repo_id, tag = destination.api, destination.repo_id, str(destination.tag)
     with_retries(lambda: api.create_tag(repo_id, tag=tag, revision=revision, exist_ok=True), destination.timeout)
     if (on := tags(destination)[tag]) != revision:
-        raise PublishError(f"{repo_id} has a tag {tag} on another commit, {on}; give another --hub_tag.")
+        raise PublishError(f"{repo_id} already has a tag {tag} on another commit, {on}. Use another --hub_tag.")
 
 
 def remote_files(destination: Destination, revision: str) -> "dict[str, RepoFile]":

@@ -39,14 +39,14 @@ def verify(folder: Path, files: list[Path], destination: Destination, revision: 
     if "too_large" in found:
         raise PublishError(
             f"{destination.repo_id} is published at revision {revision}, but it was not verified: this machine has too "
-            f"little memory to load it ({found['too_large']}). Free some, and verify it by the command below; what was "
-            "sent is not sent again."
+            f"little memory to load it ({found['too_large']}). Free some memory, then verify it with the command "
+            "below; uploaded files are not uploaded again."
         )
     different = _compare_files(folder, files, found["hashes"]) if "hashes" in found else []
     if "error" in found:
         return [*different, f"the published model does not load: {found['error']}"]
     return different + [
-        f"for {text!r} the published model says {answer!r}, the evaluated one {word!r}"
+        f"for {text!r}, the published model generates {answer!r}, but the evaluated one generated {word!r}"
         for (text, word), answer in zip(expected.items(), found["answers"], strict=True)
         if answer != word
     ]
@@ -54,9 +54,9 @@ def verify(folder: Path, files: list[Path], destination: Destination, revision: 
 
 def _compare_files(folder: Path, files: list[Path], hashes: dict[str, str]) -> list[str]:
     names = {path.relative_to(folder).as_posix(): path for path in files}
-    missing = [f"{name} is not on the Hub" for name in names if name not in hashes]
+    missing = [f"{name} is missing on the Hub" for name in names if name not in hashes]
     changed = [name for name, path in names.items() if hashes.get(name, sha256(path)) != sha256(path)]
-    return missing + [f"{name} has other content on the Hub" for name in changed]
+    return missing + [f"{name} has different content on the Hub" for name in changed]
 
 
 def sample_answers(folder: Path, size: int = SAMPLE_SIZE) -> dict[str, str]:
@@ -100,7 +100,7 @@ def _look_from_a_fresh_process(asked: dict[str, Any], token: str) -> dict[str, A
     if finished.returncode:
         last = (finished.stderr.strip().splitlines() or [f"exit code {finished.returncode}"])[-1]
         if finished.returncode == -signal.SIGKILL:  # killed by the system, which gives no reason
-            return {"too_large": "the system has ended the process"}
+            return {"too_large": "the operating system killed the process"}
         return {"too_large" if "memory" in last.lower() else "error": last}
     found: dict[str, Any] = json.loads(finished.stdout.splitlines()[-1])
     return found

@@ -46,8 +46,8 @@ def find_checkpoint(args: "TrainingArguments") -> str | None:
     found = from_first_process(args, "looking for the checkpoint", lambda: _find(given, Path(str(args.output_dir))))
     if found and not Path(found, "trainer_state.json").is_file():
         raise UsageError(
-            f"the checkpoint {found} is not seen on {socket.gethostname()}. Put it on a file system that all machines "
-            "share, and name it by its full path."
+            f"the checkpoint {found} does not exist on {socket.gethostname()}. Put it on a file system that all "
+            "machines share, and pass its full path."
         )
     return found
 
@@ -58,17 +58,20 @@ def _find(given: str, output_dir: Path) -> str | None:
             damage = find_damage(folder)
             if damage is None:
                 return str(folder)
-            logger.warning("%s is passed over: %s.", folder, damage)
-        logger.info("%s holds no checkpoint to go on from; training starts from the beginning.", output_dir)
+            logger.warning("Skipping %s, since %s.", folder, damage)
+        logger.info("No checkpoint to resume from in %s. Training starts from the beginning.", output_dir)
         return None
     folder = Path(given)
     if not (folder / "trainer_state.json").is_file():
-        raise UsageError(f"--resume_from_checkpoint is {given}, which is not a checkpoint folder.")
+        raise UsageError(
+            f"--resume_from_checkpoint is {given}, which is not a checkpoint folder. Use a folder such as "
+            "./output/checkpoint-500, or true for the newest checkpoint in --output_dir."
+        )
     damage = find_damage(folder) if (folder / CONTENTS).is_file() else None
     if damage is not None:
         raise UsageError(
-            f"--resume_from_checkpoint is {given}, but {damage}. With true instead of a folder, the newest good "
-            "checkpoint of --output_dir is taken."
+            f"--resume_from_checkpoint is {given}, but {damage}. Use --resume_from_checkpoint true to resume from the "
+            "newest complete checkpoint in --output_dir."
         )
     return given
 
@@ -108,11 +111,11 @@ def find_damage(folder: Path) -> str | None:
         contents = json.loads((folder / CONTENTS).read_text(encoding="utf-8"))
         json.loads((folder / "trainer_state.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
-        return f"it is not whole, {CONTENTS} or trainer_state.json is missing or cut off"
+        return f"it is incomplete ({CONTENTS} or trainer_state.json is missing or truncated)"
     for name, size in contents["files"].items():
         path = folder / name
         if not path.is_file() or path.stat().st_size != size:
-            return f"it is not whole, {name} is missing or cut off"
+            return f"it is incomplete ({name} is missing or truncated)"
     return "it was saved with --save_only_model" if contents["save_only_model"] else None
 
 

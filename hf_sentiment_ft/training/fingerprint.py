@@ -91,7 +91,9 @@ def refuse_changes(checkpoint: str, run: dict[str, Any]) -> None:
     """
     path = Path(checkpoint) / CONTENTS
     if not path.is_file():
-        logger.warning("%s has no %s: whether data and arguments are as before is not checked.", checkpoint, CONTENTS)
+        logger.warning(
+            "%s has no %s, so there is no check whether data or arguments have changed since.", checkpoint, CONTENTS
+        )
         return
     before = json.loads(path.read_text(encoding="utf-8"))["run"]
     now = json.loads(json.dumps(run))
@@ -101,7 +103,7 @@ def refuse_changes(checkpoint: str, run: dict[str, Any]) -> None:
     if changes:
         listed = "\n".join(changes)
         raise UsageError(
-            f"this is not the run that {checkpoint} belongs to. Changed:\n{listed}\n"
-            "Go on with what it was begun with, or begin a run of its own in another --output_dir; "
-            "a trained model to start from is named by --model_name_or_path."
+            f"{checkpoint} belongs to a different run. These settings have changed:\n{listed}\n"
+            "Resume with the original settings, or start a new run in another --output_dir. To start it from a trained "
+            "model, pass that model as --model_name_or_path."
         )

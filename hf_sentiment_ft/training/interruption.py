@@ -68,8 +68,8 @@ class SaveOnSignal(TrainerCallback):
             checkpoint = os.path.join(str(args.output_dir), f"checkpoint-{state.global_step}")
             name = signal.Signals(self.agreed).name
             raise Interrupted(
-                f"stopped by {name} after step {state.global_step} of {state.max_steps}; {checkpoint} is saved. "
-                f"Go on with:\n\n    {command_to_go_on()}\n",
+                f"stopped by {name} after step {state.global_step} of {state.max_steps}; saved {checkpoint}. "
+                f"To resume, run:\n\n    {command_to_go_on()}\n",
                 self.agreed,
             )
 

@@ -38,15 +38,15 @@ def advise(args: "TrainingArguments", num_rows: int, prompt: "Prompt") -> None:
     steps = num_steps(args, num_rows)
     if args.max_steps <= 0 and args.num_train_epochs <= 1 and steps < FEW_STEPS:
         logger.warning(
-            "%d rows are %d steps only: --num_train_epochs 3 often learns more from so few, and with "
-            "--label_smoothing_factor 0.1 its probabilities stay modest.",
+            "Training on %d rows takes only %d steps. Use --num_train_epochs 3, which often learns more from so few "
+            "rows, with --label_smoothing_factor 0.1 to avoid overconfident probabilities.",
             num_rows,
             steps,
         )
     if not prompt.beginning_ids:
         logger.warning(
-            "The prompt begins with the text itself; with something before it, if only a line break, a model often "
-            r"learns more: begin --prompt_template with \n."
+            "The prompt begins with the text itself. A model often learns more if something comes before the text, "
+            r"even just a line break: begin --prompt_template with \n."
         )
 
 
@@ -98,7 +98,7 @@ def print_plan(
     lines.append("label words")
     for label, word, ids in zip(verbalizer.labels, verbalizer.words, verbalizer.token_ids, strict=True):
         lines.append(f"  {label}: {word!r}, tokens {ids}")
-    lines.append("prompts as the model reads them, and the word that it learns")
+    lines.append("prompts as the model reads them, and the label words that it learns to generate")
     for row in range(min(3, len(tokenized["train"]))):
         prompt = task.tokenizer.decode(task.tokenizer(data.splits["train"][row]["text"]).input_ids)
         lines.append(f"  {prompt!r} → {verbalizer.words[data.splits['train'][row]['label']]!r}")
@@ -107,7 +107,7 @@ def print_plan(
     steps = num_steps(args, len(lengths))
     lines.append("training")
     lines.append(
-        f"  {steps} steps of {batch} rows, {sum(lengths) / len(lengths):.0f} tokens a row on average, {precision}"
+        f"  {steps} steps of {batch} rows, {sum(lengths) / len(lengths):.0f} tokens per row on average, {precision}"
     )
     tokens = steps * batch * sum(lengths) / len(lengths) / args.world_size
     parameters = num_parameters(task.config, task.args.trust_remote_code)
@@ -133,7 +133,7 @@ def estimate(parameters: int, tokens: float, flops: float, args: "ModelArguments
     seconds = operations * parameters * tokens / (flops / 2)
     time = duration(seconds) if seconds >= 1 else "a second"
     memory = size * parameters / 1e9 + LIBRARIES
-    return f"about {time} and {memory:.1f} GB, {LIBRARIES} of them the libraries ({parameters:,} parameters)"
+    return f"about {time} and {memory:.1f} GB of memory ({LIBRARIES} GB for the libraries; {parameters:,} parameters)"
 
 
 def duration(seconds: float) -> str:

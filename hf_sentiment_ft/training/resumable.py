@@ -25,8 +25,8 @@ logger = logging.getLogger(__name__)
 def diverged(symptom: str) -> RunError:
     """Return the error that ends a run whose weights have become useless."""
     return RunError(
-        f"{symptom}: training has diverged. Nothing was published. Lower --learning_rate, or raise --warmup_steps; "
-        "with --dtype float16, use float32."
+        f"{symptom}: training has diverged. Nothing was published. Lower --learning_rate or raise --warmup_steps. If "
+        "--dtype is float16, use float32."
     )
 
 
@@ -113,7 +113,7 @@ class ResumableTrainer(Trainer):
         """Extend Trainer's method so that an attempt that runs out of memory does not affect the next one's weights."""
         trainable = {name: value for name, value in self.model.named_parameters() if value.requires_grad}
         if self._untrained:
-            logger.warning("out of memory; trying a --per_device_train_batch_size of %d.", batch_size)
+            logger.warning("Out of memory. Retrying with --per_device_train_batch_size %d.", batch_size)
             with torch.no_grad():
                 for name, value in trainable.items():
                     value.copy_(self._untrained[name])
@@ -149,7 +149,7 @@ class ResumableTrainer(Trainer):
         """
         state, output_dir = self.state, Path(str(self.args.output_dir))
         if not self.accelerator.reduce(self._tr_loss.detach().clone()).isfinite():
-            raise diverged(f"the loss is not finite at step {state.global_step}, of which no checkpoint was saved")
+            raise diverged(f"the loss is not finite at step {state.global_step}, so no checkpoint of it was saved")
         name = f"checkpoint-{state.global_step}"
         self._clear_unfinished()
         self._saving = True
@@ -205,6 +205,6 @@ class ResumableTrainer(Trainer):
             if not isinstance(error, OSError) and explain_fault(error):  # such as out of memory; not a disk error
                 raise
             raise RunError(
-                f"{what} could not be written to {self.args.output_dir}: {first_line(error)}. Checkpoints saved before "
-                "are as they were; make room or set permissions, then go on by --resume_from_checkpoint true."
+                f"{what} could not be written to {self.args.output_dir}: {first_line(error)}. Earlier checkpoints "
+                "are intact. Free disk space or fix the permissions, then resume with --resume_from_checkpoint true."
             ) from error

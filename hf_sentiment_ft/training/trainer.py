@@ -144,9 +144,9 @@ class LabelWordTrainer(ResumableTrainer):
         """
         if self.args.world_size > 1 and not self._exchanges_gradients(model):
             raise RunError(
-                f"{self.args.world_size} processes were started, but the model of each would be trained alone "
-                f"({type(model).__name__}). Use one process, and report this, please: it is a fault of hf_sentiment_ft "
-                "or of the versions of transformers and accelerate."
+                f"{self.args.world_size} processes were started, but each would train its own copy of the model "
+                f"({type(model).__name__}). Use one process, and please report this: it is a bug in hf_sentiment_ft or "
+                "in the installed versions of transformers and accelerate."
             )
         *parts, last = split_batch(inputs, self.max_tokens)
         losses = []
@@ -170,10 +170,10 @@ class LabelWordTrainer(ResumableTrainer):
 
     def _check_scores(self, scores: "np.ndarray[Any, Any]") -> None:
         if np.isnan(scores).any() and self.state.global_step:
-            raise diverged("the model's scores are not numbers")
+            raise diverged("the model's scores are NaN")
         if np.isnan(scores).any():
             raise RunError(
-                "the model's scores are not numbers before any training. Use --attn_implementation eager; with --dtype "
+                "the model's scores are NaN even before training. Use --attn_implementation eager. If --dtype is "
                 "float16, use float32."
             )
 

@@ -142,7 +142,7 @@ def test_summary_says_how_good_against_what_and_where():
     results = {"test_accuracy": 0.875, "test_accuracy_interval": [0.8, 0.93], "test_generation_accuracy": 0.5}
     baselines = {"zero_shot_test_accuracy": 0.625, "majority_test_accuracy": 0.25}
     lines = summary(results | baselines, "./output").splitlines()
-    assert lines[0] == "test accuracy 87.5% (95 % interval 80.0% to 93.0%), as pipeline generates 50.0%"
+    assert lines[0] == "test accuracy 87.5% (95 % interval 80.0% to 93.0%), generation accuracy 50.0%"
     assert [line.split() for line in lines[1:3]] == [["zero-shot", "62.5%"], ["majority", "class", "25.0%"]]
     assert lines[-1].endswith("./output")
     assert "zero-shot" not in summary(results, "./output")

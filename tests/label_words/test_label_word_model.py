@@ -57,7 +57,7 @@ def test_pipeline_cuts_texts_so_that_prompt_and_word_can_be_read(tmp_path: Path)
 def test_foreign_model_is_refused(tmp_path: Path):
     tiny_model(vocab_size=600).save_pretrained(tmp_path)
     gpt2().save_pretrained(tmp_path)
-    with pytest.raises(UsageError, match=re.escape(f"{tmp_path} holds a model without label words; train it with")):
+    with pytest.raises(UsageError, match=re.escape(f"{tmp_path} contains a model without label words. Train it with")):
         load_label_word_model(str(tmp_path))
 
 

@@ -201,7 +201,7 @@ def test_template_and_text_with_other_braces():
         ("{label_word}:{text}", "{label_word} at the end"),
         ("{text}:{label_word}{label_word}", "{label_word} at the end"),
         ("", "expected {text} once"),
-        ("Review: {text}{label_word}", "something must stand between the text and the label word"),
+        ("Review: {text}{label_word}", "expected something between the text and the label word"),
     ],
 )
 def test_template_that_is_none(template: str, message: str):
@@ -213,7 +213,9 @@ def test_template_that_is_none(template: str, message: str):
 
 @pytest.mark.parametrize("name", ["eos_token", "bos_token"])
 def test_template_with_a_token_that_the_tokenizer_lacks(name: str):
-    with pytest.raises(UsageError, match=f"has {{{name}}}, but this model's tokenizer has no {name}"):
+    with pytest.raises(
+        UsageError, match=f"--prompt_template contains {{{name}}}, but this model's tokenizer has no {name}"
+    ):
         build_prompt(base_tokenizer("no_eos"), f"{{text}}{{{name}}}{{label_word}}")
 
 

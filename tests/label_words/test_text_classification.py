@@ -116,7 +116,7 @@ def test_it_is_published_and_loads_as_the_card_says(trained: Path, tmp_path: Pat
 
 def test_a_finished_run_is_exported_by_its_own_command(run_dir: Path, tmp_path: Path, monkeypatch):
     folder = shutil.copytree(run_dir, tmp_path / "output", ignore=shutil.ignore_patterns("checkpoint-*"))
-    assert "text-classification" not in (folder / "README.md").read_text(encoding="utf-8").split("# How to use it")[-1]
+    assert "text-classification" not in (folder / "README.md").read_text(encoding="utf-8").split("# How to use")[-1]
     monkeypatch.setattr(sys, "argv", ["text_classification", str(folder)])
     text_classification.main()
     expected = predict_probabilities(load_label_word_model(str(folder)), list(TEXTS), 1)
@@ -151,7 +151,7 @@ def test_what_stands_between_body_and_logits_is_noticed():
     ("options", "reason"),
     [
         ({"words": [" not good", " positive"]}, "' not good' has several tokens"),
-        ({"words": [[" negative", " x"], " positive"]}, "some label has several words"),
+        ({"words": [[" negative", " x"], " positive"]}, "a label has several words"),
         ({"template": "{text}{eos_token}{label_word}", "pad": "<|endoftext|>"}, "the prompt ends in '<|endoftext|>'"),
     ],
 )
@@ -159,7 +159,7 @@ def test_what_cannot_be_exact_is_refused(options: dict[str, Any], reason: str):
     with pytest.raises(UsageError) as refusal:
         classifier_of(loaded(**options))
     assert reason in str(refusal.value)
-    assert "Leave out --export_text_classification, or " in str(refusal.value)
+    assert "Remove --export_text_classification, or " in str(refusal.value)
 
 
 def test_training_does_not_begin_where_the_export_would_be_refused(tiny_gpt2: Path, tmp_path: Path):

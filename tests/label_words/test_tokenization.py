@@ -119,7 +119,7 @@ def test_train_is_cut_and_evaluation_is_not(data: LabelledSplits, caplog: pytest
     cut = sum(length > limit for length in whole)
     assert 0 < cut < len(TEXTS)
     ours = [record.message for record in caplog.records if record.name.startswith("hf_sentiment_ft")]
-    assert ours == [f"{cut} of {len(TEXTS)} train texts were cut to {limit} tokens."]
+    assert ours == [f"{cut} of {len(TEXTS)} train texts were truncated to {limit} tokens."]
 
 
 @pytest.mark.parametrize("words", WORDS)

@@ -120,12 +120,12 @@ def test_words_of_mixed_length_need_an_end_of_text_token():
     message = refusal([" negative", " negative!"], kind="no_eos")
     assert "no end-of-text token" in message
     assert "' negative'" in message
-    assert "choose words of equal length" in message
+    assert "use --label_words with the same number of tokens" in message
 
 
 def test_words_of_the_same_tokens_are_refused_by_name():
     message = refusal([" good", " bad", " good"])
-    assert "labels 'label 0' and 'label 2' have label words of the same tokens: ' good' and ' good'" in message
+    assert "labels 'label 0' and 'label 2' have label words with the same tokens: ' good' and ' good'" in message
     assert "--label_words" in message
     assert "same tokens" in refusal(["é", "ü"], kind="unigram"), "both are unknown to it"
 
@@ -133,7 +133,7 @@ def test_words_of_the_same_tokens_are_refused_by_name():
 @pytest.mark.parametrize("others", [([" good", " fine"], [" bad", " fine"]), ([" good"], [" bad", " good"])])
 def test_labels_that_share_one_of_several_words_are_refused(others: tuple[list[str], list[str]]):
     shared = others[1][1]
-    assert f"labels 'label 0' and 'label 1' have label words of the same tokens: {shared!r} and {shared!r}" in (
+    assert f"labels 'label 0' and 'label 1' have label words with the same tokens: {shared!r} and {shared!r}" in (
         refusal(list(others))
     )
 

@@ -92,7 +92,7 @@ def test_checkpoint_keeps_the_last_one_to_resume_from(hub: HubServer, api: HfApi
     assert state == {"global_step": 36, "best_model_checkpoint": "checkpoint-18"}
     publish_run(saved, callback.destination)
     assert {name for name in files_of(api) if not name.startswith("last-checkpoint/")} == PUSHED
-    assert "Training is under way" not in card(api)
+    assert "Training is in progress" not in card(api)
 
 
 def test_all_checkpoints_keeps_each(hub: HubServer, api: HfApi, saved: Path):

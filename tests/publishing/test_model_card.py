@@ -67,7 +67,7 @@ def test_nothing_is_left_to_fill_in(run_dir: Path):
     card = (run_dir / "README.md").read_text(encoding="utf-8")
     for placeholder in ("{{", "}}", "{%", "More information needed", "None", "[]", "nan"):
         assert placeholder not in card
-    for section in ("How to use it", "Results", "Data", "Training", "Limits", "Licence"):
+    for section in ("How to use", "Results", "Data", "Training", "Limitations", "License"):
         assert f"## {section}" in card
 
 
@@ -104,4 +104,4 @@ def test_duration_in_words():
 
 def test_the_length_that_train_was_cut_to_is_what_the_model_can_read(run_dir: Path):
     """The flag says 512 by default, the tiny model reads 128."""
-    assert "cut on the left to 128 tokens" in (run_dir / "README.md").read_text(encoding="utf-8")
+    assert "truncated on the left to 128 tokens" in (run_dir / "README.md").read_text(encoding="utf-8")

@@ -115,7 +115,7 @@ def test_from_the_hub_to_the_hub(stocked: None, hub: HubServer, api: HfApi, tmp_
     assert entry.dataset_revision == api.dataset_info(DATA).sha == card.eval_results[0].dataset_revision
     assert entry.value == card.eval_results[0].metric_value
 
-    assert done.stderr.count("The token stands in the command line") == 1
+    assert done.stderr.count("The token was passed on the command line") == 1
 
     said = {"printed": (planned.stdout + planned.stderr + done.stdout + done.stderr).encode()}
     assert names_holding(TOKEN, everything_in(work) | said) == []
@@ -137,7 +137,7 @@ def test_a_refused_run_ends_on_all_processes(hub: HubServer, tiny_gpt2: Path, tm
     flags = ["--model_name_or_path", tiny_gpt2, "--dataset_name", REVIEWS, *QUICK]
     done = launch_two(*flags, cwd=tmp_path)
     assert done.returncode != 0
-    assert done.stderr.count("error: this token may not write") == 1
+    assert done.stderr.count("error: this token cannot write") == 1
     assert len(hub.requests_to("whoami")) == 1
     assert not list((tmp_path / "output").glob("*"))
 

@@ -67,7 +67,7 @@ def test_another_answer_is_an_error(hub: HubServer, finished: Path, monkeypatch,
     assert run_publish(monkeypatch, "output", "--hub_model_id", REPO) == 1
     error = capsys.readouterr().err
     assert "what is on the Hub differs from this run:" in error
-    assert "the evaluated one ' otherwise'" in error
+    assert "the evaluated one generated ' otherwise'" in error
     assert "python -m hf_sentiment_ft.publish output" in error
     kept = record(finished)
     assert kept["status"] == "different"
@@ -87,7 +87,7 @@ def test_bytes_that_rotted_on_the_hub_are_an_error(hub: HubServer, api: HfApi, f
     stored.chmod(0o644)
     stored.write_bytes(content)
     different = verify.verify(finished, published_files(finished), destination, pushed.revision)
-    assert "model.safetensors has other content on the Hub" in different
+    assert "model.safetensors has different content on the Hub" in different
 
 
 @pytest.mark.usefixtures("quick_look")
@@ -97,8 +97,8 @@ def test_files_that_are_missing_or_changed_are_named(hub: HubServer, api: HfApi,
     api.delete_file("test_results.json", REPO)
     sha = api.upload_file(path_or_fileobj=b"{}", path_in_repo="eval_results.json", repo_id=REPO).oid
     assert verify.verify(finished, published_files(finished), destination, sha) == [
-        "test_results.json is not on the Hub",
-        "eval_results.json has other content on the Hub",
+        "test_results.json is missing on the Hub",
+        "eval_results.json has different content on the Hub",
     ]
 
 

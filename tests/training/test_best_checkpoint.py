@@ -53,7 +53,7 @@ def test_the_best_checkpoint_that_is_there_is_kept(start: int, best: int, make_t
     again.train(resume_from_checkpoint=str(state.parent))
     assert again.state.global_step == 4
     assert same(weights(again.model), saved_weights(tmp_path / "copy" / f"checkpoint-{best}")), "neither 3 nor 4"
-    assert ("of step 1 (eval_accuracy 0.9000), is not there" in caplog.text) is (best == 2)
+    assert ("(step 1, eval_accuracy 0.9000) is missing" in caplog.text) is (best == 2)
 
 
 @pytest.mark.parametrize("spelling", ["relative", "absolute", "slash", "link"])

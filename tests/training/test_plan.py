@@ -42,9 +42,9 @@ def test_what_else_is_asked_for():
     there = replace(NEW, parent="0123456789abcdef", revision="dev", tag="v1", replace=True)
     assert lines(there, "checkpoint").splitlines()[:4] == [
         "alice/reviews, branch dev, on top of 01234567",
-        "in place of everything that is there",
+        "replacing everything in the repository",
         "tag v1",
-        "each checkpoint while training goes on (--hub_strategy checkpoint)",
+        "each checkpoint during training (--hub_strategy checkpoint)",
     ]
     assert "as a pull request" in lines(replace(NEW, create_pr=True, parent="0" * 40))
 
@@ -52,10 +52,10 @@ def test_what_else_is_asked_for():
 @pytest.mark.parametrize(
     ("parameters", "given", "expected"),
     [
-        (100_000_000, {}, "about 12 min 0 s and 2.1 GB, 0.5 of them the libraries (100,000,000 parameters)"),
+        (100_000_000, {}, "about 12 min 0 s and 2.1 GB of memory (0.5 GB for the libraries; 100,000,000 parameters)"),
         (100_000_000, {"use_peft": True}, "about 8 min 0 s and 0.9 GB"),
         (1_000_000_000, {"use_peft": True, "load_in_4bit": True}, "about 1 h 20 min and 1.0 GB"),
-        (51_264, {}, "about a second and 0.5 GB, 0.5 of them the libraries (51,264 parameters)"),
+        (51_264, {}, "about a second and 0.5 GB of memory (0.5 GB for the libraries; 51,264 parameters)"),
     ],
 )
 def test_time_and_memory_are_estimated(parameters: int, given: dict[str, Any], expected: str):

@@ -106,7 +106,7 @@ def test_a_damaged_checkpoint_is_passed_over(damage: str, uninterrupted: Path, t
     assert find_checkpoint(args) == str(before)
     if damage in ("missing", "cut"):
         args.resume_from_checkpoint = str(newest)
-        with pytest.raises(UsageError, match=f"it is not whole, {names[damage]} is missing or cut off"):
+        with pytest.raises(UsageError, match=rf"it is incomplete \({names[damage]} is missing or truncated\)"):
             find_checkpoint(args)
 
 

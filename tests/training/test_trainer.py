@@ -241,5 +241,5 @@ def test_processes_that_would_train_alone_do_not_begin(make_trainer, monkeypatch
     trainer = make_trainer()
     batch = next(iter(trainer.get_train_dataloader()))
     monkeypatch.setattr(type(trainer.args), "world_size", 2)
-    with pytest.raises(RunError, match="2 processes were started, but the model of each would be trained alone"):
+    with pytest.raises(RunError, match="2 processes were started, but each would train its own copy of the model"):
         trainer.training_step(trainer.model, batch)
