@@ -161,8 +161,8 @@ def test_published_adapter_is_loaded_from_the_hub(
 @pytest.mark.parametrize(
     ("model_type", "name", "there"),
     [
-        ("llama", "nowhere", "q_proj, k_proj, v_proj, o_proj, gate_proj, up_proj, down_proj, lm_head. Without"),
-        ("gpt2", "lm_head", "c_attn, c_proj, c_fc. Without"),
+        ("llama", "nowhere", "q_proj, k_proj, v_proj, o_proj, gate_proj, up_proj, down_proj, lm_head. Remove"),
+        ("gpt2", "lm_head", "c_attn, c_proj, c_fc. Remove"),
     ],
 )
 def test_layers_that_are_not_there_are_named_with_those_that_are(model_type: str, name: str, there: str):
