@@ -104,8 +104,8 @@ def test_length_without_room_for_the_text_is_refused(words: str, data: LabelledS
     with pytest.raises(UsageError) as error:
         tokenize(data, words, max_seq_length=length)
     assert str(error.value).startswith(f"--max_seq_length is {length} and")
-    assert f"the prompt has {prompt.num_tokens}" in str(error.value)
-    assert f"the longest label word {verbalizer.max_tokens};" in str(error.value)
+    assert f"the prompt has {prompt.num_tokens} tokens" in str(error.value)
+    assert f"the longest label word has {verbalizer.max_tokens}, which" in str(error.value)
 
 
 def test_train_is_cut_and_evaluation_is_not(data: LabelledSplits, caplog: pytest.LogCaptureFixture):
