@@ -145,7 +145,7 @@ def test_the_prompt_is_read_back_from_its_tokenizer(kind: str, template: str):
     [
         (
             ["--train_file", "other.csv"],
-            "the data has the labels happy, sad, and RUN was trained on negative, positive",
+            "the data has the labels happy, sad, but RUN was trained on negative, positive",
         ),
         (["--model_name_or_path"], "--model_name_or_path is missing"),
         (["--model_name_or_path", "a", "b", "a"], "names a model twice: a, b, a"),
