@@ -19,6 +19,10 @@ ROOT = Path(__file__).parents[1]  # not by conftest, which processes that are st
 CONFIGS = {"ddp": "multi_cpu", "fsdp2": "fsdp2", "zero2": "deepspeed_zero2", "zero3": "deepspeed_zero3"}
 SHARDING = ("fsdp2", "zero2", "zero3")
 ON_CPU = {"DS_ACCELERATOR": "cpu", "ACCELERATE_TORCH_DEVICE": "cpu"}
+BUILD_OPERATORS = """
+from deepspeed.accelerator import get_accelerator
+get_accelerator().create_op_builder("ShareMemCommBuilder").load()
+"""
 # Run first by each process that is started, which takes the CPU for a GPU of its own.
 SITECUSTOMIZE = """
 import os
@@ -34,6 +38,12 @@ def take_cpu_for_gpu() -> None:
     from accelerate.utils import DistributedType
 
     PartialState._prepare_backend = lambda *args, **kwargs: ("gloo", DistributedType.MULTI_GPU)
+
+
+@pytest.fixture(scope="session", autouse=True, name="_operators")
+def operators_fixture() -> None:
+    """Compile what DeepSpeed needs on a CPU before any test has a time limit: half a minute, once for an environment."""
+    subprocess.run([sys.executable, "-c", BUILD_OPERATORS], check=True, env=os.environ | ON_CPU)
 
 
 @cache

@@ -19,6 +19,7 @@ from safetensors.torch import load_file
 
 from . import engines, forked
 from .conftest import REVIEWS, launch
+from .engines import operators_fixture  # noqa: F401
 from .forked import finish, killed_at, replaced
 from .hub_server import HubServer
 from .local_hub import REPO, api_fixture, files_of, hub_fixture, record  # noqa: F401
