@@ -42,7 +42,7 @@ def take_cpu_for_gpu() -> None:
 
 @pytest.fixture(scope="session", autouse=True, name="_operators")
 def operators_fixture() -> None:
-    """Compile what DeepSpeed needs on a CPU before any test has a time limit: half a minute, once for an environment."""
+    """Compile what DeepSpeed needs on a CPU, for half a minute, before any test has a time limit."""
     subprocess.run([sys.executable, "-c", BUILD_OPERATORS], check=True, env=os.environ | ON_CPU)
 
 
