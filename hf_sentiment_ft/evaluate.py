@@ -149,7 +149,6 @@ def evaluate_model(task: "LabelWordTask", data_args: DataArguments, args: "Train
         tokenized = label_words.tokenize_splits(
             dataclasses.replace(task, data=rows), data_args.preprocessing_num_workers
         )
-    runtime.clear_output_dir(args)
     attention = None if task.args.attn_implementation == "auto" else task.args.attn_implementation
     loaded = model.load_model(task.base, task.args.dtype, task.tokenizer, attention)
     ours = hasattr(task.config, "label_words")  # other models are measured as they would be published
@@ -163,6 +162,7 @@ def evaluate_model(task: "LabelWordTask", data_args: DataArguments, args: "Train
         eval_dataset=tokenized[evaluated[0]],
         processing_class=task.tokenizer,
     )
+    runtime.clear_output_dir(args)
     prior = getattr(task.config, "label_log_prior", None)  # saved with the model, otherwise measured now
     if prior is None:
         prior_rows = evaluation.prior_rows(task.args.calibration, tokenized, task.tokenizer)

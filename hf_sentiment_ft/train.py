@@ -27,6 +27,7 @@ def main() -> None:
 
 def run(flags: Arguments) -> None:
     """Load the data and the model, train, evaluate, save, write the card, and publish."""
+    # Imported here, so that --help answers at once.
     from . import data, evaluation, label_words, model, publishing, runtime, training
 
     args = flags.training
@@ -42,7 +43,7 @@ def run(flags: Arguments) -> None:
     model_name = publishing.default_model_name(flags.model.model_name_or_path, flags.data.name)
     destination = publishing.check_destination(flags, model_name)
 
-    # 2. Load the rows, the label words, and the tokenizer that puts the prompt around each text.
+    # 2. Load the rows, the label words, the tokenizer that puts the prompt around each text, and what the card cites.
     with runtime.first_process_first(args, "loading the data set"):
         rows = data.load_splits(flags.data, args.seed, flags.model.label_words)
     provenance = publishing.prepare_card(flags, base, model_name, destination)
@@ -57,16 +58,17 @@ def run(flags: Arguments) -> None:
     if flags.run.dry_run:
         publication = publishing.describe_publication(destination, args.hub_strategy)
         training.print_plan(args, task, tokenized, precision, publication)
+        runtime.shutdown()
         return
 
-    # 3. Train; the untouched model is evaluated just before, for the zero-shot baseline.
-    runtime.clear_output_dir(args)
+    # 3. Train; the model is evaluated just before, too, for the zero-shot baseline and its calibration.
     trainer = training.build_trainer(flags, task, tokenized, precision, checkpoint, evaluation.compute_metrics)
     prior_rows = evaluation.prior_rows(flags.model.calibration, tokenized, task.tokenizer)
-    measured = tokenized.get("test") if flags.model.zero_shot_baseline else None
-    untouched = evaluation.ZeroShotBaseline(trainer, measured, prior_rows)
+    runtime.clear_output_dir(args)  # only now that nothing is left to refuse
+    baseline_rows = tokenized.get("test") if flags.model.zero_shot_baseline else None
+    baseline = evaluation.ZeroShotBaseline(trainer, baseline_rows, prior_rows)
     checkpoint_push = publishing.CheckpointPush(destination, args.hub_strategy)
-    trainer.add_callback(untouched)
+    trainer.add_callback(baseline)
     trainer.add_callback(checkpoint_push)
     trained = trainer.train(resume_from_checkpoint=checkpoint)
 
@@ -79,7 +81,7 @@ def run(flags: Arguments) -> None:
     # 5. Write the results and the card, and publish: once, on the first process.
     def finish() -> None:
         folder = Path(str(args.output_dir))
-        results = evaluation.save_results(trainer, rows, predictions, trained.metrics, untouched)
+        results = evaluation.save_results(trainer, rows, predictions, trained.metrics, baseline)
         evaluation.save_plots(folder, results, predictions, rows.labels, trainer.state.log_history)
         publishing.save_benchmark_result(provenance, rows, results, folder)
         if flags.run.export_text_classification:

@@ -179,3 +179,25 @@ def test_a_trained_model_is_trained_further_on_this_runs_prompt(
     assert repr(f"\nMood of {text}\nis")[1:-1] not in printed
     assert "was trained with --prompt_template" in caplog.text
     assert "rows measured here may have been among its train rows" in printed
+
+
+def test_an_earlier_run_is_kept_until_nothing_is_left_to_refuse(run_dir: Path, tiny_gpt2: Path, tmp_path: Path):
+    """Damaged weights of the base model show last, when they are loaded."""
+    from hf_sentiment_ft.config.command_line import parse_train_arguments
+    from hf_sentiment_ft.train import run
+
+    output, base = tmp_path / "output", tmp_path / "base"
+    shutil.copytree(run_dir, output)
+    shutil.copytree(tiny_gpt2, base)
+    (base / "model.safetensors").write_bytes(b"damaged")
+
+    def files() -> dict[Path, int]:
+        return {path: path.stat().st_mtime_ns for path in output.rglob("*") if path.is_file() and path.name != ".lock"}
+
+    before = files()
+    flags = ["--model_name_or_path", str(base), "--dataset_name", str(REVIEWS), "--output_dir", str(output)]
+    with pytest.raises(UsageError, match="no causal language model could be loaded"):
+        run(parse_train_arguments([*flags, "--overwrite_output_dir"]))
+    assert {
+        path: path.stat().st_mtime_ns for path in output.rglob("*") if path.is_file() and path.name != ".lock"
+    } == before

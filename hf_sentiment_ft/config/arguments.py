@@ -206,7 +206,7 @@ class DataArguments:
             raise UsageError("--num_shots_per_class and --max_train_samples are both given; keep one.")
         if self.class_weights not in (None, "balanced"):
             raise UsageError(
-                f"--class_weights is {self.class_weights!r}; expected balanced. Otherwise, remove the flag."
+                f"--class_weights is {self.class_weights!r}; expected balanced. Remove the flag for equal weights."
             )
         if self.train_file and self.dataset_name:
             raise UsageError("--dataset_name and --train_file are both given; keep the one to train on.")

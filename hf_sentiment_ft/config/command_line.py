@@ -229,8 +229,8 @@ def resolve_precision(args: "TrainingArguments", model_args: ModelArguments) -> 
         raise UsageError(f"{by} needs a GPU; use --precision bf16 or fp32 on a CPU.")
     if asked == "fp16" and model_args.dtype == "float16":
         raise UsageError(
-            f"{by} and --dtype float16 are both given, but the gradients of float16 weights cannot be scaled. Use "
-            "--dtype float32, or bfloat16 without fp16."
+            f"{by} and --dtype float16 are both given, but loss scaling does not work with float16 weights. Use "
+            "--dtype float32, or --dtype bfloat16 without fp16."
         )
     model_args.precision = asked
     if asked == "bf16":

@@ -48,7 +48,7 @@ def find_columns(train: "Dataset", args: DataArguments) -> Columns:
         text = column_names(template)
         if missing := [name for name in text if name not in train.column_names]:
             raise UsageError(
-                f"the template names {', '.join(f'{{{name}}}' for name in missing)}; the columns are: "
+                f"the text template names {', '.join(f'{{{name}}}' for name in missing)}; the columns are: "
                 f"{', '.join(train.column_names)}. Use {{text}} for the text column, whatever its name."
             )
     elif given and "," in given and given not in train.column_names:
@@ -58,7 +58,8 @@ def find_columns(train: "Dataset", args: DataArguments) -> Columns:
         text = [_find_column(train, given, TEXT_COLUMNS, "text_column_name", "text")]
     if label in text:
         raise UsageError(
-            f"text and label are both the column {label!r}; set the label column with --label_column_name."
+            f"the text and the label are both the column {label!r}; choose different ones with --text_column_name and "
+            "--label_column_name."
         )
     return Columns(text, label, template)
 

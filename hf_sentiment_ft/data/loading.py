@@ -230,7 +230,10 @@ def _refuse_shared_rows(split: str, rows: dict[str, list[tuple[str, int, int]]])
         for name, start, end in rows[split]:
             for other_name, other_start, other_end in rows[other]:
                 if other != split and name == other_name and max(start, other_start) < min(end, other_end):
-                    raise UsageError(f"--{split}_split and --{other}_split have rows of {name!r} in common.")
+                    raise UsageError(
+                        f"--{split}_split and --{other}_split have rows of {name!r} in common; choose ranges that do "
+                        "not overlap."
+                    )
 
 
 def _select(raw: "DatasetDict", ranges: list[tuple[str, int, int]]) -> "Dataset":

@@ -115,7 +115,9 @@ def _name_streams(raw: "dict[str, IterableDataset]", args: DataArguments) -> "di
             raise UsageError(f"--{split}_split is {name!r}; expected a whole split with --streaming, one of {there}.")
         others = [other for other in given if other != split and given[other] == name]
         if name and others:
-            raise UsageError(f"--{split}_split and --{others[0]}_split have rows of {name!r} in common.")
+            raise UsageError(
+                f"--{split}_split and --{others[0]}_split have rows of {name!r} in common; choose different splits."
+            )
     named = {}
     for split, names in SPLIT_NAMES.items():
         found = (

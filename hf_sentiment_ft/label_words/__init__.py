@@ -1,4 +1,9 @@
-"""Classify with a causal language model by asking it for label words: prompt, verbalizer, scores."""
+"""Ask a causal language model for label words.
+
+`prompt` puts the prompt into the tokenizer, `verbalizer` chooses the label words and their tokens, `tokenization` turns
+texts into prompts, `scoring` scores the label words behind them, `task` brings these together with model and rows,
+`model` loads a trained model to answer, and `classifier` exports it for text classification.
+"""
 
 from .classifier import check_text_classification, export_text_classification
 from .task import build_task, prepare_task

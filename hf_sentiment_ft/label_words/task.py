@@ -254,7 +254,7 @@ def render_chat(tokenizer: "PreTrainedTokenizerBase", template: str) -> str:
         ) from error
     if str(rendered).count(message) != 1:
         raise UsageError(
-            f"the chat template of {name} changes the user's message. Write out the whole prompt in --prompt_template "
-            "instead."
+            f"the chat template of {name} does not contain the user's message once, unchanged. Write out the whole "
+            "prompt in --prompt_template instead."
         )
     return f"{rendered}{{label_word}}"

@@ -157,7 +157,7 @@ def load_model(
     if missing:  # transformers would initialize them at random
         raise UsageError(
             f"{base.path} has no {', '.join(sorted(missing)[:3])}, which a causal language model needs; it may have "
-            "been saved with another head. Use the model that it was made from."
+            "been saved with another head. Use its base model."
         )
     if quantized:
         keep_gradients(model)

@@ -52,10 +52,10 @@ def check_lora(
             '--load_in_4bit needs the package bitsandbytes; install it: pip install "hf_sentiment_ft[qlora]".'
         )
     if args.load_in_4bit and args.model_name_or_path.endswith(".gguf"):
-        raise UsageError("--load_in_4bit does not support GGUF files; use the model that the file was made from.")
+        raise UsageError("--load_in_4bit does not support GGUF files; use the original, unquantized model.")
     if args.publish_adapter and Path(base_path).is_dir():
         raise UsageError(
-            f"--publish_adapter is given, but the base model, {args.model_name_or_path}, is not on the Hub, so that "
+            f"--publish_adapter is given, but the base model, {args.model_name_or_path}, is not on the Hub, so "
             "others could not load the adapter. Remove --publish_adapter to publish the merged model."
         )
     if args.publish_adapter and args.model_revision != "main":
@@ -106,8 +106,9 @@ def _find_layers(args: ModelArguments, config: "PretrainedConfig") -> None:
     if missing := [name for name in given if not any(layer.endswith(f".{name}") for layer in linear)]:
         there = ", ".join(dict.fromkeys(layer.split(".")[-1] for layer in linear))
         raise UsageError(
-            f"--lora_target_modules has {', '.join(missing)}, but this model has no such linear layer (a head "
-            f"tied to the embeddings does not count). It has: {there}. Remove the flag to adapt all but the head."
+            f"--lora_target_modules has {', '.join(missing)}, but the model has no linear layer of that name (a head "
+            f"tied to the embeddings does not count). It has: {there}. Without the flag, all of them but the head are "
+            "adapted."
         )
 
 

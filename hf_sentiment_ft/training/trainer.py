@@ -173,8 +173,8 @@ class LabelWordTrainer(ResumableTrainer):
             raise diverged("the model's scores are NaN")
         if np.isnan(scores).any():
             raise RunError(
-                "the model's scores are NaN even before training. Use --attn_implementation eager. If --dtype is "
-                "float16, use float32."
+                "the model's scores are NaN even before training. Try --attn_implementation eager, or --dtype float32 "
+                "if it is float16."
             )
 
     def evaluation_loop(self, *args: Any, metric_key_prefix: str = "eval", **kwargs: Any) -> "EvalLoopOutput":
@@ -277,7 +277,6 @@ def build_trainer(
         task: Prompt, label words and rows.
         tokenized: Tokenized splits by name.
         precision: `fp32`, `bf16` or `fp16`.
-        max_tokens: Maximum number of tokens of one forward and backward pass; 0 for whole batches.
         checkpoint: Folder to resume from; None to start from the beginning.
         compute_metrics: Function that Trainer calls, with the additional arguments `verbalizer` and `constrained`.
 

@@ -72,6 +72,6 @@ def test_contradictions(flags: list[str], message: str):
 def test_a_column_that_is_not_there():
     from datasets import Dataset
 
-    message = "the template names {txt}; the columns are: text, queue. Use {text} for"
+    message = "the text template names {txt}; the columns are: text, queue. Use {text} for"
     with pytest.raises(UsageError, match=re.escape(message)):
         find_columns(Dataset.from_dict({"text": [], "queue": []}), data_args("--prompt_template", "{txt}:{label_word}"))

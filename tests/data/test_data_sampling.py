@@ -75,7 +75,7 @@ def test_only_the_train_split_is_named(folder: str):
             "--train_split and --test_split have rows of 'all' in",
         ),
         ({"train_split": "all", "num_shots_per_class": 2, "max_train_samples": 4}, "are both given; keep one"),
-        ({"class_weights": "even"}, "--class_weights is 'even'; expected balanced. Otherwise, remove the flag"),
+        ({"class_weights": "even"}, "--class_weights is 'even'; expected balanced. Remove the flag"),
         ({"num_shots_per_class": 0}, "--num_shots_per_class is 0; expected at least 1"),
     ],
 )

@@ -54,7 +54,7 @@ def test_other_templates_stay_as_they_are():
     [
         (None, "has no chat template; choose an instruct or chat model, or a template such as"),
         ("{{ raise_exception('system only') }}", "cannot be rendered: system only. Write out the whole prompt"),
-        ("{{ messages[0].content | upper }}", "changes the user's message"),
+        ("{{ messages[0].content | upper }}", "does not contain the user's message once, unchanged"),
     ],
 )
 def test_what_cannot_be_a_prompt(template: str | None, message: str):

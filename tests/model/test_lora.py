@@ -161,8 +161,12 @@ def test_published_adapter_is_loaded_from_the_hub(
 @pytest.mark.parametrize(
     ("model_type", "name", "there"),
     [
-        ("llama", "nowhere", "q_proj, k_proj, v_proj, o_proj, gate_proj, up_proj, down_proj, lm_head. Remove"),
-        ("gpt2", "lm_head", "c_attn, c_proj, c_fc. Remove"),
+        (
+            "llama",
+            "nowhere",
+            "q_proj, k_proj, v_proj, o_proj, gate_proj, up_proj, down_proj, lm_head. Without the flag",
+        ),
+        ("gpt2", "lm_head", "c_attn, c_proj, c_fc. Without the flag"),
     ],
 )
 def test_layers_that_are_not_there_are_named_with_those_that_are(model_type: str, name: str, there: str):
@@ -171,7 +175,7 @@ def test_layers_that_are_not_there_are_named_with_those_that_are(model_type: str
     model_args, *_, args = parse("--use_peft", "--lora_target_modules", known, name)
     with pytest.raises(UsageError) as refusal:
         check_lora(model_args, "user/base", tiny_config(model_type), args)
-    assert f"--lora_target_modules has {name}, but this model has no" in str(refusal.value)
+    assert f"--lora_target_modules has {name}, but the model has no" in str(refusal.value)
     assert there in str(refusal.value)
     model_args.lora_target_modules = [known]
     check_lora(model_args, "user/base", tiny_config(model_type), args)

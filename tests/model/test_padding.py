@@ -164,7 +164,7 @@ def test_scores_that_are_no_numbers_before_training_are_not_put_down_to_it(make_
     with pytest.raises(RunError, match="training has diverged.*Lower --learning_rate"):
         trainer.evaluate()
     trainer.state.global_step = 0
-    with pytest.raises(RunError, match="even before training. Use --attn_implementation eager"):
+    with pytest.raises(RunError, match="even before training. Try --attn_implementation eager"):
         trainer.evaluate()
 
 
