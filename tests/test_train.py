@@ -178,7 +178,7 @@ def test_a_trained_model_is_trained_further_on_this_runs_prompt(
     assert repr(f"Mood of {text}\nis")[1:-1] in printed
     assert repr(f"\nMood of {text}\nis")[1:-1] not in printed
     assert "was trained with --prompt_template" in caplog.text
-    assert "rows measured here may have been among its train rows" in printed
+    assert "Rows evaluated here may have been among its train rows" in printed
 
 
 def test_an_earlier_run_is_kept_until_nothing_is_left_to_refuse(run_dir: Path, tiny_gpt2: Path, tmp_path: Path):
