@@ -4,7 +4,6 @@ import csv
 import json
 import subprocess
 import sys
-import weakref
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,7 @@ from hf_sentiment_ft.label_words.prompt import build_prompt, put_prompt_into_tok
 from hf_sentiment_ft.label_words.task import prepare_task
 
 from .conftest import REVIEWS, ROOT, launch
-from .tiny import KINDS, base_tokenizer, write_csv
+from .tiny import KINDS, base_tokenizer, count_loaded, write_csv
 
 TIMES = ("runtime", "per_second")
 
@@ -184,16 +183,7 @@ def test_help_needs_no_heavy_import():
 
 def test_one_model_at_a_time_is_held(tiny_gpt2: Path, run_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """Each may fill the GPU."""
-    load_model, loaded = model_package.load_model, list[weakref.ref[Any]]()
-    alive = []
-
-    def load_and_count(*args: Any) -> Any:
-        alive.append(sum(model() is not None for model in loaded))
-        model = load_model(*args)
-        loaded.append(weakref.ref(model))
-        return model
-
-    monkeypatch.setattr(model_package, "load_model", load_and_count)
+    alive = count_loaded(model_package, monkeypatch)
     models = ["--model_name_or_path", run_dir, tiny_gpt2]
     call(*models, "--dataset_name", REVIEWS, "--max_test_samples", 8, "--output_dir", tmp_path / "out")
     assert alive == [0, 0]

@@ -21,7 +21,7 @@ import os
 from pathlib import Path
 
 if os.environ.get("RANK") == "1":
-    from hf_sentiment_ft import trainer
+    from hf_sentiment_ft.training import trainer
 
     def fail(*args, **kwargs):
         Path("failed").touch()

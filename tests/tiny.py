@@ -1,10 +1,13 @@
 """Tokenizers of the kinds that models come with, and models of a few thousand random weights, all made in memory."""
 
 import csv
+import weakref
 from collections.abc import Callable, Iterable
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import pytest
 
 from .conftest import ROOT
 
@@ -181,6 +184,21 @@ def reference_scores(model: "PreTrainedModel", prompts: list[list[int]], token_i
                 for depth, token in enumerate(word):
                     scores[row, label] += logits[len(prompt) + depth - 1].log_softmax(-1)[token]
     return scores
+
+
+def count_loaded(owner: Any, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Count, whenever `owner.load_model` is called, how many of the models that it has loaded are still held."""
+    load_model, loaded = owner.load_model, list[weakref.ref[Any]]()
+    alive: list[int] = []
+
+    def load_and_count(*args: Any) -> Any:
+        alive.append(sum(model() is not None for model in loaded))
+        model = load_model(*args)
+        loaded.append(weakref.ref(model))
+        return model
+
+    monkeypatch.setattr(owner, "load_model", load_and_count)
+    return alive
 
 
 def write_csv(path: Path, rows: Iterable[Iterable[object]], header: Iterable[str] = ("text", "label")) -> str:

@@ -5,12 +5,11 @@ import logging
 import platform
 from typing import TYPE_CHECKING, Any
 
-import torch
-
 from ..errors import UsageError
 from .distributed import sharding_engines
 
 if TYPE_CHECKING:
+    import torch
     from transformers import TrainingArguments
 
 logger = logging.getLogger(__name__)

@@ -1,8 +1,6 @@
 """LoRA on 4-bit weights (QLoRA), which bitsandbytes computes on a CPU, too."""
 
-import weakref
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -17,6 +15,7 @@ from hf_sentiment_ft.model.lora import add_adapter, quantization
 from ..architectures import save_tiny
 from ..local_hub import api_fixture, hub_fixture  # noqa: F401
 from ..test_architectures import check_answers, table, train  # noqa: F401
+from ..tiny import count_loaded
 
 pytest.importorskip("bitsandbytes")
 
@@ -74,15 +73,6 @@ def test_4bit_weights_and_optimizer_are_gone_before_the_whole_weights_come(
     monkeypatch: pytest.MonkeyPatch,
 ):
     """Whoever trains in 4 bit has no memory for both."""
-    loaded: list[weakref.ref[Any]] = []
-    alive = []
-
-    def load_and_count(*args: Any) -> Any:
-        alive.append(sum(model() is not None for model in loaded))
-        model = load_model(*args)
-        loaded.append(weakref.ref(model))
-        return model
-
-    monkeypatch.setattr(task, "load_model", load_and_count)
+    alive = count_loaded(task, monkeypatch)
     train(save_tiny("llama", tmp_path / "base"), table, tmp_path / "output", "--use_peft", "--load_in_4bit")
     assert alive == [0, 0]
