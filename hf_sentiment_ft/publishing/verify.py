@@ -101,7 +101,9 @@ def _look_from_a_fresh_process(asked: dict[str, Any], token: str) -> dict[str, A
         last = (finished.stderr.strip().splitlines() or [f"exit code {finished.returncode}"])[-1]
         if finished.returncode == -signal.SIGKILL:  # killed by the system, which gives no reason
             return {"too_large": "the operating system killed the process"}
-        return {"too_large" if "memory" in last.lower() else "error": last}
+        # "failed to map segment" is how the loader says that a library of torch does not fit.
+        no_memory = "memory" in last.lower() or "failed to map segment" in last
+        return {"too_large" if no_memory else "error": last}
     found: dict[str, Any] = json.loads(finished.stdout.splitlines()[-1])
     return found
 
