@@ -243,6 +243,12 @@ class RunArguments:
     keep_freed_memory: bool = flag(
         True, "Let glibc keep the memory that training frees, which is faster; no effect on other systems."
     )
+    num_cpu_threads: int | None = flag(
+        None,
+        "Number of threads of each process on a CPU. Default: OMP_NUM_THREADS or Accelerate's "
+        "--num_cpu_threads_per_process if you set one, otherwise the cores that the process may use, divided by the "
+        "number of processes on the machine.",
+    )
     max_tokens_per_microbatch: int | None = flag(
         None,
         "Maximum number of tokens in one forward and backward pass. Larger batches are split, which needs less memory "
@@ -256,6 +262,8 @@ class RunArguments:
 
     def __post_init__(self) -> None:
         _check_at_least("max_tokens_per_microbatch", self.max_tokens_per_microbatch or 0, 0)
+        if self.num_cpu_threads is not None:
+            _check_at_least("num_cpu_threads", self.num_cpu_threads, 1)
 
 
 class Arguments(NamedTuple):

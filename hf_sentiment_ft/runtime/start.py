@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 from ..hub import limit_waiting
 from .device import choose_microbatch, keep_freed_memory
 from .distributed import check_engine, connect
+from .threads import use_cpu_threads
 
 if TYPE_CHECKING:
     from ..config.arguments import Arguments
@@ -30,6 +31,8 @@ def start(flags: "Arguments", command: str = "train") -> None:
         datasets.disable_progress_bars()
     if flags.run.keep_freed_memory:
         keep_freed_memory()
+    if args.device.type == "cpu":
+        use_cpu_threads(flags.run.num_cpu_threads)
     limit_waiting(flags.hub.hub_timeout)
     check_engine(args, command)
     connect(args)

@@ -1,0 +1,94 @@
+"""Every process computes with its share of the cores, however it is launched, unless its user says otherwise."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import joblib
+import pytest
+
+from hf_sentiment_ft.paths import resource_path
+
+CORES = joblib.cpu_count(only_physical_cores=True)
+ACCELERATE = [sys.executable, "-m", "accelerate.commands.launch"]
+TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
+CPU = ["--config_file", str(resource_path("cpu"))]
+TWO = ["--config_file", str(resource_path("multi_cpu"))]
+# Written by the processes as they end, which is before any model is loaded: there is none of this name.
+REPORT = """
+import atexit, os, sys
+def report():
+    if "torch" in sys.modules and "hf_sentiment_ft" in sys.modules and "accelerate.commands.launch" not in sys.modules:
+        with open(os.environ["THREADS_REPORT"], "a") as file:
+            print(sys.modules["torch"].get_num_threads(), os.environ["OMP_NUM_THREADS"], file=file)
+atexit.register(report)
+"""
+
+
+@pytest.fixture
+def threads(tmp_path: Path):
+    """Run a command that trains and ends early; return what it logs, and the number of threads of each process."""
+    (tmp_path / "sitecustomize.py").write_text(REPORT)
+    report = tmp_path / "report.txt"
+
+    def run(command: list[str], *flags: str, affinity: set[int] | None = None, **environment: str):
+        clean = {name: value for name, value in os.environ.items() if name != "OMP_NUM_THREADS"}
+        clean["PYTHONPATH"] = os.pathsep.join([str(tmp_path), *filter(None, [clean.get("PYTHONPATH")])])
+        finished = subprocess.run(
+            [*command, "-m", "hf_sentiment_ft.train", "--use_cpu", "true", "--model_name_or_path", "./none", *flags],
+            env={**clean, "THREADS_REPORT": str(report), **environment},
+            preexec_fn=(lambda: os.sched_setaffinity(0, affinity)) if affinity else None,
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+        )
+        log = re.search(r"CPU threads: .*", finished.stderr)
+        assert log, finished.stderr
+        return log[0], report.read_text().splitlines()
+
+    return run
+
+
+@pytest.mark.parametrize("command", [[sys.executable], ACCELERATE, [*ACCELERATE, *CPU]], ids=["python", "bare", "cpu"])
+def test_one_process_uses_every_core(threads, command):
+    log, found = threads(command)
+    assert log == f"CPU threads: {CORES}: this machine lets it use {CORES} core{'s' * (CORES > 1)}"
+    assert found == [f"{CORES} {CORES}"], "and so will the processes that it starts"
+
+
+@pytest.mark.parametrize("command", [[*ACCELERATE, *TWO], TORCHRUN], ids=["accelerate", "torchrun"])
+def test_two_processes_share_the_cores(threads, command):
+    log, found = threads(command)
+    share = max(1, CORES // 2)
+    assert log.endswith(", shared by 2 processes")
+    assert found == [f"{share} {share}"] * 2
+
+
+@pytest.mark.skipif(CORES < 2, reason="needs two cores, to be given one")
+def test_cores_that_the_process_may_not_use_do_not_count(threads):
+    log, found = threads(ACCELERATE, affinity={min(os.sched_getaffinity(0))})
+    assert log == "CPU threads: 1: this machine lets it use 1 core"
+    assert found == ["1 1"]
+
+
+@pytest.mark.parametrize(
+    ("command", "flags", "environment", "reason"),
+    [
+        ([*ACCELERATE, *TWO], ["--num_cpu_threads", "3"], {"OMP_NUM_THREADS": "5"}, "--num_cpu_threads"),
+        (ACCELERATE, [], {"OMP_NUM_THREADS": "3"}, "OMP_NUM_THREADS"),
+        ([sys.executable], [], {"OMP_NUM_THREADS": "3"}, "OMP_NUM_THREADS"),
+        (
+            [*ACCELERATE, "--num_cpu_threads_per_process", "3"],
+            [],
+            {},
+            "accelerate launch --num_cpu_threads_per_process",
+        ),
+    ],
+    ids=["flag", "environment", "environment without a launcher", "launcher"],
+)
+def test_what_the_user_sets_on_purpose_wins(threads, command, flags, environment, reason):
+    log, found = threads(command, *flags, **environment)
+    assert log == f"CPU threads: 3: set by {reason}"
+    assert set(found) == {"3 3"}
