@@ -9,20 +9,8 @@ import pytest
 
 from .conftest import REVIEWS, ROOT
 
-NAMES = [
-    "evaluate",
-    "datasets",
-    "tokenizers",
-    "torch",
-    "transformers",
-    "accelerate",
-    "random",
-    "json",
-    "csv",
-    "logging",
-    "yaml",
-    "numpy",
-]
+NAMES = ["evaluate", "datasets", "tokenizers", "torch", "transformers", "accelerate", "numpy", "yaml"]
+NAMES += ["random", "json", "csv", "logging"]
 
 
 def run(module: str, *flags: object, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:

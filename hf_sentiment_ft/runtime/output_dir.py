@@ -54,8 +54,7 @@ def check_output_dir(
             )
     with first_process_first(args, "checking the output folder"):
         try:
-            output_dir.mkdir(parents=True, exist_ok=True)
-            tempfile.TemporaryFile(dir=output_dir).close()
+            try_writing(output_dir)
         except OSError as error:
             raise UsageError(f"--output_dir {output_dir} cannot be written to: {error.strerror}.") from error
         lock = _lock(output_dir) if args.process_index == 0 else None
@@ -71,6 +70,17 @@ def check_output_dir(
                 _unlock(lock)
             raise
     _check_shared(output_dir, args)
+
+
+def try_writing(folder: Path) -> None:
+    """Create a folder if it does not exist, and write a megabyte there for a moment.
+
+    Raises:
+        OSError: If there is no permission or no space.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryFile(dir=folder) as file:
+        file.write(bytes(1 << 20))
 
 
 def refuse_foreign_files(output_dir: Path, written: Sequence[str], resumed: str | None = None) -> None:
