@@ -49,8 +49,8 @@ def check_output_dir(
         path = Path(model).resolve()
         if path == output_dir.resolve() or replaced.intersection((path, *path.parents)):
             raise UsageError(
-                f"--output_dir {output_dir} contains the model {model}, or would be mistaken for it. "
-                "Use another folder."
+                f"--output_dir {output_dir} contains the model {model}, which this run would overwrite. Use another "
+                "folder."
             )
     with first_process_first(args, "checking the output folder"):
         try:

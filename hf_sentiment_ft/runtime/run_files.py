@@ -1,7 +1,8 @@
-"""The files of a run: which of them exist, which are published, and how they are told from other people's files.
+"""The files of a run: what they are called, which of them are published, and which files are somebody else's.
 
-A run records what it writes in `hf_sentiment_ft.json`, in its output folder. A file that is not recorded, is a link, or
-has another size than when it was written belongs to somebody else: it is never removed, replaced or published.
+A run records in `hf_sentiment_ft.json`, in its output folder, which files it has written, and their sizes. A file that
+is not recorded belongs to the user: it is never removed, replaced or published. Nor is one removed or replaced that is
+recorded, but has become a link or has another size.
 """
 
 import json
