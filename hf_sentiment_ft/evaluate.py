@@ -16,7 +16,7 @@ import json
 import re
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from .config.arguments import Arguments, DataArguments, ModelArguments
 from .config.command_line import parse_train_arguments, print_help, yaml_to_flags
@@ -52,8 +52,12 @@ def run(models: list[ModelArguments], flags: Arguments) -> None:
     # 1. Check the flags and the output folders.
     runtime.start(flags, "evaluate")
     own_args = choose_folders(models, args)
+    names = [model.model_name_or_path for model in models]
     for one in own_args:
-        runtime.check_output_dir(one, flags.run.overwrite_output_dir, [model.model_name_or_path for model in models])
+        runtime.check_output_dir(one, flags.run.overwrite_output_dir, names, runtime.EVALUATION_FILES)
+    output_dir = Path(str(args.output_dir))
+    if len(models) > 1:
+        runtime.refuse_foreign_files(output_dir, [runtime.COMPARISON])
 
     # 2. Load the rows, and each model's label words and prompt.
     with runtime.first_process_first(args, "loading the data set"):
@@ -72,7 +76,9 @@ def run(models: list[ModelArguments], flags: Arguments) -> None:
         print(evaluation.comparison_table(comparison))
         if len(evaluations) > 1:
             text = json.dumps(comparison, indent=2, ensure_ascii=False)
-            Path(str(args.output_dir), "comparison.json").write_text(text + "\n", encoding="utf-8")
+            runtime.begin_files(output_dir, [runtime.COMPARISON])
+            (output_dir / runtime.COMPARISON).write_text(text + "\n", encoding="utf-8")
+            runtime.record_files(output_dir)
         print(f"results and predictions: {args.output_dir}")
 
     runtime.on_first_process(args, "comparing the models", finish)
@@ -162,15 +168,19 @@ def evaluate_model(task: "LabelWordTask", data_args: DataArguments, args: "Train
         eval_dataset=tokenized[evaluated[0]],
         processing_class=task.tokenizer,
     )
-    runtime.clear_output_dir(args)
+    runtime.begin_run(args, runtime.EVALUATION_FILES)
     prior = getattr(task.config, "label_log_prior", None)  # saved with the model, otherwise measured now
     if prior is None:
         prior_rows = evaluation.prior_rows(task.args.calibration, tokenized, task.tokenizer)
         prior = evaluation.label_log_prior(trainer, prior_rows)
     predictions = evaluation.predict_splits(trainer, {split: tokenized[split] for split in evaluated}, prior)
-    results = runtime.on_first_process(
-        args, "writing the results", lambda: evaluation.save_results(trainer, task.data, predictions, {})
-    )
+
+    def save() -> dict[str, Any]:
+        results = evaluation.save_results(trainer, task.data, predictions, {})
+        runtime.record_files(Path(str(args.output_dir)))
+        return results
+
+    results = runtime.on_first_process(args, "writing the results", save)
     trainer.accelerator.free_memory()
     prefix = {"test": "test_", "validation": "eval_"}[evaluated[0]]
     figures = {name.removeprefix(prefix): value for name, value in (results or {}).items() if name.startswith(prefix)}

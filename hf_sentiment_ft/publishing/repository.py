@@ -2,14 +2,13 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from fnmatch import fnmatch
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import PublishError
 from ..hub import hub_errors, status_code, with_retries
-from ..runtime.output_dir import PUBLISHED_FILES, published_files
+from ..runtime.run_files import PUBLISHED_FILES, is_named, published_files
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
@@ -199,17 +198,13 @@ def _changes(files: dict[str, Content], present: "dict[str, RepoFile]", replace:
     # If this run pushes no card, the existing one stays with what a person wrote in it, unless all is replaced.
     kept = {*files, ".gitattributes"} | (set() if replace else {"README.md"})
     # Everything in a checkpoint's folder belongs to the run, but the plots' folder may have files that are not ours.
-    folders = {name.partition("/")[0] for name in files if "/" in name and not _is_of_a_run(name)}
+    folders = {name.partition("/")[0] for name in files if "/" in name and not is_named(name, PUBLISHED_FILES)}
     stale = [
         name
         for name in sorted(set(present) - kept)
-        if replace or name.partition("/")[0] in folders or _is_of_a_run(name)
+        if replace or name.partition("/")[0] in folders or is_named(name, PUBLISHED_FILES)
     ]
     return Changes(new, stale)
-
-
-def _is_of_a_run(name: str) -> bool:
-    return any(fnmatch(name, pattern) and name.count("/") == pattern.count("/") for pattern in PUBLISHED_FILES)
 
 
 def _open_pull_request(files: dict[str, Content], destination: Destination, message: str) -> Pushed | None:

@@ -2,16 +2,23 @@
 
 from .device import choose_precision
 from .distributed import first_process_first, on_first_process, shutdown
-from .output_dir import check_output_dir, clear_output_dir
+from .output_dir import begin_run, check_output_dir, refuse_foreign_files
+from .run_files import CLASSIFIER_FILES, COMPARISON, EVALUATION_FILES, begin_files, record_files
 from .start import log_to_console, start
 
 __all__ = [
+    "CLASSIFIER_FILES",
+    "COMPARISON",
+    "EVALUATION_FILES",
+    "begin_files",
+    "begin_run",
     "check_output_dir",
     "choose_precision",
-    "clear_output_dir",
     "first_process_first",
-    "shutdown",
     "log_to_console",
     "on_first_process",
+    "record_files",
+    "refuse_foreign_files",
+    "shutdown",
     "start",
 ]

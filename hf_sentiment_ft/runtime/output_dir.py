@@ -1,8 +1,9 @@
-"""The output folder: which of its files belong to a run, and which of them are published."""
+"""The output folder: what must not be in it when a run begins, and its lock."""
 
 import atexit
 import contextlib
 import logging
+import os
 import shutil
 import socket
 import tempfile
@@ -15,6 +16,7 @@ from filelock import BaseFileLock, FileLock, Timeout
 
 from ..errors import UsageError
 from .distributed import first_process_first, from_first_process, gather
+from .run_files import RECORD, RUN_FILES, begin_files, foreign_files, own_files, present_files
 
 if TYPE_CHECKING:
     from transformers import TrainingArguments
@@ -23,81 +25,88 @@ logger = logging.getLogger(__name__)
 
 APPEARS_SECONDS = 10
 
-# Files that a finished run leaves; only files on this list are published.
-PUBLISHED_FILES = (
-    "README.md",
-    "config.json",
-    "generation_config.json",
-    "adapter_config.json",
-    "label_words/config.json",
-    "*.safetensors",
-    "*.safetensors.index.json",
-    "tokenizer.json",
-    "tokenizer_config.json",
-    "special_tokens_map.json",
-    "chat_template.jinja",
-    "all_results.json",
-    "eval_results.json",
-    "test_results.json",
-    "test_predictions.csv",
-    "eval_predictions.csv",
-    "plots/training.png",
-    "plots/confusion_matrix.png",
-    "plots/calibration.png",
-    ".eval_results/*.yaml",
-    "text-classification/config.json",
-    "text-classification/*.safetensors",
-    "text-classification/*.safetensors.index.json",
-    "text-classification/tokenizer.json",
-    "text-classification/tokenizer_config.json",
-    "text-classification/chat_template.jinja",
-)
-PRIVATE_FILES = ("training_args.bin", "train_results.json", "trainer_state.json", "card.json", "publication.json")
 
-
-def published_files(folder: Path) -> list[Path]:
-    """Return the files of a run that are published, by an explicit list, so that nothing else in the folder leaks."""
-    return sorted({path for pattern in PUBLISHED_FILES for path in folder.glob(pattern)})
-
-
-def check_output_dir(args: "TrainingArguments", overwrite: bool, models: Sequence[str]) -> None:
-    """Refuse to overwrite a run unless requested, and lock the folder against other runs until this process ends.
+def check_output_dir(
+    args: "TrainingArguments", overwrite: bool, models: Sequence[str], written: Sequence[str] = RUN_FILES
+) -> None:
+    """Refuse to overwrite a run unless requested, or anything else ever, and lock the folder until this process ends.
 
     A refused run leaves the folder unlocked, even if the process continues, as in a notebook.
 
     Args:
-        args: Training arguments, with the output folder and whether its run is resumed.
+        args: Training arguments, with the output folder and the checkpoint to resume from.
         overwrite: Whether to replace the run in the folder.
         models: Models that are loaded later, and must not be deleted with the run that is replaced.
+        written: Names of the files that the run will write.
 
     Raises:
         UsageError: If the folder is not writable, is in use, is a model's, contains a run that is neither resumed nor
-            overwritten, or is not the same folder on all machines.
+            overwritten, contains files of others that would be overwritten, or is not the same folder on all machines.
     """
     output_dir = Path(str(args.output_dir))
-    replaced = set(_files_of_a_run(output_dir.resolve())) if overwrite else set()
+    replaced = set(present_files(output_dir.resolve(), RUN_FILES).values()) if overwrite else set()
     for model in models:
         path = Path(model).resolve()
         if path == output_dir.resolve() or replaced.intersection((path, *path.parents)):
             raise UsageError(
-                f"--output_dir {output_dir} contains the model {model}, or would be mistaken for it. "
-                "Use another folder."
+                f"--output_dir {output_dir} contains the model {model}, which this run would overwrite. Use another "
+                "folder."
             )
     with first_process_first(args, "checking the output folder"):
         try:
-            output_dir.mkdir(parents=True, exist_ok=True)
-            tempfile.TemporaryFile(dir=output_dir).close()
+            try_writing(output_dir)
         except OSError as error:
             raise UsageError(f"--output_dir {output_dir} cannot be written to: {error.strerror}.") from error
         lock = _lock(output_dir) if args.process_index == 0 else None
-        if any(_files_of_a_run(output_dir)) and not (args.resume_from_checkpoint or overwrite):
+        try:
+            if any(own_files(output_dir)) and not (args.resume_from_checkpoint or overwrite):
+                raise UsageError(
+                    f"--output_dir {output_dir} already contains a run. Pass --resume_from_checkpoint true to resume "
+                    "it or --overwrite_output_dir to replace it, or use another folder."
+                )
+            refuse_foreign_files(output_dir, written, args.resume_from_checkpoint)
+        except UsageError:
             if lock:
                 _unlock(lock)
-            raise UsageError(
-                f"--output_dir {output_dir} already contains a run. Pass --resume_from_checkpoint true to resume "
-                "it or --overwrite_output_dir to replace it, or use another folder."
-            )
+            raise
     _check_shared(output_dir, args)
+
+
+def try_writing(folder: Path) -> None:
+    """Create a folder if it does not exist, and write a megabyte there for a moment.
+
+    Raises:
+        OSError: If there is no permission or no space.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryFile(dir=folder) as file:
+        file.write(bytes(1 << 20))
+
+
+def refuse_foreign_files(output_dir: Path, written: Sequence[str], resumed: str | None = None) -> None:
+    """Refuse to replace files that no run has written, or that somebody has changed since.
+
+    Args:
+        output_dir: Output folder.
+        written: Names of the files that the run will write.
+        resumed: Checkpoint to resume from, `true` for the newest one; those of earlier steps are not written again.
+            None for no checkpoint.
+
+    Raises:
+        UsageError: If there are such files.
+    """
+    done = [path.name for path in own_files(output_dir)] if resumed == "true" else [Path(resumed or "").name]
+    steps = [int(name[11:]) for name in done if name.startswith("checkpoint-") and name[11:].isdecimal()]
+    found = [
+        path.relative_to(output_dir).as_posix()
+        for path in foreign_files(output_dir, written)
+        if not path.name.startswith("checkpoint-") or int(path.name[11:]) > max(steps, default=0)
+    ]
+    if found:
+        raise UsageError(
+            f"--output_dir {output_dir} contains files that no run has written, or that have been changed since, and "
+            f"that this run would replace: {', '.join(found)}. Move them elsewhere, or use another folder."
+        )
 
 
 def _check_shared(output_dir: Path, args: "TrainingArguments") -> None:
@@ -133,7 +142,12 @@ def _appears(path: Path) -> bool:
 
 def _lock(output_dir: Path) -> BaseFileLock:
     """Acquire the folder's lock, which the operating system releases when the process ends, even if it is killed."""
-    lock = FileLock(output_dir / ".lock", is_singleton=True, fallback_to_soft=False)
+    path = output_dir / ".lock"
+    if os.path.lexists(path) and (path.is_symlink() or not path.is_file() or path.stat().st_size):
+        raise UsageError(
+            f"--output_dir {output_dir} contains a .lock that is not a run's. Move it elsewhere, or use another folder."
+        )
+    lock = FileLock(path, is_singleton=True, fallback_to_soft=False)
     try:
         lock.acquire(blocking=False)
     except Timeout:
@@ -153,18 +167,29 @@ def _unlock(lock: BaseFileLock) -> None:
         lock.release(force=True)
 
 
+def begin_run(args: "TrainingArguments", written: Sequence[str] = RUN_FILES) -> None:
+    """Remove the run that is to be overwritten, and record which files belong to the new one.
+
+    Called when all checks have passed and training begins.
+
+    Args:
+        args: Training arguments, with the output folder and the checkpoint to resume from.
+        written: Names of the files that the run will write.
+    """
+    clear_output_dir(args)
+    if args.process_index == 0:
+        begin_files(Path(str(args.output_dir)), written)
+
+
 def clear_output_dir(args: "TrainingArguments") -> None:
-    """Remove the run that is to be overwritten; called when all checks have passed and training begins."""
+    """Remove the run in the output folder, and nothing else, unless it is to be resumed."""
+    output_dir = Path(str(args.output_dir))
     if args.process_index == 0 and not args.resume_from_checkpoint:
-        for path in _files_of_a_run(Path(str(args.output_dir))):
+        for path in own_files(output_dir):
             if path.is_dir():
                 shutil.rmtree(path)
             else:
                 path.unlink()
-                if not any(path.parent.iterdir()):
-                    path.parent.rmdir()  # plots or .eval_results
-
-
-def _files_of_a_run(output_dir: Path) -> list[Path]:
-    patterns = (*PUBLISHED_FILES, *PRIVATE_FILES, "checkpoint-*", "unfinished")
-    return [path for pattern in patterns for path in output_dir.glob(pattern)]
+                if path.parent != output_dir and not any(path.parent.iterdir()):
+                    path.parent.rmdir()  # such as plots
+        (output_dir / RECORD).unlink(missing_ok=True)

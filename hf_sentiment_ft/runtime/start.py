@@ -1,11 +1,15 @@
-"""Start of a command: logging, memory, time limits of the Hub, and connections between processes."""
+"""Start of a command: logging, memory, time limits of the Hub, connections between processes, and caches."""
 
 import logging
+import os
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..errors import UsageError
 from ..hub import limit_waiting
 from .device import choose_microbatch, keep_freed_memory
-from .distributed import check_engine, connect
+from .distributed import check_engine, connect, first_process_first
+from .output_dir import try_writing
 from .threads import use_cpu_threads
 
 if TYPE_CHECKING:
@@ -20,7 +24,7 @@ def start(flags: "Arguments", command: str = "train") -> None:
         command: Name of the module that was started, for messages.
 
     Raises:
-        UsageError: If the launch configuration cannot work.
+        UsageError: If the launch configuration cannot work, or a cache cannot be written to.
         RunError: If the processes cannot reach each other.
     """
     import datasets
@@ -36,8 +40,50 @@ def start(flags: "Arguments", command: str = "train") -> None:
     limit_waiting(flags.hub.hub_timeout)
     check_engine(args, command)
     connect(args)
+    with first_process_first(args, "checking the caches"):
+        check_caches(flags.model.model_name_or_path, flags.data.dataset_name)
     if command == "train":
         flags.run.max_tokens_per_microbatch = choose_microbatch(flags.run.max_tokens_per_microbatch, args)
+
+
+def check_caches(model: str, dataset: str | None) -> None:
+    """Refuse caches that cannot be written to, before the model or the data that is read through them is blamed.
+
+    The Hub's cache may be read-only, as a shared one often is, if it contains what is needed.
+
+    Args:
+        model: Model to load: a path, or an id on the Hub.
+        dataset: Dataset to load, likewise; None for files.
+
+    Raises:
+        UsageError: If the folder of a cache cannot be created or written to, or its disk is full.
+    """
+    import datasets
+    from huggingface_hub import constants
+
+    caches = {
+        "HF_DATASETS_CACHE": datasets.config.HF_DATASETS_CACHE,
+        "HF_METRICS_CACHE": os.environ.get("HF_METRICS_CACHE", os.path.join(constants.HF_HOME, "metrics")),
+    }
+    if not (constants.HF_HUB_OFFLINE or _is_at_hand("model", model) and _is_at_hand("dataset", dataset)):
+        caches["HF_HUB_CACHE"] = constants.HF_HUB_CACHE
+    for variable, folder in caches.items():
+        try:
+            try_writing(Path(folder).expanduser())
+        except OSError as error:
+            raise UsageError(
+                f"the cache folder {folder} cannot be written to: {error.strerror}. Set {variable}, or HF_HOME for all "
+                "caches, to a folder that is writable and has free disk space."
+            ) from error
+
+
+def _is_at_hand(kind: str, name: str | None) -> bool:
+    """Return whether a model or a dataset is in a local file, an installed package, or the Hub's cache."""
+    from huggingface_hub import constants
+
+    if name is None or name.startswith("package:") or os.path.exists(name):
+        return True
+    return os.path.isdir(os.path.join(constants.HF_HUB_CACHE, f"{kind}s--{name.replace('/', '--')}"))
 
 
 def log_to_console(first_process: bool = True) -> None:

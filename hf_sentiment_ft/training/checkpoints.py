@@ -4,6 +4,7 @@ import json
 import logging
 import shutil
 import socket
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,14 +12,13 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 
 from ..errors import UsageError
 from ..runtime.distributed import from_first_process
+from ..runtime.run_files import CONTENTS, UNFINISHED, UNLISTED, is_own_checkpoint
 
 if TYPE_CHECKING:
     from transformers import TrainingArguments
 
 logger = logging.getLogger(__name__)
 
-UNFINISHED = "unfinished"  # subfolder of the output folder for what is being written; renamed once complete
-CONTENTS = "checkpoint.json"  # in each checkpoint: its files, their sizes, and the run it belongs to
 NOT_NEEDED = ("training_args.bin", CONTENTS)
 
 
@@ -85,21 +85,25 @@ def checkpoint_folders(output_dir: Path) -> list[Path]:
 def delete_old_checkpoints(newest: Path, best: str | None, limit: int | None) -> None:
     """Delete checkpoints until `limit` are left: damaged ones first, then the oldest, never the newest or the best.
 
-    Trainer's own deletion identifies the newest and the best by time and by how their paths are spelled. But an
-    incomplete checkpoint can have the latest time or number, and `--output_dir` can be spelled differently when a run
-    is resumed.
+    Folders of other people, or with files of theirs in them, are left alone and do not count. Trainer's own deletion
+    identifies the newest and the best by time and by how their paths are spelled. But an incomplete checkpoint can have
+    the latest time or number, and `--output_dir` can be spelled differently when a run is resumed.
 
     Args:
         newest: Checkpoint just written, which is complete.
         best: Best checkpoint so far; None if there is none.
         limit: `--save_total_limit`; None for no limit.
     """
-    folders = checkpoint_folders(newest.parent)
+    folders = [folder for folder in checkpoint_folders(newest.parent) if is_own_checkpoint(folder)]
     kept = (newest.name, best and Path(best).name)
     spare = [folder for folder in folders if folder.name not in kept]
     spare.sort(key=lambda folder: find_damage(folder) is None)
+    unfinished = newest.parent / UNFINISHED
     for folder in spare[: max(0, len(folders) - limit) if limit else 0]:
-        shutil.rmtree(folder, ignore_errors=True)
+        unfinished.mkdir(exist_ok=True)
+        with suppress(OSError):  # it is protected, and stays
+            folder.rename(unfinished / folder.name)  # a kill must not leave part of it under its name
+    shutil.rmtree(unfinished, ignore_errors=True)
 
 
 def find_damage(folder: Path) -> str | None:
@@ -127,13 +131,18 @@ def finish_checkpoint(folder: Path, final: Path, run: dict[str, Any], save_only_
         final: Its final name; an older checkpoint of that name is replaced.
         run: Return value of `describe_run`.
         save_only_model: Whether the checkpoint lacks what is needed to resume.
+
+    Raises:
+        FileExistsError: If somebody else has put something there in the meantime.
     """
     sizes = {path.relative_to(folder).as_posix(): path.stat().st_size for path in folder.rglob("*") if path.is_file()}
     # The state is left out, since its copy on the Hub has a different size; `find_damage` parses it instead.
-    files = {name: size for name, size in sizes.items() if name not in (*NOT_NEEDED, "trainer_state.json")}
+    files = {name: size for name, size in sizes.items() if name not in UNLISTED}
     contents = {"files": files, "save_only_model": save_only_model, "run": run}
     (folder / CONTENTS).write_text(json.dumps(contents, indent=2), encoding="utf-8")
     if final.exists():
+        if not is_own_checkpoint(final):
+            raise FileExistsError(f"{final} is in the way, which this run has not written")
         final.rename(folder.parent / "replaced")
     folder.rename(final)
     shutil.rmtree(folder.parent)

@@ -23,7 +23,7 @@ from hf_sentiment_ft.label_words.model import (
 from hf_sentiment_ft.label_words.prompt import build_prompt, put_prompt_into_tokenizer
 from hf_sentiment_ft.label_words.verbalizer import build_verbalizer
 from hf_sentiment_ft.model.loading import ModelSource, load_model, load_tokenizer
-from hf_sentiment_ft.runtime.output_dir import published_files
+from hf_sentiment_ft.runtime.run_files import published_files
 from hf_sentiment_ft.train import run
 
 from ..architectures import ARCHITECTURES, save_tiny

@@ -13,6 +13,7 @@ from hf_sentiment_ft.errors import PublishError
 from hf_sentiment_ft.publishing.card import MARKED_LINE
 from hf_sentiment_ft.publishing.publication import publish_run, retry_command
 from hf_sentiment_ft.publishing.repository import Destination
+from hf_sentiment_ft.runtime.run_files import begin_files, record_files
 
 from ..hub_server import Fault, HubServer
 from ..local_hub import (  # noqa: F401
@@ -45,7 +46,8 @@ def test_a_run_arrives_as_one_commit(hub: HubServer, api: HfApi, finished: Path,
     """By the command as users run it, and verified by a fresh process."""
     environment = {**os.environ, "HF_HUB_DISABLE_XET": str(int(not xet))}
     (finished / ".gitignore").write_text("*.csv\n")
-    (finished / "notes.txt").write_text("mine")
+    for name in ("notes.txt", "model-00001-of-00002.safetensors", "mine.safetensors", "eval_predictions.csv"):
+        (finished / name).write_text("mine")
     command = [sys.executable, "-m", "hf_sentiment_ft.publish", "output", "--hub_model_id", REPO, "--hub_tag", "v1"]
     done = subprocess.run(command, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
@@ -81,7 +83,9 @@ def test_a_second_push_of_the_same_run_sends_nothing(hub: HubServer, api: HfApi,
 def test_a_second_run_updates_results_and_keeps_a_persons_words(
     hub: HubServer, api: HfApi, finished: Path, monkeypatch
 ):
+    begin_files(finished, ["model-00001-of-00002.safetensors"])
     (finished / "model-00001-of-00002.safetensors").write_bytes(b"of this run only")
+    record_files(finished)
     assert run_publish(monkeypatch, "output", "--hub_model_id", REPO) == 0
     words = "## Who uses it\n\nMy aunt.\n"
     edited = card(api).replace("# reviews", "# Reviews, edited above the line") + "\n" + words

@@ -9,7 +9,7 @@ from huggingface_hub import HfApi
 
 from hf_sentiment_ft.publishing import verify
 from hf_sentiment_ft.publishing.repository import push
-from hf_sentiment_ft.runtime.output_dir import published_files
+from hf_sentiment_ft.runtime.run_files import published_files
 
 from ..hub_server import Fault, HubServer
 from ..local_hub import (  # noqa: F401

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from hf_sentiment_ft.training.checkpoints import checkpoint_folders
+from hf_sentiment_ft.training.checkpoints import checkpoint_folders, find_damage
 
 from .. import forked
 from ..forked import FLAGS, finish, killed_at, weights
@@ -61,6 +61,7 @@ def test_killed_run_ends_with_the_same_weights(
         assert printed.count("error: lost the connection to another process") == 1, printed
         assert "Traceback" not in printed
     assert checkpoint_folders(tmp_path / "output")[-1].name == f"checkpoint-{newest}", "or it was another moment"
+    assert not any(map(find_damage, checkpoint_folders(tmp_path / "output"))), "none is half written or half deleted"
     finish(*given, *ON, cwd=tmp_path, processes=processes)
     assert weights(tmp_path) == uninterrupted(processes)
     assert checkpoint_folders(tmp_path / "output")[-1].name == "checkpoint-14", "no step more"

@@ -11,7 +11,7 @@ from hf_sentiment_ft.config.arguments import ModelArguments
 from hf_sentiment_ft.label_words.prompt import Prompt
 from hf_sentiment_ft.publishing.preflight import describe_publication
 from hf_sentiment_ft.publishing.repository import Destination
-from hf_sentiment_ft.runtime.output_dir import PUBLISHED_FILES
+from hf_sentiment_ft.runtime.run_files import PUBLISHED_FILES
 from hf_sentiment_ft.training.plan import advise, estimate
 
 NEW = Destination("alice/reviews", "hf_secret")
