@@ -1,14 +1,13 @@
-"""Access to the Hub: time limits, retries, and what the errors of its client mean."""
+"""Access to the Hub: time limits, retries, and the errors of its client."""
 
-import json
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from json import JSONDecodeError
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
-if TYPE_CHECKING:
-    pass
+from .errors import UsageError, explain, status_code
 
 logger = logging.getLogger(__name__)
 Answer = TypeVar("Answer")
@@ -53,27 +52,6 @@ def hub_errors() -> tuple[type[Exception], ...]:
     # OSError includes HfHubHTTPError and the errors of Xet. The client raises RuntimeError for a failed LFS upload and
     # ValueError for a rejected card.
     return (OSError, httpx.HTTPError, RuntimeError, ValueError)
-
-
-def status_code(error: BaseException) -> int | None:
-    """Return the HTTP status behind an error of the Hub's client, None if there was no response."""
-    response = getattr(error, "response", None) or getattr(error.__cause__, "response", None)
-    return getattr(response, "status_code", None)
-
-
-def explain(error: BaseException) -> str:
-    """Describe an error of the Hub's client in one line, without the full stop, to be put into a sentence."""
-    status = status_code(error)
-    if isinstance(error, JSONDecodeError):
-        return f"its response is not JSON ({error})"
-    text = (getattr(error, "server_message", None) or str(error)).strip()
-    if text.startswith('{"errors"'):  # how the Hub rejects a card
-        return "; ".join(one["message"].removesuffix(".") for one in json.loads(text)["errors"])
-    message = text.partition("\n")[0].removesuffix(".")
-    if status:
-        return f"HTTP {status}: {message}"
-    cause = f" ({type(error.__cause__).__name__}: {error.__cause__})" if isinstance(error, RuntimeError) else ""
-    return f"{type(error).__name__}: {message}{cause}"
 
 
 def is_transient(error: BaseException) -> bool:
@@ -121,6 +99,26 @@ def with_retries(call: Callable[[], Answer], timeout: float = PATIENCE) -> Answe
             logger.warning("The Hub: %s. Retrying in %.0f s.", explain(error), wait)
             time.sleep(wait)
             pause = min(2 * pause, 8.0)
+
+
+@contextmanager
+def refuse_if_it_fails(
+    problem: str, *more: type[Exception], describe: Callable[[Exception], str] = explain
+) -> Iterator[None]:
+    """Turn the errors of the Hub's client, and of libraries that load through it, into a `UsageError`.
+
+    Args:
+        problem: Beginning of its message, such as "no tokenizer could be loaded from gpt2".
+        *more: Further exceptions that the library raises if a file is damaged or a package is missing.
+        describe: Gives the rest of the message, without the full stop.
+
+    Raises:
+        UsageError: If the code within the context fails in one of these ways.
+    """
+    try:
+        yield
+    except (*hub_errors(), *more) as error:
+        raise UsageError(f"{problem}: {describe(error).removesuffix('.')}.") from error
 
 
 def _retry_after(error: Exception) -> float:

@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..config.arguments import DataArguments
-from ..errors import UsageError, first_line
-from ..hub import hub_errors, with_retries
+from ..errors import UsageError, explain
+from ..hub import refuse_if_it_fails, with_retries
 from ..paths import resolve_package_path
 
 if TYPE_CHECKING:
@@ -150,10 +150,8 @@ def load_or_refuse(given_as: str, load: Any, *args: Any, **options: Any) -> Any:
     """
     from datasets.exceptions import DatasetGenerationError
 
-    try:
+    with refuse_if_it_fails(f"{given_as}, which cannot be loaded", DatasetGenerationError, describe=_reason):
         return with_retries(lambda: load(*args, **options))
-    except (*hub_errors(), DatasetGenerationError) as error:
-        raise UsageError(f"{given_as}, which cannot be loaded: {_reason(error)}") from error
 
 
 def _reason(error: Exception) -> str:
@@ -170,7 +168,7 @@ def _reason(error: Exception) -> str:
         return "it has no rows."
     if str(cause).startswith("Config name is missing"):
         return f"{str(cause).splitlines()[1]}. Set it with --dataset_config_name."
-    return first_line(cause)
+    return explain(cause)
 
 
 def name_splits(raw: "DatasetDict", args: DataArguments) -> "dict[str, Dataset]":

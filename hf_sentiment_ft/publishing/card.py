@@ -7,8 +7,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..errors import UsageError
-from ..hub import explain, hub_errors, with_retries
+from ..errors import explain
+from ..hub import refuse_if_it_fails, with_retries
 from ..paths import resources
 from ..runtime.distributed import from_first_process
 from ..training.plan import duration
@@ -155,13 +155,14 @@ def check_metadata(provenance: Provenance, model_name: str, destination: "Destin
 
     figures = dict.fromkeys(REPORTED, 0.0)
     metadata = card_metadata(provenance, figures, "test", None)
-    try:
+    source = (
+        "Its license, language, base model and dataset are taken from the cards of the base model and the dataset. Use "
+        "--language to set the language."
+    )
+    with refuse_if_it_fails(
+        "the Hub would reject the model card", describe=lambda error: f"{explain(error)}. {source}"
+    ):
         with_retries(ModelCard(f"---\n{card_data(metadata, model_name)}\n---\n").validate, destination.timeout)
-    except hub_errors() as error:
-        raise UsageError(
-            f"the Hub would reject the model card: {explain(error)}. Its license, language, base model and dataset are "
-            "taken from the cards of the base model and the dataset. Use --language to set the language."
-        ) from error
 
 
 def save_card(values: dict[str, Any], folder: Path) -> None:

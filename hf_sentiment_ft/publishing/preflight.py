@@ -8,8 +8,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..errors import UsageError
-from ..hub import explain, hub_errors, limit_waiting, status_code, with_retries
+from ..errors import UsageError, explain, status_code
+from ..hub import hub_errors, limit_waiting, with_retries
 from ..runtime.distributed import on_first_process
 from ..runtime.output_dir import PUBLISHED_FILES
 from .repository import CARD_TAG, Destination, find_head, read_file, tags

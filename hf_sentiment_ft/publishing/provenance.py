@@ -6,8 +6,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..errors import UsageError
-from ..hub import explain, hub_errors, with_retries
+from ..errors import explain
+from ..hub import hub_errors, refuse_if_it_fails, with_retries
 from ..paths import resolve_package_path
 
 if TYPE_CHECKING:
@@ -54,12 +54,8 @@ def find_provenance(
     Raises:
         UsageError: If the cards cannot be read from the Hub.
     """
-    try:
+    with refuse_if_it_fails("the model card's information about model and data could not be read from the Hub"):
         return _find_provenance(model_args, base, data_args, published)
-    except hub_errors() as error:
-        raise UsageError(
-            f"the model card's information about model and data could not be read from the Hub: {explain(error)}"
-        ) from error
 
 
 def _find_provenance(

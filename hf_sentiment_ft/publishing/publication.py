@@ -8,8 +8,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from ..errors import PublishError
-from ..hub import explain, hub_errors, with_retries
+from ..errors import PublishError, explain
+from ..hub import hub_errors, with_retries
 from ..runtime.output_dir import published_files
 from .card import CARD_VALUES, below_the_line, minimal_metadata, render_card
 from .repository import Destination, push, read_file, set_tag
@@ -56,18 +56,13 @@ def publish_run(folder: Path, destination: Destination) -> dict[str, Any]:
         _write_record(folder, record)
         _publish(folder, destination, record)
     except (PublishError, KeyboardInterrupt, *hub_errors()) as error:  # type: ignore[misc]
-        reason = _reason(error)
+        ours = isinstance(error, (PublishError, KeyboardInterrupt))
+        reason = explain(error) if ours else f"publishing to the Hub failed: {explain(error)}"
         record |= {"status": "failed" if record["status"] == "begun" else record["status"], "error": reason}
         with suppress(OSError):  # a full disk, which the error already reports
             _write_record(folder, record)
         raise PublishError(f"{reason}\nThe run is complete in {folder}. To publish it:\n  {command}") from error
     return record
-
-
-def _reason(error: BaseException) -> str:
-    if isinstance(error, PublishError):
-        return str(error)
-    return "interrupted" if isinstance(error, KeyboardInterrupt) else f"publishing to the Hub failed: {explain(error)}"
 
 
 def _publish(folder: Path, destination: Destination, record: dict[str, Any]) -> None:

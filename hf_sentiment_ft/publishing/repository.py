@@ -7,8 +7,8 @@ from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..errors import PublishError
-from ..hub import hub_errors, status_code, with_retries
+from ..errors import PublishError, status_code
+from ..hub import hub_errors, with_retries
 from ..runtime.output_dir import PUBLISHED_FILES, published_files
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from hashlib import file_digest
 from pathlib import Path
 from typing import Any
 
-from ..errors import PublishError
+from ..errors import PublishError, explain
 from ..hub import hub_errors, limit_waiting, with_retries
 from .repository import Destination
 
@@ -140,7 +140,7 @@ def download_and_answer(repo_id: str, revision: str, texts: list[str], timeout: 
         answers = (classify(text, return_full_text=False, truncation=True) for text in texts)
         found["answers"] = [answer[0]["generated_text"] for answer in answers]
     except hub_errors() as error:
-        found["error"] = f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"
+        found["error"] = explain(error)
     return found
 
 
