@@ -1,10 +1,11 @@
-"""Access to the Hub: time limits, retries, and the errors of its client."""
+"""Access to the Hub: time limits, retries, the errors of its client, and what other people's repositories say."""
 
 import logging
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from json import JSONDecodeError
+from pathlib import Path
 from typing import Any, TypeVar
 
 from .errors import UsageError, explain, status_code
@@ -12,6 +13,7 @@ from .errors import UsageError, explain, status_code
 logger = logging.getLogger(__name__)
 Answer = TypeVar("Answer")
 TRANSIENT_STATUS = (408, 429, 500, 502, 503, 504)
+ignored_readmes: set[Path] = set()
 PATIENCE = 30  # seconds, for reads before training, when a person is waiting
 
 
@@ -119,6 +121,49 @@ def refuse_if_it_fails(
         yield
     except (*hub_errors(), *more) as error:
         raise UsageError(f"{problem}: {describe(error).removesuffix('.')}.") from error
+
+
+def read_front_matter(readme: Path) -> dict[str, Any]:
+    """Return the metadata at the top of a README.md, which anybody may have written.
+
+    Args:
+        readme: File on this machine, such as a download.
+
+    Returns:
+        The metadata; empty if there is none or, with one warning, if it cannot be read.
+    """
+    from huggingface_hub.repocard import REGEX_YAML_BLOCK
+
+    try:
+        block = REGEX_YAML_BLOCK.search(readme.read_text(encoding="utf-8-sig"))
+        return parse_mapping(block[2]) if block else {}
+    except (OSError, ValueError) as error:
+        ignore_readme(readme, error)
+        return {}
+
+
+def parse_mapping(text: str) -> dict[str, Any]:
+    """Parse YAML that consists of one mapping, with all scalars as strings: `language: no` is Norwegian.
+
+    Raises:
+        ValueError: If the text is not such YAML.
+    """
+    import yaml
+
+    try:
+        values = yaml.load(text, yaml.BaseLoader)
+    except (yaml.YAMLError, RecursionError) as error:
+        raise ValueError(explain(error)) from error
+    if not isinstance(values, dict | None):
+        raise ValueError(f"it is a {type(values).__name__}; expected lines of the form name: value")
+    return values or {}
+
+
+def ignore_readme(readme: Path, error: Exception) -> None:
+    """Warn that the metadata of a file is ignored: once, though it is read for the rows and for the model card."""
+    if readme.resolve() not in ignored_readmes:
+        ignored_readmes.add(readme.resolve())
+        logger.warning("The metadata of %s is ignored, since it cannot be read: %s.", readme, explain(error))
 
 
 def _retry_after(error: Exception) -> float:

@@ -12,8 +12,9 @@ from ..errors import PublishError, explain
 from ..hub import hub_errors, with_retries
 from ..runtime.output_dir import published_files
 from .card import CARD_VALUES, below_the_line, minimal_metadata, render_card
-from .repository import Destination, push, read_file, set_tag
-from .verify import sample_answers, verify
+from .examples import sample_answers
+from .repository import Destination, push, read_file, read_text, set_tag
+from .verify import verify
 
 logger = logging.getLogger(__name__)
 
@@ -115,7 +116,7 @@ def _write_card(folder: Path, destination: Destination) -> list[str]:
 def _written_here(folder: Path) -> str:
     """Return the text that a person wrote below the marked line of the card in the run's folder."""
     card = folder / "README.md"
-    return below_the_line(card.read_text(encoding="utf-8")) if card.is_file() else ""
+    return below_the_line(read_text(card)) if card.is_file() else ""
 
 
 def _write_record(folder: Path, record: dict[str, Any]) -> None:

@@ -289,4 +289,12 @@ def read_file(destination: Destination, name: str) -> str | None:
         path = with_retries(lambda: hf_hub_download(repo_id, name, revision=parent, token=token), destination.timeout)
     except RemoteEntryNotFoundError:
         return None
-    return Path(path).read_text(encoding="utf-8")
+    return read_text(Path(path))
+
+
+def read_text(path: Path) -> str:
+    """Return the text of a file that a person may have edited, even if it was saved in Windows' old encoding."""
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError:
+        return path.read_text(encoding="cp1252", errors="replace")
