@@ -3,6 +3,7 @@
 import json
 import os
 import platform
+import re
 import unicodedata
 from collections.abc import Sequence
 from importlib.metadata import version
@@ -86,7 +87,7 @@ def is_sentiment(names: Sequence[str]) -> bool:
     """Return whether labels or label words say negative and positive, in English or in a language close to it."""
     ascii_names = [unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode() for name in names]
     known = [READABLE_LABELS.get(name, name) for name in (name.strip().lower() for name in ascii_names)]
-    return all(any(name.startswith(sign) for name in known) for sign in ("negati", "positi"))
+    return all(any(re.match(sign, name) for name in known) for sign in ("negati[vf]", "positi[vf]"))
 
 
 def card_metadata(

@@ -195,6 +195,8 @@ def _look(files: dict[str, Content], destination: Destination) -> tuple[Pushed |
 
 
 def _changes(files: dict[str, Content], present: "dict[str, RepoFile]", replace: bool) -> Changes:
+    # `create_commit` skips unchanged files, too, but only after it has sent all hashes and names, and it compares with
+    # the branch alone: a run that is offered again would get a second pull request.
     new = {name: file for name, file in files.items() if name not in present or not same_content(file, present[name])}
     # If this run pushes no card, the existing one stays with what a person wrote in it, unless all is replaced.
     kept = {*files, ".gitattributes"} | (set() if replace else {"README.md"})
