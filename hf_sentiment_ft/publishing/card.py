@@ -3,9 +3,6 @@
 import json
 import os
 import platform
-import re
-import unicodedata
-from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,26 +10,20 @@ from typing import TYPE_CHECKING, Any
 from markupsafe import Markup
 
 from ..data.sampling import StreamedRows
-from ..errors import explain
-from ..hub import refuse_if_it_fails, with_retries
-from ..label_words.verbalizer import READABLE_LABELS
 from ..paths import resources
-from ..runtime.distributed import from_first_process
 from ..training.checkpoints import RecoverBestCheckpoint
 from ..training.plan import duration
 from .examples import short_examples
-from .markdown import environment, visible
-from .provenance import Provenance, find_provenance
-from .repository import CARD_TAG, Destination
+from .markdown import environment
+from .metadata import card_data, card_metadata
+from .provenance import Provenance
 
 if TYPE_CHECKING:
     from datasets import Dataset
-    from huggingface_hub import ModelCard, ModelCardData
+    from huggingface_hub import ModelCard
     from transformers import TrainingArguments
 
-    from ..config.arguments import Arguments
     from ..label_words.task import LabelWordTask
-    from ..model.loading import ModelSource
     from ..training.trainer import LabelWordTrainer
 
 HYPERPARAMETERS = (
@@ -52,7 +43,6 @@ HYPERPARAMETERS = (
     "train_sampling_strategy",
     "seed",
 )
-REPORTED = {"accuracy": "Accuracy", "generation_accuracy": "Generation accuracy", "f1_macro": "Macro F1"}
 CARD_VALUES = "card.json"
 MARKED_LINE = "<!-- What you write below this line is kept when the model is published again. -->"
 PACKAGES = ("hf_sentiment_ft", "transformers", "torch", "accelerate", "datasets", "evaluate", "tokenizers")
@@ -81,118 +71,6 @@ def split_figures(results: dict[str, Any], prefix: str, rows: int) -> dict[str, 
     """
     figures = {key.removeprefix(prefix): value for key, value in results.items() if key.startswith(prefix)}
     return figures | {"rows": rows} if figures else {}
-
-
-def is_sentiment(names: Sequence[str]) -> bool:
-    """Return whether labels or label words say negative and positive, in English or in a language close to it."""
-    ascii_names = [unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode() for name in names]
-    known = [READABLE_LABELS.get(name, name) for name in (name.strip().lower() for name in ascii_names)]
-    return all(any(re.match(sign, name) for name in known) for sign in ("negati[vf]", "positi[vf]"))
-
-
-def card_metadata(
-    provenance: Provenance,
-    reported: dict[str, Any],
-    split: str,
-    data_note: str | None,
-    names: Sequence[str] = (),
-    examples: Sequence[dict[str, str]] = (),
-) -> dict[str, Any]:
-    """Build the card's front matter as arguments of `ModelCardData`.
-
-    Args:
-        provenance: Where the model and the data come from.
-        reported: Metrics of the split that the card reports.
-        split: Name of that split.
-        data_note: How the split was made, if it is not one of the dataset's own splits; otherwise None.
-        names: Labels and label words.
-        examples: Return value of `short_examples`, which the model's page shows.
-    """
-    sentiment = ["sentiment-analysis"] if is_sentiment(names) else []
-    return {
-        "language": provenance.languages or None,
-        "license": provenance.license,
-        "license_name": provenance.license_name,
-        "license_link": provenance.license_link,
-        "library_name": "peft" if provenance.is_adapter else "transformers",
-        "pipeline_tag": "text-generation",
-        "base_model": provenance.base_model_id,
-        "base_model_relation": ("adapter" if provenance.is_adapter else "finetune")
-        if provenance.base_model_id
-        else None,
-        "datasets": [provenance.dataset_id] if provenance.dataset_id else None,
-        "metrics": ["accuracy", "f1"],
-        "tags": ["text-classification", *sentiment, "label-words", CARD_TAG, "generated_from_trainer"],
-        "widget": [{"text": example["text"], "output": {"text": example["output"]}} for example in examples] or None,
-        "eval_results": [
-            {
-                "task_type": "text-classification",
-                "dataset_type": provenance.dataset_id
-                or visible(provenance.other_files.get(split, provenance.dataset_title)),
-                "dataset_name": visible(provenance.dataset_name),
-                "dataset_config": provenance.dataset_config,
-                "dataset_split": f"{split} (taken from train)" if data_note else split,
-                "dataset_revision": provenance.dataset_revision,
-                "metric_type": "f1" if name == "f1_macro" else "accuracy",
-                "metric_name": title,
-                "metric_value": reported[name],
-            }
-            for name, title in REPORTED.items()
-        ],
-    }
-
-
-def trace_provenance(
-    flags: "Arguments", base: "ModelSource", model_name: str, destination: "Destination | None"
-) -> Provenance:
-    """Find out on the first process where model and data come from, and share it with the others.
-
-    If the run will be published, the Hub also checks the front matter that a card gets from it.
-
-    Args:
-        flags: Command-line arguments, for the model and the data.
-        base: Where to load the model from.
-        model_name: Title of the card.
-        destination: Where the first process will push to; None for no push.
-
-    Raises:
-        UsageError: If the Hub does not provide this information, or rejects the metadata.
-    """
-
-    def trace() -> Provenance:
-        published = destination.repo_id if destination else None
-        provenance = find_provenance(flags.model, base, flags.data, published)
-        check_metadata(provenance, model_name, destination)
-        return provenance
-
-    return from_first_process(flags.training, "reading the cards of model and data", trace)
-
-
-def check_metadata(provenance: Provenance, model_name: str, destination: "Destination | None") -> None:
-    """Let the Hub check the card's front matter before training, with placeholders for the metrics.
-
-    Args:
-        provenance: Where the model and the data come from.
-        model_name: Title of the card.
-        destination: Where the run will be pushed to; None for no check.
-
-    Raises:
-        UsageError: If the Hub would reject the metadata.
-    """
-    if destination is None:
-        return
-    from huggingface_hub import ModelCard
-
-    figures = dict.fromkeys(REPORTED, 0.0)
-    metadata = card_metadata(provenance, figures, "test", None)
-    source = (
-        "Its license, language, base model and dataset are taken from the cards of the base model and the dataset. Use "
-        "--language to set the language."
-    )
-    with refuse_if_it_fails(
-        "the Hub would reject the model card", describe=lambda error: f"{explain(error)}. {source}"
-    ):
-        with_retries(ModelCard(f"---\n{card_data(metadata, model_name)}\n---\n").validate, destination.timeout)
 
 
 def save_card(values: dict[str, Any], folder: Path) -> None:
@@ -335,19 +213,6 @@ def render_card(values: dict[str, Any], load_name: str, kept: str = "") -> "Mode
     card = ModelCard(template.render(values | fixed))
     card.content = card.content.rstrip("\n") + "\n" + (f"\n{kept}" if kept else "")
     return card
-
-
-def card_data(metadata: dict[str, Any], model_name: str) -> "ModelCardData":
-    """Convert front matter to `ModelCardData`."""
-    from huggingface_hub import EvalResult, ModelCardData
-
-    results = [EvalResult(**result) for result in metadata["eval_results"]]
-    return ModelCardData(model_name=model_name, **(metadata | {"eval_results": results}))
-
-
-def minimal_metadata(metadata: dict[str, Any]) -> dict[str, Any]:
-    """Return the part of the front matter that the Hub always accepts, for a card whose metadata it rejects."""
-    return {name: metadata[name] for name in ("library_name", "pipeline_tag", "tags")} | {"eval_results": []}
 
 
 def below_the_line(card: str) -> str:

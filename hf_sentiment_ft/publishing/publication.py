@@ -11,8 +11,9 @@ from typing import Any
 from ..errors import PublishError, explain
 from ..hub import hub_errors, with_retries
 from ..runtime.output_dir import published_files
-from .card import CARD_VALUES, below_the_line, minimal_metadata, render_card
+from .card import CARD_VALUES, below_the_line, render_card
 from .examples import sample_answers
+from .metadata import minimal_metadata
 from .repository import Destination, push, read_file, read_text, set_tag
 from .verify import verify
 

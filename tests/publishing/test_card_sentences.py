@@ -10,8 +10,9 @@ import pytest
 from huggingface_hub import ModelCard
 
 from hf_sentiment_ft.publishing import card as card_module
-from hf_sentiment_ft.publishing.card import card_metadata, hardware, is_sentiment, render_card
+from hf_sentiment_ft.publishing.card import hardware, render_card
 from hf_sentiment_ft.publishing.examples import sample_answers, short_examples
+from hf_sentiment_ft.publishing.metadata import card_metadata, is_sentiment
 from hf_sentiment_ft.publishing.provenance import Provenance
 
 from ..conftest import REVIEWS, launch
