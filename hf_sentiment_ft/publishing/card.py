@@ -144,7 +144,7 @@ def card_values(
         "text_classification": Path(args.output_dir, "text-classification").is_dir(),
         "plots": sorted(path.stem for path in Path(args.output_dir, "plots").glob("*.png")),
         "split_rows": [{"split": name, "rows": rows[name], "truncated": cut[name]} for name in rows],
-        "train_rows": rows["train"],
+        "train_rows": min(rows["train"], getattr(trainer.train_dataset, "pass_length", None) or rows["train"]),
         **_what_training_did(trainer),
         "data_notes": data.notes,
         "truncation_side": model_args.truncation_side,

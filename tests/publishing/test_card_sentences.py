@@ -66,6 +66,16 @@ def test_a_run_without_evaluation_and_test_that_ends_early(tiny_gpt2: Path, tmp_
     assert "The text is from the validation split" in card
 
 
+def test_a_stream_that_was_read_more_than_once(tiny_gpt2: Path, tmp_path: Path):
+    """Its rows are counted once where the card says from how many texts the model has learned."""
+    table = write_csv(tmp_path / "a.csv", [(f"{label} {number}", label) for number in range(20) for label in "ab"])
+    flags = ["--train_file", table, "--test_file", table, "--streaming", "--max_eval_samples", 8, "--max_steps", 4]
+    card = train(tmp_path, "--model_name_or_path", tiny_gpt2, *flags)
+    assert "| train | 64 |" in card
+    assert "the stream has 32, so each was used 2.0 times" in card
+    assert "what each label means from 32 training texts" in card
+
+
 def test_an_evaluation_that_never_came_and_a_run_that_was_resumed(tiny_gpt2: Path, tmp_path: Path):
     flags = ["--model_name_or_path", tiny_gpt2, "--dataset_name", REVIEWS, "--zero_shot_baseline", "false"]
     flags += ["--max_train_samples", 32, "--max_eval_samples", 16, "--max_test_samples", 16, "--use_peft"]
