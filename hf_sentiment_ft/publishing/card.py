@@ -180,7 +180,9 @@ def _what_training_did(trainer: "LabelWordTrainer") -> dict[str, Any]:
     evaluated = {entry["step"] for entry in state.log_history if f"eval_{metric}" in entry} - {0}
     kept = None
     if args.load_best_model_at_end and evaluated and state.best_model_checkpoint:
-        step = int(Path(state.best_model_checkpoint).name.rpartition("-")[2])
+        # A checkpoint to resume from may have another name, such as last-checkpoint; its step is then the best one.
+        number = Path(state.best_model_checkpoint).name.removeprefix("checkpoint-")
+        step = int(number) if number.isdecimal() else state.best_global_step
         kept = {"step": step, "of": len(evaluated), "best": step == state.best_global_step}
         kept["metric"] = metric.replace("_", " ")
     if kept and kept["of"] == 1 and kept["step"] == state.global_step:

@@ -106,6 +106,24 @@ def test_a_checkpoint_that_was_the_best_only_when_it_was_saved(run_dir: Path):
     assert "The checkpoint of step 4 was kept, the only one that was evaluated." in card_of(run_dir, kept=only)
 
 
+@pytest.mark.parametrize(
+    ("folder", "best", "expected"),
+    [
+        ("out/checkpoint-4", 4, {"step": 4, "of": 2, "best": True, "metric": "f1 macro"}),
+        ("out/checkpoint-4", 6, {"step": 4, "of": 2, "best": False, "metric": "f1 macro"}),
+        ("downloads/last-checkpoint", 4, {"step": 4, "of": 2, "best": True, "metric": "f1 macro"}),
+        (None, 6, None),
+    ],
+)
+def test_the_checkpoint_that_was_kept(folder: str | None, best: int, expected: dict[str, Any] | None):
+    history = [{"step": step, "eval_f1_macro": 0.5} for step in (0, 4, 6)]
+    state = SimpleNamespace(log_history=history, best_model_checkpoint=folder, best_global_step=best)
+    state.epoch, state.global_step = 1.0, 6
+    args = SimpleNamespace(metric_for_best_model="eval_f1_macro", load_best_model_at_end=True)
+    trainer = SimpleNamespace(args=args, state=state, callback_handler=SimpleNamespace(callbacks=[]), train_dataset=[])
+    assert card_module._what_training_did(trainer)["kept"] == expected
+
+
 def test_a_plot_shows_what_was_logged(run_dir: Path):
     card = card_of(run_dir, logged=["eval_accuracy"])
     assert "![Validation accuracy over steps](plots/training.png) Accuracy on the validation split at each" in card
