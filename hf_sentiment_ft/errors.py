@@ -1,6 +1,7 @@
 """Errors caused by the user, the machine or the Hub, and how they are reported."""
 
 import errno
+import json
 import os
 import signal
 import sys
@@ -39,13 +40,37 @@ class Interrupted(Exception):
         self.signum = signum
 
 
-def first_line(error: BaseException) -> str:
-    """Return an error's type and the first line of its message, without the full stop.
+def status_code(error: BaseException) -> int | None:
+    """Return the HTTP status behind an error of the Hub's client, None if there was no response."""
+    response = getattr(error, "response", None) or getattr(error.__cause__, "response", None)
+    return getattr(response, "status_code", None)
 
-    The other lines are left out; libraries use them for advice.
+
+def explain(error: BaseException) -> str:
+    """Describe any error in one line, without the full stop, to be put into a sentence.
+
+    A message of ours is returned as it is. A library's message is put on one line, whole, after the HTTP status if the
+    Hub has sent one, otherwise after the error's type.
     """
-    line = str(error).strip().partition("\n")[0].removesuffix(".")
-    return f"{type(error).__name__}: {line}" if line else type(error).__name__
+    if isinstance(error, (UsageError, PublishError, RunError, Interrupted)):
+        return str(error)
+    if isinstance(error, KeyboardInterrupt):
+        return "interrupted"
+    if isinstance(error, json.JSONDecodeError):
+        return f"its response is not JSON ({error})"
+    message = _one_line(getattr(error, "server_message", None) or str(error))
+    if message.startswith('{"errors"'):  # how the Hub rejects a card
+        return "; ".join(one["message"].removesuffix(".") for one in json.loads(message)["errors"])
+    # huggingface_hub raises a bare RuntimeError for a failed upload, and the reason is its cause.
+    cause = f" ({explain(error.__cause__)})" if type(error) is RuntimeError and error.__cause__ else ""
+    status = status_code(error)
+    kind = f"HTTP {status}" if status else type(error).__name__
+    return (f"{kind}: {message}" if message else kind) + cause
+
+
+def _one_line(message: str) -> str:
+    """Join the lines of a library's message, without the C++ frames that torch appends and the full stop."""
+    return " ".join(message.partition("\nException raised from")[0].split()).removesuffix(".")
 
 
 @contextmanager
@@ -73,11 +98,11 @@ def errors_exit() -> Iterator[None]:
     except KeyboardInterrupt:
         sys.exit(130)
     except (OSError, RuntimeError, MemoryError) as error:
-        explained = explain_fault(error)
-        if explained is None:
+        fault = system_fault(error)
+        if fault is None:
             raise
         if first_to_fail():
-            print(f"error: {explained}", file=sys.stderr)
+            print(f"error: {fault}", file=sys.stderr)
         sys.exit(1)
     finally:
         if failed and several_processes() and hasattr(signal, "alarm"):
@@ -123,8 +148,8 @@ NOT_CONNECTED = ("Unable to find address", "Unable to resolve hostname", "connec
 LOST = ("Connection closed by peer", "Connection reset by peer", "remote process exited", "Broken pipe")
 
 
-def explain_fault(error: Exception) -> str | None:
-    """Explain an error that is a fault of the system and not of the code.
+def system_fault(error: Exception) -> str | None:
+    """Return what to do about an error that is a fault of the system and not of the code.
 
     Args:
         error: Any exception.
@@ -142,31 +167,31 @@ def explain_fault(error: Exception) -> str | None:
     text = str(error)
     short = any(sign in text for sign in TOO_LARGE) or text.strip() == ONEDNN_TOO_LARGE
     if short or isinstance(error, MemoryError) or should_reduce_batch_size(error):
-        first = text.strip().splitlines()[0] if text.strip() else "MemoryError"
         return (
-            f"out of memory ({first}). Lower --per_device_train_batch_size and raise --gradient_accumulation_steps by "
-            "the same factor, or lower --max_tokens_per_microbatch (not with FSDP and DeepSpeed): neither changes "
-            "the result. Or lower --max_seq_length, or use --gradient_checkpointing or --auto_find_batch_size. In an "
-            "evaluation, lower --per_device_eval_batch_size."
+            f"out of memory ({_one_line(text) or type(error).__name__}). Lower --per_device_train_batch_size and raise "
+            "--gradient_accumulation_steps by the same factor, or lower --max_tokens_per_microbatch (not with FSDP and "
+            "DeepSpeed): neither changes the result. Or lower --max_seq_length, or use --gradient_checkpointing or "
+            "--auto_find_batch_size. In an evaluation, lower --per_device_eval_batch_size."
         )
     if "DataLoader worker" in text:
         return (
-            f"{text.strip().splitlines()[0]}. A data loading process has died, often because it ran out of memory. "
+            f"{_one_line(text)}. A data loading process has died, often because it ran out of memory. "
             "Lower --dataloader_num_workers (0 for none), then resume with --resume_from_checkpoint true."
         )
     if any(sign in text for sign in NOT_CONNECTED):
-        return explain_connection(text.strip().splitlines()[0])
+        return explain_connection(error)
     if any(lost in text for lost in LOST):
         return (
-            f"lost the connection to another process ({text.strip().split('. ')[0]}). It has failed or was killed; "
+            f"lost the connection to another process ({_one_line(text)}). It has failed or was killed; "
             "see the output above or the system log for the reason. Resume with --resume_from_checkpoint true."
         )
     return None
 
 
-def explain_connection(said: str) -> str:
-    """Explain that gloo could not connect the processes; `said` is the first line of its message."""
+def explain_connection(error: Exception) -> str:
+    """Return what to do if gloo could not connect the processes."""
     return (
-        f"gloo could not connect the processes ({said}). On machines with several network interfaces, set the one that "
-        "connects them in the environment, such as GLOO_SOCKET_IFNAME=eth0 (NCCL on GPUs reads NCCL_SOCKET_IFNAME)."
+        f"gloo could not connect the processes ({explain(error)}). On machines with several network interfaces, set "
+        "the one that connects them in the environment, such as GLOO_SOCKET_IFNAME=eth0 (NCCL on GPUs reads "
+        "NCCL_SOCKET_IFNAME)."
     )

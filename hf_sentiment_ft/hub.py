@@ -1,18 +1,19 @@
-"""Access to the Hub: time limits, retries, and what the errors of its client mean."""
+"""Access to the Hub: time limits, retries, the errors of its client, and what other people's repositories say."""
 
-import json
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from json import JSONDecodeError
-from typing import TYPE_CHECKING, Any, TypeVar
+from pathlib import Path
+from typing import Any, TypeVar
 
-if TYPE_CHECKING:
-    pass
+from .errors import UsageError, explain, status_code
 
 logger = logging.getLogger(__name__)
 Answer = TypeVar("Answer")
 TRANSIENT_STATUS = (408, 429, 500, 502, 503, 504)
+ignored_readmes: set[Path] = set()
 PATIENCE = 30  # seconds, for reads before training, when a person is waiting
 
 
@@ -53,27 +54,6 @@ def hub_errors() -> tuple[type[Exception], ...]:
     # OSError includes HfHubHTTPError and the errors of Xet. The client raises RuntimeError for a failed LFS upload and
     # ValueError for a rejected card.
     return (OSError, httpx.HTTPError, RuntimeError, ValueError)
-
-
-def status_code(error: BaseException) -> int | None:
-    """Return the HTTP status behind an error of the Hub's client, None if there was no response."""
-    response = getattr(error, "response", None) or getattr(error.__cause__, "response", None)
-    return getattr(response, "status_code", None)
-
-
-def explain(error: BaseException) -> str:
-    """Describe an error of the Hub's client in one line, without the full stop, to be put into a sentence."""
-    status = status_code(error)
-    if isinstance(error, JSONDecodeError):
-        return f"its response is not JSON ({error})"
-    text = (getattr(error, "server_message", None) or str(error)).strip()
-    if text.startswith('{"errors"'):  # how the Hub rejects a card
-        return "; ".join(one["message"].removesuffix(".") for one in json.loads(text)["errors"])
-    message = text.partition("\n")[0].removesuffix(".")
-    if status:
-        return f"HTTP {status}: {message}"
-    cause = f" ({type(error.__cause__).__name__}: {error.__cause__})" if isinstance(error, RuntimeError) else ""
-    return f"{type(error).__name__}: {message}{cause}"
 
 
 def is_transient(error: BaseException) -> bool:
@@ -121,6 +101,69 @@ def with_retries(call: Callable[[], Answer], timeout: float = PATIENCE) -> Answe
             logger.warning("The Hub: %s. Retrying in %.0f s.", explain(error), wait)
             time.sleep(wait)
             pause = min(2 * pause, 8.0)
+
+
+@contextmanager
+def refuse_if_it_fails(
+    problem: str, *more: type[Exception], describe: Callable[[Exception], str] = explain
+) -> Iterator[None]:
+    """Turn the errors of the Hub's client, and of libraries that load through it, into a `UsageError`.
+
+    Args:
+        problem: Beginning of its message, such as "no tokenizer could be loaded from gpt2".
+        *more: Further exceptions that the library raises if a file is damaged or a package is missing.
+        describe: Gives the rest of the message, without the full stop.
+
+    Raises:
+        UsageError: If the code within the context fails in one of these ways.
+    """
+    try:
+        yield
+    except (*hub_errors(), *more) as error:
+        raise UsageError(f"{problem}: {describe(error).removesuffix('.')}.") from error
+
+
+def read_front_matter(readme: Path) -> dict[str, Any]:
+    """Return the metadata at the top of a README.md, which anybody may have written.
+
+    Args:
+        readme: File on this machine, such as a download.
+
+    Returns:
+        The metadata; empty if there is none or, with one warning, if it cannot be read.
+    """
+    from huggingface_hub.repocard import REGEX_YAML_BLOCK
+
+    try:
+        block = REGEX_YAML_BLOCK.search(readme.read_text(encoding="utf-8-sig"))
+        return parse_mapping(block[2]) if block else {}
+    except (OSError, ValueError) as error:
+        ignore_readme(readme, error)
+        return {}
+
+
+def parse_mapping(text: str) -> dict[str, Any]:
+    """Parse YAML that consists of one mapping, with all scalars as strings: `language: no` is Norwegian.
+
+    Raises:
+        ValueError: If the text is not such YAML.
+    """
+    import yaml
+
+    try:
+        values = yaml.load(text, yaml.BaseLoader)
+    except (yaml.YAMLError, RecursionError) as error:
+        raise ValueError(explain(error)) from error
+    if not isinstance(values, dict | None):
+        raise ValueError(f"it is a {type(values).__name__}; expected lines of the form name: value")
+    return values or {}
+
+
+def ignore_readme(readme: Path, error: Exception) -> None:
+    """Warn that the metadata of a file is ignored: once, though it is read for the rows and for the model card."""
+    if readme.resolve() not in ignored_readmes:
+        ignored_readmes.add(readme.resolve())
+        logger.warning("The metadata of %s is ignored, since it cannot be read: %s.", readme, explain(error))
 
 
 def _retry_after(error: Exception) -> float:

@@ -46,7 +46,7 @@ def run(flags: Arguments) -> None:
     # 2. Load the rows, the label words, the tokenizer that puts the prompt around each text, and what the card cites.
     with runtime.first_process_first(args, "loading the data set"):
         rows = data.load_splits(flags.data, args.seed, flags.model.label_words)
-    provenance = publishing.prepare_card(flags, base, model_name, destination)
+    provenance = publishing.trace_provenance(flags, base, model_name, destination)
     tokenizer = model.load_tokenizer(base, add_pad_token=not flags.model.publish_adapter)
     task = label_words.build_task(flags.model, base, config, tokenizer, rows)
     with runtime.first_process_first(args, "tokenizing"):

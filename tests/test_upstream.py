@@ -32,6 +32,7 @@ USED = [
     ("huggingface_hub.utils._http", "default_client_factory", set()),
     ("huggingface_hub.utils.sha", "git_hash", {"data"}),
     ("huggingface_hub.utils.sha", "sha_fileobj", {"fileobj"}),
+    ("datasets.load", "DatasetCard.load", {"repo_id_or_path"}),
     ("accelerate.data_loader", "prepare_data_loader", {"split_batches", "put_on_device", "dispatch_batches"}),
     ("accelerate.utils", "DeepSpeedPlugin.set_deepspeed_weakref", set()),
 ]

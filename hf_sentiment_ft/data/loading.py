@@ -1,12 +1,14 @@
 """Load tables unchanged from files, a folder or the Hub, and select the splits of a run."""
 
 import glob
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..config.arguments import DataArguments
-from ..errors import UsageError, first_line
-from ..hub import hub_errors, with_retries
+from ..errors import UsageError, explain
+from ..hub import ignore_readme, refuse_if_it_fails, with_retries
 from ..paths import resolve_package_path
 
 if TYPE_CHECKING:
@@ -137,7 +139,7 @@ def _load_files(given_as: str, paths: list[Path], suffix: str, streaming: bool) 
 
 
 def load_or_refuse(given_as: str, load: Any, *args: Any, **options: Any) -> Any:
-    """Call a function of `datasets` with retries.
+    """Call a function of `datasets` with retries, and without the README of a data set if it cannot be parsed.
 
     Args:
         given_as: The flag and its value, such as `--dataset_name is user/name`; the message begins with it.
@@ -150,10 +152,32 @@ def load_or_refuse(given_as: str, load: Any, *args: Any, **options: Any) -> Any:
     """
     from datasets.exceptions import DatasetGenerationError
 
-    try:
+    problem = f"{given_as}, which cannot be loaded"
+    with refuse_if_it_fails(problem, DatasetGenerationError, describe=_reason), _readmes_may_be_broken():
         return with_retries(lambda: load(*args, **options))
-    except (*hub_errors(), DatasetGenerationError) as error:
-        raise UsageError(f"{given_as}, which cannot be loaded: {_reason(error)}") from error
+
+
+@contextmanager
+def _readmes_may_be_broken() -> Iterator[None]:
+    """Let `datasets` read its README.md files by a class that does not fail; it has no option for that."""
+    import yaml
+    from datasets import load
+    from huggingface_hub import DatasetCard
+
+    class Card(DatasetCard):
+        @classmethod
+        def load(cls, repo_id_or_path: Any, *args: Any, **options: Any) -> Any:
+            try:
+                return super().load(repo_id_or_path, *args, **options)
+            except (yaml.YAMLError, ValueError, RecursionError) as error:
+                ignore_readme(Path(repo_id_or_path), error)
+                return cls("---\n{}\n---\n")
+
+    load.DatasetCard = Card
+    try:
+        yield
+    finally:
+        load.DatasetCard = DatasetCard
 
 
 def _reason(error: Exception) -> str:
@@ -170,7 +194,7 @@ def _reason(error: Exception) -> str:
         return "it has no rows."
     if str(cause).startswith("Config name is missing"):
         return f"{str(cause).splitlines()[1]}. Set it with --dataset_config_name."
-    return first_line(cause)
+    return explain(cause)
 
 
 def name_splits(raw: "DatasetDict", args: DataArguments) -> "dict[str, Dataset]":

@@ -10,7 +10,7 @@ import torch
 from torch.utils.data import IterableDataset, Sampler
 from transformers.trainer_pt_utils import get_length_grouped_indices
 
-from ..errors import RunError, first_line
+from ..errors import RunError, explain
 from ..hub import hub_errors
 
 if TYPE_CHECKING:
@@ -143,7 +143,7 @@ class StreamedRows(IterableDataset[dict[str, Any]]):
             yield from self.stream.iter(batch_size=WINDOW * self.global_batch)
         except hub_errors() as error:
             raise RunError(
-                f"reading the train split failed in pass {epoch + 1}: {first_line(error)}. Wait, or repair the file, "
+                f"reading the train split failed in pass {epoch + 1}: {explain(error)}. Wait, or repair the file, "
                 "then resume from the last checkpoint with --resume_from_checkpoint true."
             ) from error
 

@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..config.arguments import ModelArguments
-from ..errors import UsageError, first_line
-from ..hub import hub_errors, with_retries
+from ..errors import UsageError, explain
+from ..hub import refuse_if_it_fails, with_retries
 from ..paths import resolve_package_path
 from .lora import CONFIG_FOLDER, base_of_adapter, keep_gradients, load_adapter
 
@@ -58,10 +58,8 @@ def find_adapter(base: ModelSource) -> ModelSource:
     Raises:
         UsageError: If the lookup fails.
     """
-    try:
+    with refuse_if_it_fails(f"no model could be loaded from {base.path}"):
         adapted = with_retries(lambda: base_of_adapter(base.path, base.options.get("revision", "main")))
-    except hub_errors() as error:
-        raise UsageError(f"no model could be loaded from {base.path}: {first_line(error)}") from error
     return replace(base, adapter_of=adapted)
 
 
@@ -93,10 +91,8 @@ def load_tokenizer(base: ModelSource, add_pad_token: bool = True) -> "PreTrained
     """
     from transformers import AutoTokenizer
 
-    try:
+    with refuse_if_it_fails(f"no tokenizer could be loaded from {base.path}", ImportError):
         tokenizer = with_retries(lambda: AutoTokenizer.from_pretrained(base.path, **base.options))
-    except (*hub_errors(), ImportError) as error:  # type: ignore[misc]
-        raise UsageError(f"no tokenizer could be loaded from {base.path}: {first_line(error)}") from error
     if not tokenizer("a", add_special_tokens=False).input_ids:  # happens if the folder has no tokenizer
         raise UsageError(f"no tokenizer could be loaded from {base.path}: it has no vocabulary.")
     if tokenizer.pad_token_id is None and not add_pad_token:
@@ -141,7 +137,7 @@ def load_model(
         from transformers import GgufConfig
 
         options["quantization_config"] = GgufConfig(dequantize=True)
-    try:
+    with refuse_if_it_fails(f"no causal language model could be loaded from {base.path}", ImportError, SafetensorError):
         options |= {"dtype": dtype, "attn_implementation": attention}
         if under := base.adapter_of:
             model, missing = (
@@ -152,8 +148,6 @@ def load_model(
             options["output_loading_info"] = True
             model, info = with_retries(lambda: AutoModelForCausalLM.from_pretrained(base.path, **options))
             missing = info["missing_keys"].intersection(name for name, _ in model.named_parameters())
-    except (*hub_errors(), ImportError, SafetensorError) as error:  # type: ignore[misc]
-        raise UsageError(f"no causal language model could be loaded from {base.path}: {first_line(error)}") from error
     if missing:  # transformers would initialize them at random
         raise UsageError(
             f"{base.path} has no {', '.join(sorted(missing)[:3])}, which a causal language model needs; it may have "
@@ -181,12 +175,13 @@ def load_config(base: ModelSource, publish: bool = False) -> "PretrainedConfig":
     """
     from transformers import MODEL_FOR_CAUSAL_LM_MAPPING, MODEL_FOR_MASKED_LM_MAPPING, AutoConfig
 
-    try:
-        options = base.options | ({"subfolder": CONFIG_FOLDER} if base.adapter_of else {})
-        config = with_retries(lambda: AutoConfig.from_pretrained(base.path, **options))
-    except hub_errors() as error:
+    def reason(error: Exception) -> str:
         hint = "; pass --trust_remote_code to run it, in training and evaluation" if "custom code" in str(error) else ""
-        raise UsageError(f"no model could be loaded from {base.path}: {first_line(error)}{hint}") from error
+        return explain(error) + hint
+
+    options = base.options | ({"subfolder": CONFIG_FOLDER} if base.adapter_of else {})
+    with refuse_if_it_fails(f"no model could be loaded from {base.path}", describe=reason):
+        config = with_retries(lambda: AutoConfig.from_pretrained(base.path, **options))
     remote = type(config).__module__.startswith("transformers_modules")
     causal = type(config) in MODEL_FOR_CAUSAL_LM_MAPPING
     causal = causal or (remote and "AutoModelForCausalLM" in getattr(config, "auto_map", {}))

@@ -1,7 +1,8 @@
 """Publish a finished run on the Hub with a model card, and verify what was published."""
 
-from .card import card_values, prepare_card, save_card
+from .card import card_values, save_card
 from .checkpoint_push import CheckpointPush
+from .metadata import trace_provenance
 from .preflight import check_destination, default_model_name, describe_publication, preflight
 from .provenance import save_benchmark_result
 from .publication import print_summary, publish_run
@@ -14,8 +15,8 @@ __all__ = [
     "default_model_name",
     "describe_publication",
     "preflight",
-    "prepare_card",
     "publish_run",
     "save_benchmark_result",
     "save_card",
+    "trace_provenance",
 ]

@@ -8,8 +8,8 @@ from typing import Any
 
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-from ..errors import PublishError
-from ..hub import explain, hub_errors
+from ..errors import PublishError, explain
+from ..hub import hub_errors
 from ..runtime.distributed import on_first_process
 from ..training.checkpoints import NOT_NEEDED
 from .card import MARKED_LINE, below_the_line
@@ -66,8 +66,7 @@ class CheckpointPush(TrainerCallback):
             extra |= {f"{place}/{name}": content for name, content in resumable(folder).items()} if place else {}
             pushed = push(folder, self.destination, message=f"Training, step {step}", extra=extra)
         except (PublishError, *hub_errors()) as error:  # type: ignore[misc]
-            reason = str(error) if isinstance(error, PublishError) else explain(error)
-            logger.warning("Checkpoint %s was not published: %s", step, reason)
+            logger.warning("Checkpoint %s was not published: %s", step, explain(error))
         else:
             self.destination = replace(self.destination, parent=pushed.revision, replace=False)
 

@@ -4,12 +4,13 @@ import json
 import logging
 import re
 import sys
+import unicodedata
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..errors import UsageError
-from ..hub import explain, hub_errors, limit_waiting, status_code, with_retries
+from ..errors import UsageError, explain, status_code
+from ..hub import hub_errors, limit_waiting, with_retries
 from ..runtime.distributed import on_first_process
 from ..runtime.run_files import PUBLISHED_FILES
 from .repository import CARD_TAG, Destination, find_head, read_file, tags
@@ -112,7 +113,7 @@ def preflight(options: HubOptions, model_name: str) -> Destination:
         user = with_retries(destination.api.whoami, destination.timeout)
         if "/" not in destination.repo_id:
             destination = replace(destination, repo_id=f"{user['name']}/{destination.repo_id}")
-        _check_name(destination.repo_id)
+        _check_name(destination.repo_id, given=options.repo_id is not None)
         _check_may_write(user, destination)
         return _look_at_repository(destination, options.hub_args.hub_overwrite)
     except hub_errors() as error:
@@ -159,13 +160,15 @@ def _find_token(options: HubOptions) -> str:
     return token
 
 
-def _check_name(repo_id: str) -> None:
+def _check_name(repo_id: str, given: bool) -> None:
     from huggingface_hub.errors import HFValidationError
     from huggingface_hub.utils import validate_repo_id
 
     try:
         validate_repo_id(repo_id)
     except HFValidationError as error:
+        if not given:
+            raise UsageError(f"{repo_id!r}, the run's own name, is not valid; set --hub_model_id: {error}") from error
         raise UsageError(f"--hub_model_id is {repo_id!r}, which is not a valid name: {error}") from error
 
 
@@ -287,7 +290,15 @@ def describe_publication(destination: "Destination | None", strategy: str) -> li
 
 
 def default_model_name(model_name_or_path: str, dataset: str) -> str:
-    """Build a repository name from those of the model and the dataset, such as `gpt2-rotten-tomatoes`."""
+    """Build a repository name from those of the model and the dataset, such as `gpt2-rotten-tomatoes`.
+
+    The name is always legal: accents are removed, and a name without a Latin letter or a digit is replaced.
+    """
     model = re.sub(r"([.-]I?Q\d\w*)?\.gguf$", "", Path(model_name_or_path).name)
-    stems = (model, Path(dataset).name.split(".")[0])
-    return "-".join(re.sub(r"[^A-Za-z0-9.]+", "-", stem).strip("-.") for stem in stems)[:96]
+    parts = {"model": model, "label-words": Path(dataset).name.split(".")[0]}
+    return "-".join(_legal(name) or other for other, name in parts.items())[:96].rstrip("-.")
+
+
+def _legal(name: str) -> str:
+    latin = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode()
+    return re.sub(r"[-.]{2,}", "-", re.sub(r"[^A-Za-z0-9.]+", "-", latin)).strip("-.")

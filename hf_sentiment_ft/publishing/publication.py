@@ -8,12 +8,14 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from ..errors import PublishError
-from ..hub import explain, hub_errors, with_retries
+from ..errors import PublishError, explain
+from ..hub import hub_errors, with_retries
 from ..runtime.run_files import begin_files, published_files, record_files
-from .card import CARD_VALUES, below_the_line, minimal_metadata, render_card
-from .repository import Destination, push, read_file, set_tag
-from .verify import sample_answers, verify
+from .card import CARD_VALUES, below_the_line, render_card
+from .examples import sample_answers
+from .metadata import minimal_metadata
+from .repository import Destination, push, read_file, read_text, set_tag
+from .verify import verify
 
 logger = logging.getLogger(__name__)
 
@@ -57,7 +59,8 @@ def publish_run(folder: Path, destination: Destination) -> dict[str, Any]:
         _write_record(folder, record)
         _publish(folder, destination, record)
     except (PublishError, KeyboardInterrupt, *hub_errors()) as error:  # type: ignore[misc]
-        reason = _reason(error)
+        ours = isinstance(error, (PublishError, KeyboardInterrupt))
+        reason = explain(error) if ours else f"publishing to the Hub failed: {explain(error)}"
         record |= {"status": "failed" if record["status"] == "begun" else record["status"], "error": reason}
         with suppress(OSError):  # a full disk, which the error already reports
             _write_record(folder, record)
@@ -66,12 +69,6 @@ def publish_run(folder: Path, destination: Destination) -> dict[str, Any]:
         with suppress(OSError):
             record_files(folder)
     return record
-
-
-def _reason(error: BaseException) -> str:
-    if isinstance(error, PublishError):
-        return str(error)
-    return "interrupted" if isinstance(error, KeyboardInterrupt) else f"publishing to the Hub failed: {explain(error)}"
 
 
 def _publish(folder: Path, destination: Destination, record: dict[str, Any]) -> None:
@@ -124,7 +121,7 @@ def _write_card(folder: Path, destination: Destination) -> list[str]:
 def _written_here(folder: Path) -> str:
     """Return the text that a person wrote below the marked line of the card in the run's folder."""
     card = folder / "README.md"
-    return below_the_line(card.read_text(encoding="utf-8")) if card.is_file() else ""
+    return below_the_line(read_text(card)) if card.is_file() else ""
 
 
 def _write_record(folder: Path, record: dict[str, Any]) -> None:

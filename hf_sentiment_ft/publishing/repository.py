@@ -6,8 +6,8 @@ from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..errors import PublishError
-from ..hub import hub_errors, status_code, with_retries
+from ..errors import PublishError, status_code
+from ..hub import hub_errors, with_retries
 from ..runtime.run_files import PUBLISHED_FILES, is_named, published_files
 
 if TYPE_CHECKING:
@@ -194,6 +194,8 @@ def _look(files: dict[str, Content], destination: Destination) -> tuple[Pushed |
 
 
 def _changes(files: dict[str, Content], present: "dict[str, RepoFile]", replace: bool) -> Changes:
+    # `create_commit` skips unchanged files, too, but only after it has sent all hashes and names, and it compares with
+    # the branch alone: a run that is offered again would get a second pull request.
     new = {name: file for name, file in files.items() if name not in present or not same_content(file, present[name])}
     # If this run pushes no card, the existing one stays with what a person wrote in it, unless all is replaced.
     kept = {*files, ".gitattributes"} | (set() if replace else {"README.md"})
@@ -284,4 +286,12 @@ def read_file(destination: Destination, name: str) -> str | None:
         path = with_retries(lambda: hf_hub_download(repo_id, name, revision=parent, token=token), destination.timeout)
     except RemoteEntryNotFoundError:
         return None
-    return Path(path).read_text(encoding="utf-8")
+    return read_text(Path(path))
+
+
+def read_text(path: Path) -> str:
+    """Return the text of a file that a person may have edited, even if it was saved in Windows' old encoding."""
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError:
+        return path.read_text(encoding="cp1252", errors="replace")

@@ -1,6 +1,5 @@
 """Verify a published model the way a stranger would use it: from the Hub, in a fresh process, with an empty cache."""
 
-import csv
 import json
 import os
 import signal
@@ -11,11 +10,10 @@ from hashlib import file_digest
 from pathlib import Path
 from typing import Any
 
-from ..errors import PublishError
+from ..errors import PublishError, explain
 from ..hub import hub_errors, limit_waiting, with_retries
+from .examples import sample_answers
 from .repository import Destination
-
-SAMPLE_SIZE = 16
 
 
 def verify(folder: Path, files: list[Path], destination: Destination, revision: str) -> list[str]:
@@ -57,24 +55,6 @@ def _compare_files(folder: Path, files: list[Path], hashes: dict[str, str]) -> l
     missing = [f"{name} is missing on the Hub" for name in names if name not in hashes]
     changed = [name for name, path in names.items() if hashes.get(name, sha256(path)) != sha256(path)]
     return missing + [f"{name} has different content on the Hub" for name in changed]
-
-
-def sample_answers(folder: Path, size: int = SAMPLE_SIZE) -> dict[str, str]:
-    """Return evenly spaced texts of the evaluated split, with the words that the evaluated model generated for them.
-
-    Args:
-        folder: Folder of the finished run.
-        size: Maximum number of texts.
-
-    Returns:
-        Generated word by text; empty if the run has no saved predictions.
-    """
-    for predictions in sorted(folder.glob("*_predictions.csv"), reverse=True):
-        with predictions.open(newline="", encoding="utf-8") as file:
-            rows = list(csv.DictReader(file))
-        step = max(1, len(rows) // size)
-        return {row["text"]: row["generated_text"] for row in rows[::step][:size]}
-    return {}
 
 
 def sha256(path: Path) -> str:
@@ -140,7 +120,7 @@ def download_and_answer(repo_id: str, revision: str, texts: list[str], timeout: 
         answers = (classify(text, return_full_text=False, truncation=True) for text in texts)
         found["answers"] = [answer[0]["generated_text"] for answer in answers]
     except hub_errors() as error:
-        found["error"] = f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"
+        found["error"] = explain(error)
     return found
 
 

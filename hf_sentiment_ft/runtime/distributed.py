@@ -7,7 +7,7 @@ from datetime import timedelta
 from functools import cache
 from typing import TYPE_CHECKING, TypeVar
 
-from ..errors import RunError, UsageError, explain_connection, explain_fault, first_line
+from ..errors import RunError, UsageError, explain, explain_connection, system_fault
 
 if TYPE_CHECKING:
     from torch.distributed import ProcessGroup
@@ -88,7 +88,7 @@ def connect(args: "TrainingArguments") -> None:
     try:
         _waiting_group(args.ddp_timeout)
     except RuntimeError as error:
-        raise RunError(explain_connection(first_line(error))) from error
+        raise RunError(explain_connection(error)) from error
 
 
 @contextmanager
@@ -159,11 +159,11 @@ def gather(args: "TrainingArguments", what: str, own: Answer) -> list[Answer]:
     try:
         all_gather_object(answers, own, group=_waiting_group(args.ddp_timeout))
     except RuntimeError as error:
-        if explain_fault(error):  # the other process has died
+        if system_fault(error):  # the other process has died
             raise
         raise RunError(
             f"process {args.process_index} waited {args.ddp_timeout} s (--ddp_timeout) for another process: {what}. If "
-            f"that process was still working, raise --ddp_timeout ({first_line(error)})."
+            f"that process was still working, raise --ddp_timeout ({explain(error)})."
         ) from error
     return answers
 

@@ -156,8 +156,8 @@ class RecoverBestCheckpoint(TrainerCallback):
     """
 
     def __init__(self, checkpoint: str) -> None:
-        """Set the checkpoint to resume from."""
-        self.checkpoint = Path(checkpoint)
+        """Set the checkpoint to resume from; its `step` is known when training begins."""
+        self.checkpoint, self.step = Path(checkpoint), 0
 
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
@@ -167,6 +167,7 @@ class RecoverBestCheckpoint(TrainerCallback):
         A sibling folder takes precedence over the recorded path, which may be another folder if the working directory
         changed.
         """
+        self.step = state.global_step
         if state.best_metric is None:
             return
         beside = self.checkpoint.parent / f"checkpoint-{state.best_global_step}"

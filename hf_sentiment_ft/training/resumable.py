@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader
 from transformers import Trainer, set_seed
 
 from ..data.sampling import EpochSampler, StreamedRows, add_blank_row
-from ..errors import RunError, explain_fault, first_line
+from ..errors import RunError, explain, system_fault
 from .checkpoints import UNFINISHED, delete_old_checkpoints, finish_checkpoint
 from .interruption import SaveOnSignal
 
@@ -202,9 +202,9 @@ class ResumableTrainer(Trainer):
             yield
         except (OSError, RuntimeError, SafetensorError) as error:  # raised by Python, torch, and safetensors
             shutil.rmtree(self._unfinished, ignore_errors=True)
-            if not isinstance(error, OSError) and explain_fault(error):  # such as out of memory; not a disk error
+            if not isinstance(error, OSError) and system_fault(error):  # such as out of memory; not a disk error
                 raise
             raise RunError(
-                f"{what} could not be written to {self.args.output_dir}: {first_line(error)}. Earlier checkpoints "
+                f"{what} could not be written to {self.args.output_dir}: {explain(error)}. Earlier checkpoints "
                 "are intact. Free disk space or fix the permissions, then resume with --resume_from_checkpoint true."
             ) from error

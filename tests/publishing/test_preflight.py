@@ -4,8 +4,11 @@ from pathlib import Path
 
 import pytest
 from huggingface_hub import HfApi, constants
+from huggingface_hub.utils import validate_repo_id
 
+from hf_sentiment_ft.config.arguments import HubArguments
 from hf_sentiment_ft.errors import UsageError
+from hf_sentiment_ft.publishing.preflight import HubOptions, default_model_name, preflight
 from hf_sentiment_ft.publishing.repository import _make_branch
 
 from ..hub_server import Fault, HubServer
@@ -127,6 +130,36 @@ def test_a_repository_cannot_be_made_while_the_hub_is_busy(hub: HubServer, monke
 def test_an_illegal_name(hub: HubServer, name: str):
     message = refusal(repo_id=name)
     assert f"--hub_model_id is {name!r}, which is not a valid name" in message
+
+
+@pytest.mark.parametrize(
+    ("model", "data", "expected"),
+    [
+        ("gpt2", "cornell-movie-review-data/rotten_tomatoes", "gpt2-rotten-tomatoes"),
+        ("gpt2", "отзывы.csv", "gpt2-label-words"),
+        ("./tiny", "data/评论.csv.gz", "tiny-label-words"),
+        ("модель", "отзывы 2024.csv", "model-2024"),
+        ("gpt2", "Café_Kritiken.csv", "gpt2-Cafe-Kritiken"),
+        ("gpt2", "a--b..c/-x-.csv", "gpt2-x"),
+        ("gpt2", "train-*.csv", "gpt2-train"),
+        (".", "..", "model-label-words"),
+        ("org/m..n--o_", "x.csv", "m-n-o-x"),
+        ("model-Q4_1.gguf", "x.csv", "model-x"),
+        ("m" * 95, "x" * 95, "m" * 95),
+        ("gpt2", "|`<img>.csv", "gpt2-img"),
+    ],
+)
+def test_a_default_name_is_legal(model: str, data: str, expected: str):
+    name = default_model_name(model, data)
+    assert name == expected
+    validate_repo_id(f"alice/{name}")
+
+
+def test_a_name_that_nobody_has_given_is_not_blamed_on_a_flag(hub: HubServer):
+    """As in a run of an earlier version."""
+    options = HubOptions(None, None, None, None, HubArguments())
+    with pytest.raises(UsageError, match="'alice/gpt2-', the run's own name, is not valid; set --hub_model_id"):
+        preflight(options, "gpt2-")
 
 
 @pytest.mark.parametrize("name", ["v 1", "a..b", "-v1", "v1.lock", "v~1", "a//b", "v1/", ""])

@@ -40,9 +40,9 @@ from .test_publish import PUSHED
 pytestmark = pytest.mark.usefixtures("quick_look")
 
 DOCS = Path(__file__).parents[2] / "docs" / "publishing.md"
-BEGIN, END = "<!-- table of faults: made by tests/test_publish_faults.py -->", "<!-- end of the table -->"
+BEGIN, END = "<!-- table of faults: made by tests/publishing/test_publish_faults.py -->", "<!-- end of the table -->"
 ROWS: dict[str, str] = {}
-GOES_ON = "tries again and goes on"
+GOES_ON = "retries and succeeds"
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ def transient(status: int, where: str, path: str, method: str = "POST", **header
 
 def lasting(status: int, where: str, path: str, method: str = "POST", reason: str = "", **more) -> Case:
     return Case(
-        f"{status}, lasting", where, Fault(method, path, None, status=status), 1, reason or f"HTTP {status}", **more
+        f"{status}, every time", where, Fault(method, path, None, status=status), 1, reason or f"HTTP {status}", **more
     )
 
 
@@ -76,47 +76,69 @@ BUSY = b'{"error": "Cannot create repo: another conflicting operation is in prog
 BUSY_FOR_EVER = Fault("POST", "/repos/create", None, status=409, body=BUSY)
 WEB_PAGES = Fault("POST", "/validate-yaml", kind="invalid_json", times=None)
 CASES = [
-    lasting(401, "asking where files go", PREUPLOAD),
-    lasting(401, "asking Xet's storage for a place", "/xet-write-token/", "GET", "Unauthorized", xet=True),
+    lasting(401, "asking how to upload the files", PREUPLOAD),
+    lasting(401, "requesting an upload token for Xet", "/xet-write-token/", "GET", "Unauthorized", xet=True),
     lasting(403, "committing", COMMIT),
-    lasting(403, "sending the weights", PUT, "PUT"),
-    lasting(404, "asking where the weights go", BATCH),
+    lasting(403, "uploading the weights", PUT, "PUT"),
+    lasting(404, "requesting the upload address of the weights", BATCH),
     lasting(409, "committing", COMMIT),
     Case("409, busy, once", "creating the repository", Fault("POST", "/repos/create", status=409, body=BUSY)),
-    Case("409, busy, lasting", "creating the repository", BUSY_FOR_EVER, 1, "the Hub is busy with another operation"),
+    Case(
+        "409, busy, every time", "creating the repository", BUSY_FOR_EVER, 1, "the Hub is busy with another operation"
+    ),
     lasting(412, "committing", COMMIT, reason="somebody else has committed"),
-    lasting(413, "sending the weights", PUT, "PUT"),
+    lasting(413, "uploading the weights", PUT, "PUT"),
     transient(429, "committing", COMMIT, Retry_After="1"),
-    transient(429, "asking where files go", PREUPLOAD, Retry_After="1"),
+    transient(429, "asking how to upload the files", PREUPLOAD, Retry_After="1"),
     transient(500, "creating the repository", "/repos/create"),
     transient(500, "committing", COMMIT),
     transient(502, "committing", COMMIT),
-    transient(503, "asking where the weights go", BATCH),
-    transient(503, "sending the weights", PUT, "PUT"),
+    transient(503, "requesting the upload address of the weights", BATCH),
+    transient(503, "uploading the weights", PUT, "PUT"),
     transient(503, "setting the tag", "/tag/"),
     transient(503, "downloading for the verification", "/resolve/", "GET"),
-    transient(504, "checking the card", "/validate-yaml"),
+    transient(504, "validating the card", "/validate-yaml"),
     transient(504, "committing", COMMIT),
     lasting(503, "committing", COMMIT),
     lasting(403, "downloading for the verification", "/resolve/", "HEAD", "the published model does not load"),
-    Case("connection refused, lasting", "everything", None, 1, "ConnectError"),
-    Case("reset in the middle of a file", "sending the weights", Fault("PUT", PUT, kind="drop_request", after=300_000)),
-    Case("reset in the middle of the commit", "committing", Fault("POST", COMMIT, kind="drop_request", after=20_000)),
-    Case("reset after the commit, before its answer", "committing", Fault("POST", COMMIT, kind="drop_reply")),
-    Case("stalled, once", "committing", Fault("POST", COMMIT, kind="stall")),
-    Case("stalled, once", "sending the weights", Fault("PUT", PUT, kind="stall")),
-    Case("stalled, once", "looking at the repository", Fault("GET", f"/api/models/{REPO}($|/revision)", kind="stall")),
-    Case("stalled, lasting", "committing", Fault("POST", COMMIT, kind="stall", times=None), 1, "ReadTimeout"),
-    Case("answer cut short, once", "listing the files", Fault("GET", "/tree/", kind="truncate", after=20)),
-    Case("answer cut short, once", "committing", Fault("POST", COMMIT, kind="truncate", after=20)),
-    Case("file cut short, once", "downloading for the verification", Fault("GET", PUT, kind="truncate", after=9999)),
-    Case("an answer that is no JSON, once", "committing", Fault("POST", COMMIT, kind="invalid_json")),
-    Case("an answer that is no JSON, once", "checking the card", Fault("POST", "/validate-yaml", kind="invalid_json")),
-    Case("an answer that is no JSON, lasting", "checking the card", WEB_PAGES, 1, "its response is not JSON"),
+    Case("connection refused, every time", "every request", None, 1, "ConnectError"),
     Case(
-        "the server's disk is full", "sending the weights", Fault("PUT", PUT, kind="disk_full", after=9), 1, "HTTP 507"
+        "connection reset during a file", "uploading the weights", Fault("PUT", PUT, kind="drop_request", after=300_000)
     ),
-    Case("the server's disk is full", "committing", Fault("POST", COMMIT, kind="disk_full", after=9), 1, "HTTP 507"),
+    Case("connection reset during the commit", "committing", Fault("POST", COMMIT, kind="drop_request", after=20_000)),
+    Case(
+        "connection reset after the commit, before the response", "committing", Fault("POST", COMMIT, kind="drop_reply")
+    ),
+    Case("no response, once", "committing", Fault("POST", COMMIT, kind="stall")),
+    Case("no response, once", "uploading the weights", Fault("PUT", PUT, kind="stall")),
+    Case(
+        "no response, once",
+        "reading the state of the repository",
+        Fault("GET", f"/api/models/{REPO}($|/revision)", kind="stall"),
+    ),
+    Case("no response, every time", "committing", Fault("POST", COMMIT, kind="stall", times=None), 1, "ReadTimeout"),
+    Case("truncated response, once", "listing the files", Fault("GET", "/tree/", kind="truncate", after=20)),
+    Case("truncated response, once", "committing", Fault("POST", COMMIT, kind="truncate", after=20)),
+    Case("truncated file, once", "downloading for the verification", Fault("GET", PUT, kind="truncate", after=9999)),
+    Case("a response that is not JSON, once", "committing", Fault("POST", COMMIT, kind="invalid_json")),
+    Case(
+        "a response that is not JSON, once", "validating the card", Fault("POST", "/validate-yaml", kind="invalid_json")
+    ),
+    Case("a response that is not JSON, every time", "validating the card", WEB_PAGES, 1, "its response is not JSON"),
+    Case(
+        "the server's disk is full",
+        "uploading the weights",
+        Fault("PUT", PUT, kind="disk_full", after=9),
+        1,
+        "HTTP 507",
+    ),
+    Case(
+        "the server's disk is full",
+        "committing",
+        Fault("POST", COMMIT, kind="disk_full", after=9),
+        1,
+        "HTTP 507",
+    ),
 ]
 
 
@@ -131,7 +153,7 @@ def end_of_training(folder: Path, destination: Destination) -> int:
 
 
 def note(name: str, where: str, code: int, what: str) -> None:
-    after = "finishes it" if code else "finds all there"
+    after = "completes the publication" if code else "finds everything in place"
     ROWS[f"{name} {where}"] = f"| {name} | {where} | {what} | {code} | {after} |"
 
 
@@ -173,7 +195,7 @@ def test_fault(case: Case, hub: HubServer, api: HfApi, finished: Path, monkeypat
     assert files_of(api) == PUSHED
     assert record(finished)["status"] == "verified"
     assert commits(api).count("Publish model, card and results") == 1, "one commit, however often it was tried"
-    note(case.name, case.where, code, f"stops: {case.reason}" if code else GOES_ON)
+    note(case.name, case.where, code, f"fails: {case.reason}" if code else GOES_ON)
 
 
 def test_publishing_process_killed_during_an_upload(hub: HubServer, api: HfApi, finished: Path, monkeypatch):
@@ -192,7 +214,7 @@ def test_publishing_process_killed_during_an_upload(hub: HubServer, api: HfApi, 
     assert record(finished)["status"] == "begun"
     assert run_publish(monkeypatch, *again.split()[3:]) == 0
     assert whole(api) == PUSHED
-    note("the command is killed (`kill -9`)", "sending the weights", -9, "is gone; it has said how to go on")
+    note("the command is killed (`kill -9`)", "uploading the weights", -9, "has already printed the command to retry")
 
 
 @pytest.mark.parametrize("moment", ["objects/batch", "commit/main"])
@@ -230,14 +252,14 @@ def test_server_killed_and_restarted(moment: str, finished: Path, tmp_path: Path
     finally:
         second.kill()
         second.wait()
-    where = {"objects/batch": "sending the weights", "commit/main": "after the commit"}[moment]
-    note("the Hub is killed (`kill -9`) and started again", where, 0, GOES_ON)
+    where = {"objects/batch": "uploading the weights", "commit/main": "after the commit"}[moment]
+    note("the Hub is killed (`kill -9`) and restarted", where, 0, GOES_ON)
 
 
 def test_the_table_in_the_docs():
     if len(ROWS) < len(CASES) + 3:
         pytest.skip("only some of the faults were run")
-    head = "| fault | while | the command | exit code | `publish` afterwards |\n|---|---|---|---|---|\n"
+    head = "| fault | during | the command | exit code | running `publish` afterwards |\n|---|---|---|---|---|\n"
     table = head + "\n".join(ROWS.values()) + "\n"
     before, _, rest = DOCS.read_text(encoding="utf-8").partition(BEGIN + "\n\n")
     old, _, after = rest.partition("\n" + END)

@@ -1,0 +1,62 @@
+"""Texts of a run's evaluation with what the model answered, for the card and for the verification."""
+
+import csv
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from .markdown import hides
+
+SAMPLE_SIZE = 16
+LONGEST = 200  # characters of an example; longer texts hide the answer
+PLAIN = re.compile(r"[^<>|`{}\\]+")
+
+
+def read_predictions(path: Path) -> Iterator[dict[str, str]]:
+    """Yield the rows of a predictions file, such as `test_predictions.csv`, by column name."""
+    csv.field_size_limit(sys.maxsize)  # by default, texts of more than 131,072 characters are refused
+    with path.open(newline="", encoding="utf-8") as file:
+        yield from csv.DictReader(file)
+
+
+def sample_answers(folder: Path, size: int = SAMPLE_SIZE) -> dict[str, str]:
+    """Return evenly spaced texts of the evaluated split, with the words that the evaluated model generated for them.
+
+    Args:
+        folder: Folder of the finished run.
+        size: Maximum number of texts.
+
+    Returns:
+        Generated word by text; empty if the run has no saved predictions.
+    """
+    for predictions in sorted(folder.glob("*_predictions.csv"), reverse=True):
+        rows = list(read_predictions(predictions))
+        step = max(1, len(rows) // size)
+        return {row["text"]: row["generated_text"] for row in rows[::step][:size]}
+    return {}
+
+
+def short_examples(predictions: Path, size: int = 3) -> list[dict[str, str]]:
+    """Return short texts of a split, each of another true label, with the word that the model generated for it.
+
+    Which texts are chosen does not depend on whether the answer is right.
+
+    Args:
+        predictions: File of predictions, with labels.
+        size: Maximum number of texts.
+
+    Returns:
+        The first short text of each of the first labels, as `text` and `output`; a text without markup is preferred.
+    """
+    found: dict[str, dict[str, str]] = {}
+    for row in read_predictions(predictions) if predictions.is_file() else ():
+        text, label = row["text"], row.get("label", "")
+        # Invisible characters, such as those that reverse a line, have no place in front matter, either.
+        if not text.strip() or len(text) > LONGEST or hides(text + row["generated_text"]):
+            continue
+        plain = PLAIN.fullmatch(text) and text.isprintable()
+        if label not in found or (plain and not found[label]["plain"]):
+            found[label] = {"text": text, "output": row["generated_text"], "plain": "yes" if plain else ""}
+    chosen = sorted(found.values(), key=lambda example: not example["plain"])[:size]
+    return [{name: example[name] for name in ("text", "output")} for example in chosen]
