@@ -5,12 +5,11 @@ Heavy packages are imported where they are used, so that `--help` responds immed
 
 import argparse
 import dataclasses
-import difflib
-import json
 import math
 import os
 import socket
 import sys
+from difflib import SequenceMatcher
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +24,7 @@ from .arguments import (
     RunArguments,
 )
 from .templates import resolve_columns
+from .training_arguments import ALWAYS_DONE, METRICS, check_fields, try_out
 
 if TYPE_CHECKING:
     from transformers import TrainingArguments
@@ -55,34 +55,6 @@ LIMITS: tuple[tuple[str, float, float], ...] = (
 )
 
 
-def yaml_to_flags(path: Path, several: frozenset[str] = frozenset()) -> list[str]:
-    """Read a recipe and return it as command-line flags, so that flags given after it take precedence.
-
-    Args:
-        path: A YAML file with one mapping from flag names (without dashes) to values; null keeps the default.
-        several: Names of the flags that take several values; other lists and mappings become JSON.
-
-    Raises:
-        UsageError: If the file cannot be read or does not contain such a mapping.
-    """
-    import yaml
-
-    try:
-        recipe = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise UsageError(f"cannot read the recipe {path}: {error}") from error
-    if not isinstance(recipe, dict):
-        raise UsageError(f"the recipe {path} contains {type(recipe).__name__}; expected lines of the form name: value.")
-    flags: list[str] = []
-    for name, value in recipe.items():
-        if name in several and isinstance(value, list):
-            flags += [f"--{name}", *map(str, value)]
-        elif value is not None:  # with =, since a value may begin with a dash
-            is_json = isinstance(value, list | dict)
-            flags.append(f"--{name}={json.dumps(value, ensure_ascii=False) if is_json else value}")
-    return flags
-
-
 def print_help(command: str, *arguments: Any) -> None:
     """Print our own flags and where to find the others, without importing heavy packages.
 
@@ -107,11 +79,12 @@ def print_help(command: str, *arguments: Any) -> None:
     parser.print_help()
 
 
-def parse_train_arguments(argv: list[str]) -> Arguments:
+def parse_train_arguments(argv: list[str], command: str = "train") -> Arguments:
     """Parse a recipe (optional first argument) and flags; flags take precedence.
 
     Args:
         argv: The command line, without the name of the program.
+        command: Name of the module that was started.
 
     Raises:
         UsageError: If a flag is unknown or a value is invalid.
@@ -124,6 +97,8 @@ def parse_train_arguments(argv: list[str]) -> Arguments:
     from accelerate.utils import parse_flag_from_env
     from transformers import HfArgumentParser, TrainingArguments
 
+    from .recipes import yaml_to_flags
+
     class Parser(HfArgumentParser):
         def error(self, message: str) -> Any:
             raise UsageError(f"{message}; see --help.")
@@ -132,33 +107,90 @@ def parse_train_arguments(argv: list[str]) -> Arguments:
     parser = Parser(types, allow_abbrev=False)
     # The launch configuration cpu.yaml sets this variable, which TrainingArguments ignores if there is a GPU.
     use_cpu = parse_flag_from_env("ACCELERATE_USE_CPU") or not torch.accelerator.is_available()
-    parser.set_defaults(**TRAINING_DEFAULTS, learning_rate=None, use_cpu=use_cpu)
+    parser.set_defaults(**TRAINING_DEFAULTS, **ALWAYS_DONE, learning_rate=None, use_cpu=use_cpu)
+    for action in parser._actions:
+        if action.dest in ("report_to", "optim_target_modules"):  # HfArgumentParser takes a word or a list for a word
+            action.nargs = "+"
     if argv and not argv[0].startswith("-"):
         several = frozenset(action.dest for action in parser._actions if action.nargs == "+")
         argv = yaml_to_flags(Path(argv[0]), several) + argv[1:]
-    known = [option for action in parser._actions for option in action.option_strings]
-    argv = join_values(argv, known)
-    for word in argv:
-        name = word.split("=")[0]
-        if name.startswith("--") and name not in known:
-            close = difflib.get_close_matches(name, known, n=1)
-            raise UsageError(f"unknown flag {name}" + (f"; did you mean {close[0]}?" if close else "; see --help."))
+    known = {option: action.dest for action in parser._actions for option in action.option_strings}
+    argv = join_values(argv, list(known))
+    names = [word.split("=")[0] for word in argv if word.startswith("--")]
+    for name in names:
+        if name not in known:
+            raise UsageError(f"unknown flag {name}{suggest(name, list(known))}")
+    asked = parser.parse_known_args(argv)[0]
+    check_fields(asked, command)
+    parser.set_defaults(**following_defaults(asked, {known[name] for name in names}))
     share_network_interface()  # TrainingArguments connects the processes
     try:
         model_args, data_args, hub_args, run_args, training_args, *_ = parser.parse_args_into_dataclasses(
             argv, look_for_args_file=False
         )
-    except ValueError as error:
+    except (ValueError, TypeError, OSError, ImportError) as error:  # of TrainingArguments
         raise UsageError(str(error)) from error
     if training_args.learning_rate is None:
         training_args.learning_rate = LORA_LEARNING_RATE if model_args.use_peft else TrainingArguments.learning_rate
     check_limits(training_args)
+    try_out(training_args, command)
     resolve_precision(training_args, model_args)
     resolve_columns(model_args, data_args)
     for other in ("calibration", "publish_adapter"):
         if getattr(model_args, other) and run_args.export_text_classification:
             raise UsageError(f"--export_text_classification does not support --{other}; remove one of them.")
     return Arguments(model_args, data_args, hub_args, run_args, training_args)
+
+
+def suggest(name: str, known: list[str]) -> str:
+    """Return the end of a message on an unknown flag: the flag that was probably meant, or where all are listed.
+
+    A flag is as near as its whole name or its beginning is, since names are shortened as often as they are misspelled
+    (`--modl`); of flags that are equally near, the first one is suggested, and the package's own flags come first.
+    """
+    name = name.replace("-", "_")
+
+    def nearness(flag: str) -> float:
+        flag = flag.replace("-", "_")
+        starts = 2.0 * flag.startswith(name)
+        holds = 0.9 * (len(name) > 6 and name.lstrip("_") in flag)
+        return max(
+            starts, holds, *(SequenceMatcher(None, name, part).ratio() for part in (flag, flag[: len(name) + 1]))
+        )
+
+    nearest = max(known, key=nearness)
+    return f"; did you mean {nearest}?" if nearness(nearest) > 0.75 else "; see --help."
+
+
+def following_defaults(asked: argparse.Namespace, given: set[str]) -> dict[str, Any]:
+    """Return the defaults that follow from other flags, so that a flag does not contradict a default of ours.
+
+    The best checkpoint can only be chosen if each one is evaluated: where only one of `--eval_strategy` and
+    `--save_strategy` is given, the other one follows it, and so do the steps. Without evaluations or checkpoints, none
+    is chosen.
+
+    Args:
+        asked: The values of all flags as parsed.
+        given: Names of the flags that were given.
+    """
+    defaults: dict[str, Any] = {}
+    strategy: dict[str, str] = {}
+    for what in ("eval", "save"):
+        if f"{what}_strategy" in given:
+            strategy[what] = str(getattr(asked, f"{what}_strategy"))
+        elif f"{what}_steps" in given:
+            strategy[what] = defaults[f"{what}_strategy"] = "steps"
+    for what, other in (("eval", "save"), ("save", "eval")):
+        if what not in strategy and strategy.get(other) in ("steps", "epoch"):
+            strategy[what] = defaults[f"{what}_strategy"] = strategy[other]
+    if set(strategy.values()) == {"steps"}:
+        for what, other in (("eval", "save"), ("save", "eval")):
+            if f"{what}_steps" not in given and f"{other}_steps" in given:
+                defaults[f"{what}_steps"] = getattr(asked, f"{other}_steps")
+    if "no" in strategy.values():
+        defaults["load_best_model_at_end"] = False
+    metric = str(asked.metric_for_best_model).removeprefix("eval_")
+    return defaults | {"greater_is_better": METRICS[metric]}
 
 
 def join_values(argv: list[str], known: list[str]) -> list[str]:
@@ -206,12 +238,6 @@ def resolve_precision(args: "TrainingArguments", model_args: ModelArguments) -> 
     Raises:
         UsageError: If two flags contradict each other, or the device does not support the requested precision.
     """
-    for name in ("bf16_full_eval", "fp16_full_eval"):
-        if getattr(args, name):
-            raise UsageError(
-                f"--{name} is given, which would permanently convert the weights themselves before training. If that "
-                f"is intended, use --dtype {'bfloat16' if name.startswith('bf') else 'float16'} instead."
-            )
     asked = args.mixed_precision  # set by --bf16, --fp16, or the launch configuration
     if args.deepspeed_plugin is not None:
         section = args.deepspeed_plugin.deepspeed_config.get("bf16", {})

@@ -152,7 +152,7 @@ def test_unknown_flag_suggests_the_nearest():
         (["--bf16", "--precision", "fp32"], "--bf16 and --precision fp32 are both given"),
         (["--fp16", "--use_cpu"], "--fp16 needs a GPU"),
         (["--bf16_full_eval", "true"], "--bf16_full_eval is given"),
-        (["--save_strategy", "no"], "--load_best_model_at_end"),
+        (["--save_strategy", "no", "--load_best_model_at_end"], "--load_best_model_at_end"),
         (["--eval_strategy", "often"], "--eval_strategy"),
         (["--dataset_name", "x", "--train_file", "a.csv"], "--dataset_name and --train_file are both given"),
         (["--test_file", "a.csv"], "require --train_file, which is missing"),
