@@ -111,6 +111,8 @@ def parse_train_arguments(argv: list[str], command: str = "train") -> Arguments:
     for action in parser._actions:
         if action.dest in ("report_to", "optim_target_modules"):  # HfArgumentParser takes a word or a list for a word
             action.nargs = "+"
+        if action.dest in ("liger_kernel_config", "parallelism_config"):  # whatever they are, they are refused
+            action.type = str
     if argv and not argv[0].startswith("-"):
         several = frozenset(action.dest for action in parser._actions if action.nargs == "+")
         argv = yaml_to_flags(Path(argv[0]), several) + argv[1:]

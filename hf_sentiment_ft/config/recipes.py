@@ -35,7 +35,7 @@ def yaml_to_flags(path: Path, several: frozenset[str] = frozenset()) -> list[str
     """
     try:
         text = path.read_text(encoding="utf-8")
-        root = yaml.compose(text, Loader=RecipeLoader)
+        root: Any = yaml.compose(text, Loader=RecipeLoader)
         recipe = yaml.load(text, Loader=RecipeLoader)  # noqa: S506, a SafeLoader
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise UsageError(f"cannot read the recipe {path}: {error}") from error

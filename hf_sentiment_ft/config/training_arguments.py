@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..errors import UsageError
+from ..errors import UsageError, several_processes
 
 if TYPE_CHECKING:
     from transformers import TrainingArguments
@@ -97,7 +97,7 @@ WORKS = {
     "ddp_find_unused_parameters": "",
     "ddp_bucket_cap_mb": "",
     "ddp_broadcast_buffers": "",
-    "ddp_backend": "",
+    "ddp_backend": "refused with one process",
     "ddp_timeout": "also the time that processes wait for one that prepares the data",
     "fsdp": "needs GPUs; the launch configuration `fsdp2` is tested",
     "fsdp_config": "needs GPUs",
@@ -112,11 +112,9 @@ NO_EFFECT = {
     "logging_nan_inf_filter": "a loss that is not finite always ends the run",
     "use_cache": "only generation uses the cache, and the saved model has it switched on",
     "remove_unused_columns": "only tokens and labels get into a batch",
-    "hub_always_push": "no checkpoint's push is left out; see docs/publishing.md",
-    "ignore_data_skip": "a resumed run continues with the next batch in any case",
+    "hub_always_push": "checkpoints are pushed by this package; see docs/publishing.md",
     "restore_callback_states_from_checkpoint": "the callbacks have no state to restore",
     "include_for_metrics": "the figures need predictions and labels only",
-    "liger_kernel_config": "`--use_liger_kernel` is refused",
     "local_rank": "the launcher sets the rank",
 }
 
@@ -142,8 +140,10 @@ REFUSED = {
     "eval_use_gather_object": "predictions are tensors of one shape. Remove it.",
     "fp16_full_eval": "it would permanently convert the weights themselves before training. Remove it, or use --dtype "
     "float16 if that is intended.",
+    "ignore_data_skip": "a resumed run would train on the same batches again. Remove it.",
     "label_names": "the labels' column in a batch is named labels. Remove it; use --label_column_name for the table.",
     "length_column_name": "the lengths are counted here. Remove it.",
+    "liger_kernel_config": "--use_liger_kernel is not supported. Remove it.",
     "parallelism_config": "only data parallelism, FSDP and DeepSpeed are supported. Remove it, and use a launch "
     "configuration.",
     "prediction_loss_only": "all figures but the loss need the predictions. Remove it.",
@@ -201,6 +201,11 @@ def check_fields(asked: Namespace, command: str) -> None:
         if command == "train" or not one.name.startswith("do_"):  # a recipe of training may be evaluated
             said = "given" if value is True else value
             raise UsageError(f"--{one.name} is {said}, but {REFUSED[one.name]}")
+    if asked.ddp_backend and not several_processes():
+        raise UsageError(
+            f"--ddp_backend is {asked.ddp_backend}, but only one process was started. Remove it, or start several "
+            "processes."
+        )
     metric = str(asked.metric_for_best_model).removeprefix("eval_")
     if metric not in METRICS:
         raise UsageError(f"--metric_for_best_model is {metric!r}; expected one of {', '.join(METRICS)}.")
@@ -246,7 +251,7 @@ def try_out(args: "TrainingArguments", command: str) -> None:
     }
     given = ", ".join(f"--dataloader_{name} {value}" for name, value in loading.items() if value)
     with _refused(given, "Set --dataloader_num_workers to at least 1, or remove the other flags."):
-        DataLoader([0], **loading)
+        DataLoader([0], **loading)  # type: ignore[arg-type]
     if command != "train":
         return
     if args.torch_compile:
@@ -274,7 +279,8 @@ def _try_optimizer(args: "TrainingArguments") -> None:
     tried = copy.copy(args)
     tried.optim_target_modules = args.optim_target_modules and "all-linear"
     model = torch.nn.Sequential(torch.nn.Linear(64, 128)).to(args.device)  # 8-bit optimizers leave out fewer weights
-    with _refused(f"--optim {name}", "Or remove --optim for adamw_torch_fused."):
+    given = f" with --optim_args {args.optim_args}" if args.optim_args else ""
+    with _refused(f"--optim {name}{given}", "Or remove it; the default is adamw_torch_fused."):
         kind, keywords = Trainer.get_optimizer_cls_and_kwargs(tried, model)
         optimizer = kind(keywords.pop("params", None) or model.parameters(), **keywords)
         model(torch.ones(1, 64, device=args.device)).sum().backward()
