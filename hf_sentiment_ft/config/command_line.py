@@ -174,23 +174,32 @@ def following_defaults(asked: argparse.Namespace, given: set[str]) -> dict[str, 
     Args:
         asked: The values of all flags as parsed.
         given: Names of the flags that were given.
+
+    Raises:
+        UsageError: If the best checkpoint is to be chosen, but not each one is evaluated.
     """
     defaults: dict[str, Any] = {}
-    strategy: dict[str, str] = {}
+    strategies: dict[str, str] = {}
     for what in ("eval", "save"):
         if f"{what}_strategy" in given:
-            strategy[what] = str(getattr(asked, f"{what}_strategy"))
+            strategies[what] = str(getattr(asked, f"{what}_strategy"))
         elif f"{what}_steps" in given:
-            strategy[what] = defaults[f"{what}_strategy"] = "steps"
+            strategies[what] = "steps"
     for what, other in (("eval", "save"), ("save", "eval")):
-        if what not in strategy and strategy.get(other) in ("steps", "epoch"):
-            strategy[what] = defaults[f"{what}_strategy"] = strategy[other]
-    if set(strategy.values()) == {"steps"}:
-        for what, other in (("eval", "save"), ("save", "eval")):
-            if f"{what}_steps" not in given and f"{other}_steps" in given:
-                defaults[f"{what}_steps"] = getattr(asked, f"{other}_steps")
-    if "no" in strategy.values():
+        follows = strategies.get(other) in ("steps", "epoch")
+        strategies.setdefault(what, strategies[other] if follows else TRAINING_DEFAULTS[f"{what}_strategy"])
+    evaluates, saves = strategies["eval"], strategies["save"]
+    for what, other in (("eval", "save"), ("save", "eval")):
+        if evaluates == saves and f"{what}_steps" not in given and f"{other}_steps" in given:
+            defaults[f"{what}_steps"] = getattr(asked, f"{other}_steps")
+    if "no" in (evaluates, saves) and "load_best_model_at_end" not in given:
         defaults["load_best_model_at_end"] = False
+    elif asked.load_best_model_at_end and ("no" in (evaluates, saves) or saves not in (evaluates, "best")):
+        raise UsageError(
+            f"--eval_strategy is {evaluates} and --save_strategy is {saves}, but the best checkpoint can only be "
+            "chosen if each one is evaluated. Use the same for both, or add --load_best_model_at_end false."
+        )
+    defaults |= {f"{what}_strategy": strategy for what, strategy in strategies.items()}
     metric = str(asked.metric_for_best_model).removeprefix("eval_")
     return defaults | {"greater_is_better": METRICS[metric]}
 

@@ -41,7 +41,7 @@ def parse(folder: Path, text: str) -> dict[str, Any]:
         ("zero_shot_baseline: no", False),
         ("bf16_full_eval: no", False),
         ("lora_target_modules: [no, q_proj]\nuse_peft: yes", ["no", "q_proj"]),
-        ('lr_scheduler_type: cosine_with_min_lr\nlr_scheduler_kwargs: {min_lr: 1e-6}', {"min_lr": 1e-6}),
+        ("lr_scheduler_type: cosine_with_min_lr\nlr_scheduler_kwargs: {min_lr: 1e-6}", {"min_lr": 1e-6}),
         ("gradient_checkpointing_kwargs: {use_reentrant: false}", {"use_reentrant": False}),
         ("report_to: [none]", []),
     ],
