@@ -5,7 +5,6 @@ Heavy packages are imported where they are used, so that `--help` responds immed
 
 import argparse
 import dataclasses
-import math
 import os
 import socket
 import sys
@@ -24,35 +23,13 @@ from .arguments import (
     RunArguments,
 )
 from .templates import resolve_columns
-from .training_arguments import ALWAYS_DONE, METRICS, check_fields, try_out
+from .training_arguments import ALWAYS_DONE, METRICS
+from .training_checks import check_fields, check_limits, try_out
 
 if TYPE_CHECKING:
     from transformers import TrainingArguments
 
-# Limits that TrainingArguments does not check: the flag, its smallest and its largest sensible value.
-LIMITS: tuple[tuple[str, float, float], ...] = (
-    ("per_device_train_batch_size", 1, math.inf),
-    ("per_device_eval_batch_size", 1, math.inf),
-    ("gradient_accumulation_steps", 1, math.inf),
-    ("eval_accumulation_steps", 1, math.inf),
-    ("learning_rate", 0, 1000),
-    ("warmup_steps", 0, math.inf),
-    ("weight_decay", 0, 1000),
-    ("max_grad_norm", 0, math.inf),
-    ("label_smoothing_factor", 0, 1),
-    ("adam_beta1", 0, 1),
-    ("adam_beta2", 0, 1),
-    ("adam_epsilon", 0, 1),
-    ("save_total_limit", 1, math.inf),
-    ("logging_steps", 0, math.inf),
-    ("eval_steps", 0, math.inf),
-    ("save_steps", 0, math.inf),
-    ("eval_delay", 0, math.inf),
-    ("dataloader_num_workers", 0, math.inf),
-    ("seed", 0, 2**32 - 1),
-    ("data_seed", 0, 2**32 - 1),
-    ("neftune_noise_alpha", 0, math.inf),
-)
+OURS = (ModelArguments, DataArguments, HubArguments, RunArguments)
 
 
 def print_help(command: str, *arguments: Any) -> None:
@@ -91,7 +68,7 @@ def parse_train_arguments(argv: list[str], command: str = "train") -> Arguments:
         SystemExit: After printing the help for `--help`.
     """
     if {"-h", "--help"} & set(argv):
-        print_help("train", ModelArguments, DataArguments, HubArguments, RunArguments)
+        print_help("train", *OURS)
         sys.exit(0)
     import torch
     from accelerate.utils import parse_flag_from_env
@@ -103,7 +80,7 @@ def parse_train_arguments(argv: list[str], command: str = "train") -> Arguments:
         def error(self, message: str) -> Any:
             raise UsageError(f"{message}; see --help.")
 
-    types: Any = (ModelArguments, DataArguments, HubArguments, RunArguments, TrainingArguments)
+    types: Any = (*OURS, TrainingArguments)
     parser = Parser(types, allow_abbrev=False)
     # The launch configuration cpu.yaml sets this variable, which TrainingArguments ignores if there is a GPU.
     use_cpu = parse_flag_from_env("ACCELERATE_USE_CPU") or not torch.accelerator.is_available()
@@ -121,7 +98,7 @@ def parse_train_arguments(argv: list[str], command: str = "train") -> Arguments:
     names = [word.split("=")[0] for word in argv if word.startswith("--")]
     for name in names:
         if name not in known:
-            raise UsageError(f"unknown flag {name}{suggest(name, list(known))}")
+            raise UsageError(f"unknown flag {name}{suggest(name[2:].replace('-', '_'), list(known.values()))}")
     asked = parser.parse_known_args(argv)[0]
     check_fields(asked, command)
     parser.set_defaults(**following_defaults(asked, {known[name] for name in names}))
@@ -147,21 +124,30 @@ def parse_train_arguments(argv: list[str], command: str = "train") -> Arguments:
 def suggest(name: str, known: list[str]) -> str:
     """Return the end of a message on an unknown flag: the flag that was probably meant, or where all are listed.
 
-    A flag is as near as its whole name or its beginning is, since names are shortened as often as they are misspelled
-    (`--modl`); of flags that are equally near, the first one is suggested, and the package's own flags come first.
+    Args:
+        name: The unknown flag, without dashes.
+        known: All flags, without dashes; of those that are equally near, the first one is suggested.
     """
-    name = name.replace("-", "_")
+    nearest = max(known, key=lambda flag: _nearness(name, flag))
+    return f"; did you mean --{nearest}?" if _nearness(name, nearest) > 0.75 else "; see --help."
 
-    def nearness(flag: str) -> float:
-        flag = flag.replace("-", "_")
-        starts = 2.0 * flag.startswith(name)
-        holds = 0.9 * (len(name) > 6 and name.lstrip("_") in flag)
-        return max(
-            starts, holds, *(SequenceMatcher(None, name, part).ratio() for part in (flag, flag[: len(name) + 1]))
-        )
 
-    nearest = max(known, key=nearness)
-    return f"; did you mean {nearest}?" if nearness(nearest) > 0.75 else "; see --help."
+def _nearness(name: str, flag: str) -> float:
+    """Return how near a flag is to what was written: 3 for a flag that begins with it, down to 0."""
+    words, parts = name.split("_"), flag.split("_")
+    if name == "lr":
+        return 3 * (flag == "learning_rate")
+    if flag.startswith(name):
+        return 3
+    if all(any(part.startswith(word) or _shortens(part, word, words) for part in parts) for word in words):
+        return 2  # max_len for max_seq_length
+    spelled = [SequenceMatcher(None, name, part).ratio() for part in (flag, flag[: len(name) + 1])]
+    ours = any(flag == one.name for group in OURS for one in dataclasses.fields(group))
+    return max(spelled) + 0.05 * ours
+
+
+def _shortens(part: str, word: str, words: list[str]) -> bool:
+    return word.startswith(part) and (len(words) > 1 or len(part) > 3)
 
 
 def following_defaults(asked: argparse.Namespace, given: set[str]) -> dict[str, Any]:
@@ -218,23 +204,6 @@ def join_values(argv: list[str], known: list[str]) -> list[str]:
         else:
             joined.append(word)
     return joined
-
-
-def check_limits(args: "TrainingArguments") -> None:
-    """Refuse values that make no sense, which TrainingArguments accepts.
-
-    Raises:
-        UsageError: If there is such a value; the message names the first one.
-    """
-    for name, least, greatest in LIMITS:
-        value = getattr(args, name)
-        if value is not None and not least <= value <= greatest:  # written like this, it refuses NaN as well
-            expected = f"at least {least}" if greatest == math.inf else f"{least:g} to {greatest:g}"
-            raise UsageError(f"--{name} is {value}; expected {expected}.")
-    if args.max_steps == 0 or args.max_steps < -1:
-        raise UsageError(f"--max_steps is {args.max_steps}; expected at least 1, or -1 to use --num_train_epochs.")
-    if args.max_steps == -1 and not 0 < args.num_train_epochs < math.inf:
-        raise UsageError(f"--num_train_epochs is {args.num_train_epochs}; expected more than 0.")
 
 
 def resolve_precision(args: "TrainingArguments", model_args: ModelArguments) -> None:

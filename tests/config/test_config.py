@@ -115,6 +115,31 @@ def test_unknown_flag_suggests_the_nearest():
 
 
 @pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        ("--modl", "--model_name_or_path"),
+        ("--model", "--model_name_or_path"),
+        ("--data", "--dataset_name"),
+        ("--datset", "--dataset_name"),
+        ("--label-column", "--label_column_name"),
+        ("--text_col", "--text_column_name"),
+        ("--template", "--prompt_template"),
+        ("--max_len", "--max_seq_length"),
+        ("--lora_rank", "--lora_r"),
+        ("--lr", "--learning_rate"),
+        ("--epochs", "--num_train_epochs"),
+        ("--batch_size", "--per_device_train_batch_size"),
+        ("--output", "--output_dir"),
+        ("--hub_id", "--hub_model_id"),
+        ("--private", "--hub_private_repo"),
+        ("--weight_decy", "--weight_decay"),
+    ],
+)
+def test_unknown_flag_suggests_what_was_meant(written: str, meant: str):
+    assert refusal(written, "x").endswith(f"; did you mean {meant}?")
+
+
+@pytest.mark.parametrize(
     ("flags", "message"),
     [
         (["--max_seq_length", "3"], "--max_seq_length is 3; expected at least 4"),

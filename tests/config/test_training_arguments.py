@@ -26,8 +26,9 @@ FIELDS = [one.name for one in dataclasses.fields(TrainingArguments)]
 # Runs that set fields to other values than their default.
 RUNS = [
     "--lr_scheduler_type cosine_with_min_lr --lr_scheduler_kwargs '{\"min_lr\": 1e-6}' --optim adafactor "
-    "--eval_on_start --eval_steps 2 --include_for_metrics inputs loss --metric_for_best_model log_loss --neftune_noise_alpha 5 "
-    "--warmup_steps 0.5 --weight_decay 0.1 --logging_first_step --remove_unused_columns false --hub_always_push true --run_name a --project b",
+    "--eval_on_start --eval_steps 2 --include_for_metrics inputs loss --metric_for_best_model log_loss "
+    "--neftune_noise_alpha 5 --warmup_steps 0.5 --weight_decay 0.1 --logging_first_step --remove_unused_columns false "
+    "--hub_always_push true --run_name a --project b",
     "--lr_scheduler_type reduce_lr_on_plateau --save_steps 2 --eval_accumulation_steps 1 --use_cache true "
     "--activation_checkpointing true --activation_checkpointing_kwargs '{\"use_reentrant\": true}' "
     "--train_sampling_strategy sequential --include_num_input_tokens_seen true --max_grad_norm 0.5 --data_seed 3",
@@ -83,7 +84,8 @@ def table() -> str:
     defaults |= {"use_cpu": "if there is no GPU"}
     for name, note in WORKS.items():
         default = "" if defaults[name] in (None, "") else str(getattr(defaults[name], "value", defaults[name]))
-        lines.append(f"| `{name}` | {default} | {note} |")
+        notes = [note] * bool(note) + ["not run by a test"] * (name in HANDED_ON)
+        lines.append(f"| `{name}` | {default} | {'; '.join(notes)} |")
     lines += ["", "## What is refused", "", "Anything but the default, before training.", ""]
     lines += ["| field | why, and what to do |", "|---|---|"]
     lines += [f"| `{name}` | {reason[0].upper()}{reason[1:]} |" for name, reason in REFUSED.items()]
