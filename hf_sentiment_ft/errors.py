@@ -170,8 +170,8 @@ def system_fault(error: Exception) -> str | None:
         return (
             f"out of memory ({_one_line(text) or type(error).__name__}). Lower --per_device_train_batch_size and raise "
             "--gradient_accumulation_steps by the same factor, or lower --max_tokens_per_microbatch (not with FSDP and "
-            "DeepSpeed): neither changes the result. Or lower --max_seq_length, or use --gradient_checkpointing or "
-            "--auto_find_batch_size. In an evaluation, lower --per_device_eval_batch_size."
+            "DeepSpeed): neither changes the result. Or lower --max_seq_length, or use --gradient_checkpointing. In an "
+            "evaluation, lower --per_device_eval_batch_size."
         )
     if "DataLoader worker" in text:
         return (

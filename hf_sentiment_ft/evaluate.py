@@ -19,7 +19,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .config.arguments import Arguments, DataArguments, ModelArguments
-from .config.command_line import parse_train_arguments, print_help, yaml_to_flags
+from .config.command_line import parse_train_arguments, print_help
+from .config.recipes import yaml_to_flags
 from .errors import UsageError, errors_exit
 
 if TYPE_CHECKING:
@@ -116,7 +117,7 @@ def parse_evaluate_arguments(argv: list[str]) -> tuple[list[ModelArguments], Arg
         raise UsageError(f"--model_name_or_path names a model twice: {', '.join(names)}.")
     own.train_file = own.train_file or own.test_file
     rest += [f"--{name}={value}" for name, value in vars(own).items() if isinstance(value, str)]
-    flags = parse_train_arguments([*rest, f"--model_name_or_path={names[0]}"])
+    flags = parse_train_arguments([*rest, f"--model_name_or_path={names[0]}"], "evaluate")
     for name in ONLY_TRAINING:
         if any(getattr(group, name, None) for group in (flags.model, flags.run, flags.training)):
             raise UsageError(f"--{name} is given, which is for training only. Remove it to evaluate.")

@@ -11,7 +11,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from .config.command_line import yaml_to_flags
+from .config.recipes import yaml_to_flags
 from .errors import UsageError, errors_exit
 from .paths import resolve_package_path, resource_path
 

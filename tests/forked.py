@@ -150,24 +150,6 @@ def slow(module: str, function: str, seconds: float) -> None:
     replaced(module, function, make)
 
 
-def memory_for(rows: int) -> None:
-    """Let training fail as PyTorch's allocator does from the third batch on, if a batch has more rows than these."""
-
-    def make(original: Any) -> Any:
-        calls = 0
-
-        def step(self: Any, model: Any, inputs: dict[str, Any], *args: Any) -> Any:
-            nonlocal calls
-            calls += 1
-            if calls > 2 and len(inputs["labels"]) > rows:
-                raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 8 bytes.")
-            return original(self, model, inputs, *args)
-
-        return step
-
-    replaced("hf_sentiment_ft.training.trainer", "LabelWordTrainer.training_step", make)
-
-
 def little_memory(megabytes: int) -> None:
     """Limit this process to so much more memory than it has when training begins."""
 

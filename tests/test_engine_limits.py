@@ -29,7 +29,7 @@ FEW = ["--dataset_name", REVIEWS, "--max_train_samples", 32, "--max_eval_samples
 FEW += ["--disable_tqdm", "true", "--per_device_train_batch_size", 8]
 COMPARED = ("test_accuracy", "test_f1_macro", "test_generation_accuracy", "test_log_loss", "test_loss")
 NO_ENGINE = {"fsdp": None, "deepspeed": None, "use_cpu": False, "push_to_hub": False, "hub_strategy": "end"}
-ONE_GPU = {"save_only_model": False, "auto_find_batch_size": False, "save_on_each_node": False, "n_gpu": 1}
+ONE_GPU = {"save_only_model": False, "n_gpu": 1}
 
 
 @pytest.mark.parametrize("engine", ["FSDP", "DEEPSPEED"])

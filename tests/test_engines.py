@@ -170,7 +170,7 @@ def test_precision_is_what_the_log_says(engine: str, precision: str, launched: s
     given += ["--precision", precision] if launched == "no" else []
     before = {"before": count_precisions, "rank": None, "ACCELERATE_MIXED_PRECISION": launched}
     printed = finish(*given, cwd=tmp_path, processes=2, engine=engine, **before)
-    assert f"training in {precision}: set by --precision" in printed
+    assert f"Training in {precision}: set by --precision" in printed
     expected = {"fp32": "torch.float32", "bf16": "torch.bfloat16"}[precision]
     for rank in range(2):
         found = json.loads((tmp_path / f"precisions-{rank}.json").read_text())

@@ -15,7 +15,7 @@ from hf_sentiment_ft.training.checkpoints import find_damage
 
 from . import forked
 from .conftest import ROOT
-from .forked import FLAGS, finish, weights
+from .forked import FLAGS, finish
 
 
 @pytest.fixture
@@ -45,18 +45,6 @@ def test_out_of_memory_names_what_to_lower(given: list[object], tmp_path: Path):
     assert "Lower --per_device_train_batch_size and raise --gradient_accumulation_steps" in printed
     assert "--max_seq_length" in printed
     assert "--gradient_checkpointing" in printed
-
-
-def test_found_batch_size_is_that_of_the_run(given: list[object], tmp_path: Path):
-    """As if it had been given; the steps of the attempt before are forgotten."""
-    auto, plain = tmp_path / "auto", tmp_path / "plain"
-    auto.mkdir(), plain.mkdir()
-    flags = [*given, "--auto_find_batch_size", "--max_steps", 4]
-    printed = finish(*flags, cwd=auto, before=partial(forked.memory_for, 7))
-    assert "Out of memory. Retrying with --per_device_train_batch_size 7." in printed
-    assert "| per_device_train_batch_size | 7 |" in (auto / "output" / "README.md").read_text(encoding="utf-8")
-    finish(*flags, "--per_device_train_batch_size", 7, cwd=plain)
-    assert weights(auto) == weights(plain)
 
 
 def test_dead_worker_ends_the_run(given: list[object], tmp_path: Path):

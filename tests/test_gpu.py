@@ -68,7 +68,7 @@ def test_weights_are_those_of_the_cpu(model: Path, tmp_path: Path):  # noqa: F81
 def test_trains_in_what_the_card_does_well_and_evaluates_in_fp32(run):
     _, seen, printed = run
     precision, dtype = ("bf16", "bfloat16") if torch.cuda.get_device_capability()[0] >= 8 else ("fp32", "float32")
-    assert f"training in {precision}: this GPU has " in printed
+    assert f"Training in {precision}: this GPU has " in printed
     assert seen["precisions"] == {"training": [f"torch.{dtype}"], "evaluation": ["torch.float32"]}
     assert not seen["cudnn_attention"]
 
@@ -174,7 +174,7 @@ def test_flash_attention_2(model: Path, tmp_path: Path):  # noqa: F811
 def test_fp16(model: Path, tmp_path: Path):  # noqa: F811
     """Gradients are scaled; steps whose gradients overflow are left out, and do not end the run."""
     seen, printed = watched(*DEFAULTS, "--model_name_or_path", model, "--fp16", cwd=tmp_path)
-    assert "training in fp16: " in printed
+    assert "Training in fp16: " in printed
     assert seen["precisions"]["training"] == ["torch.float16"]
     assert all(value.dtype == torch.float32 and value.isfinite().all() for value in saved(tmp_path).values())
     check_saved(tmp_path / "output", DEVICE.type)

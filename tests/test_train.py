@@ -62,7 +62,7 @@ def test_pad_token_is_the_same_everywhere(run_dir: Path):
     assert model.get_input_embeddings().num_embeddings == len(tokenizer)
 
 
-@pytest.mark.parametrize("choice", ["training in ", "attention: ", "not compiled: ", "micro-batches: "])
+@pytest.mark.parametrize("choice", ["Training in ", "Attention: ", "Not compiled: ", "Micro-batches: "])
 def test_what_was_chosen_for_speed_is_said_in_one_line(choice: str, run_dir: Path):
     lines = (run_dir.parent / "printed.txt").read_text().splitlines()
     assert len([line for line in lines if line.startswith(choice)]) == 1

@@ -15,7 +15,6 @@ from .training.test_trainer import make_trainer  # noqa: F401
 # Module, name in it, and the parameters that are passed.
 USED = [
     ("transformers", "Trainer._run_epoch", {"epoch"}),
-    ("transformers", "Trainer._update_auto_batch_size", {"batch_size"}),
     ("transformers", "Trainer._issue_warnings_after_load", {"load_result"}),
     ("transformers", "Trainer._get_output_dir", {"trial"}),
     ("transformers", "Trainer._save_checkpoint", {"model", "trial"}),

@@ -5,12 +5,10 @@ Heavy packages are imported where they are used, so that `--help` responds immed
 
 import argparse
 import dataclasses
-import difflib
-import json
-import math
 import os
 import socket
 import sys
+from difflib import SequenceMatcher
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,62 +23,13 @@ from .arguments import (
     RunArguments,
 )
 from .templates import resolve_columns
+from .training_arguments import ALWAYS_DONE, METRICS
+from .training_checks import check_fields, check_limits, try_out
 
 if TYPE_CHECKING:
     from transformers import TrainingArguments
 
-# Limits that TrainingArguments does not check: the flag, its smallest and its largest sensible value.
-LIMITS: tuple[tuple[str, float, float], ...] = (
-    ("per_device_train_batch_size", 1, math.inf),
-    ("per_device_eval_batch_size", 1, math.inf),
-    ("gradient_accumulation_steps", 1, math.inf),
-    ("eval_accumulation_steps", 1, math.inf),
-    ("learning_rate", 0, 1000),
-    ("warmup_steps", 0, math.inf),
-    ("weight_decay", 0, 1000),
-    ("max_grad_norm", 0, math.inf),
-    ("label_smoothing_factor", 0, 1),
-    ("adam_beta1", 0, 1),
-    ("adam_beta2", 0, 1),
-    ("adam_epsilon", 0, 1),
-    ("save_total_limit", 1, math.inf),
-    ("logging_steps", 0, math.inf),
-    ("eval_steps", 0, math.inf),
-    ("save_steps", 0, math.inf),
-    ("eval_delay", 0, math.inf),
-    ("dataloader_num_workers", 0, math.inf),
-    ("seed", 0, 2**32 - 1),
-    ("data_seed", 0, 2**32 - 1),
-    ("neftune_noise_alpha", 0, math.inf),
-)
-
-
-def yaml_to_flags(path: Path, several: frozenset[str] = frozenset()) -> list[str]:
-    """Read a recipe and return it as command-line flags, so that flags given after it take precedence.
-
-    Args:
-        path: A YAML file with one mapping from flag names (without dashes) to values; null keeps the default.
-        several: Names of the flags that take several values; other lists and mappings become JSON.
-
-    Raises:
-        UsageError: If the file cannot be read or does not contain such a mapping.
-    """
-    import yaml
-
-    try:
-        recipe = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise UsageError(f"cannot read the recipe {path}: {error}") from error
-    if not isinstance(recipe, dict):
-        raise UsageError(f"the recipe {path} contains {type(recipe).__name__}; expected lines of the form name: value.")
-    flags: list[str] = []
-    for name, value in recipe.items():
-        if name in several and isinstance(value, list):
-            flags += [f"--{name}", *map(str, value)]
-        elif value is not None:  # with =, since a value may begin with a dash
-            is_json = isinstance(value, list | dict)
-            flags.append(f"--{name}={json.dumps(value, ensure_ascii=False) if is_json else value}")
-    return flags
+OURS = (ModelArguments, DataArguments, HubArguments, RunArguments)
 
 
 def print_help(command: str, *arguments: Any) -> None:
@@ -107,58 +56,138 @@ def print_help(command: str, *arguments: Any) -> None:
     parser.print_help()
 
 
-def parse_train_arguments(argv: list[str]) -> Arguments:
+def parse_train_arguments(argv: list[str], command: str = "train") -> Arguments:
     """Parse a recipe (optional first argument) and flags; flags take precedence.
 
     Args:
         argv: The command line, without the name of the program.
+        command: Name of the module that was started.
 
     Raises:
         UsageError: If a flag is unknown or a value is invalid.
         SystemExit: After printing the help for `--help`.
     """
     if {"-h", "--help"} & set(argv):
-        print_help("train", ModelArguments, DataArguments, HubArguments, RunArguments)
+        print_help("train", *OURS)
         sys.exit(0)
     import torch
     from accelerate.utils import parse_flag_from_env
     from transformers import HfArgumentParser, TrainingArguments
 
+    from .recipes import yaml_to_flags
+
     class Parser(HfArgumentParser):
         def error(self, message: str) -> Any:
             raise UsageError(f"{message}; see --help.")
 
-    types: Any = (ModelArguments, DataArguments, HubArguments, RunArguments, TrainingArguments)
+    types: Any = (*OURS, TrainingArguments)
     parser = Parser(types, allow_abbrev=False)
     # The launch configuration cpu.yaml sets this variable, which TrainingArguments ignores if there is a GPU.
     use_cpu = parse_flag_from_env("ACCELERATE_USE_CPU") or not torch.accelerator.is_available()
-    parser.set_defaults(**TRAINING_DEFAULTS, learning_rate=None, use_cpu=use_cpu)
+    parser.set_defaults(**TRAINING_DEFAULTS, **ALWAYS_DONE, learning_rate=None, use_cpu=use_cpu)
+    for action in parser._actions:
+        if action.dest in ("report_to", "optim_target_modules"):  # HfArgumentParser takes a word or a list for a word
+            action.nargs = "+"
+        if action.dest in ("liger_kernel_config", "parallelism_config"):  # whatever they are, they are refused
+            action.type = str
     if argv and not argv[0].startswith("-"):
         several = frozenset(action.dest for action in parser._actions if action.nargs == "+")
         argv = yaml_to_flags(Path(argv[0]), several) + argv[1:]
-    known = [option for action in parser._actions for option in action.option_strings]
-    argv = join_values(argv, known)
-    for word in argv:
-        name = word.split("=")[0]
-        if name.startswith("--") and name not in known:
-            close = difflib.get_close_matches(name, known, n=1)
-            raise UsageError(f"unknown flag {name}" + (f"; did you mean {close[0]}?" if close else "; see --help."))
+    known = {option: action.dest for action in parser._actions for option in action.option_strings}
+    argv = join_values(argv, list(known))
+    names = [word.split("=")[0] for word in argv if word.startswith("--")]
+    for name in names:
+        if name not in known:
+            raise UsageError(f"unknown flag {name}{suggest(name[2:].replace('-', '_'), list(known.values()))}")
+    asked = parser.parse_known_args(argv)[0]
+    check_fields(asked, command)
+    parser.set_defaults(**following_defaults(asked, {known[name] for name in names}))
     share_network_interface()  # TrainingArguments connects the processes
     try:
         model_args, data_args, hub_args, run_args, training_args, *_ = parser.parse_args_into_dataclasses(
             argv, look_for_args_file=False
         )
-    except ValueError as error:
+    except (ValueError, TypeError, OSError, ImportError) as error:  # of TrainingArguments
         raise UsageError(str(error)) from error
     if training_args.learning_rate is None:
         training_args.learning_rate = LORA_LEARNING_RATE if model_args.use_peft else TrainingArguments.learning_rate
     check_limits(training_args)
+    try_out(training_args, command)
     resolve_precision(training_args, model_args)
     resolve_columns(model_args, data_args)
     for other in ("calibration", "publish_adapter"):
         if getattr(model_args, other) and run_args.export_text_classification:
             raise UsageError(f"--export_text_classification does not support --{other}; remove one of them.")
     return Arguments(model_args, data_args, hub_args, run_args, training_args)
+
+
+def suggest(name: str, known: list[str]) -> str:
+    """Return the end of a message on an unknown flag: the flag that was probably meant, or where all are listed.
+
+    Args:
+        name: The unknown flag, without dashes.
+        known: All flags, without dashes; of those that are equally near, the first one is suggested.
+    """
+    nearest = max(known, key=lambda flag: _nearness(name, flag))
+    return f"; did you mean --{nearest}?" if _nearness(name, nearest) > 0.75 else "; see --help."
+
+
+def _nearness(name: str, flag: str) -> float:
+    """Return how near a flag is to what was written: 3 for a flag that begins with it, down to 0."""
+    words, parts = name.split("_"), flag.split("_")
+    if name == "lr":
+        return 3 * (flag == "learning_rate")
+    if flag.startswith(name):
+        return 3
+    if all(any(part.startswith(word) or _shortens(part, word, words) for part in parts) for word in words):
+        return 2  # max_len for max_seq_length
+    spelled = [SequenceMatcher(None, name, part).ratio() for part in (flag, flag[: len(name) + 1])]
+    ours = any(flag == one.name for group in OURS for one in dataclasses.fields(group))
+    return max(spelled) + 0.05 * ours
+
+
+def _shortens(part: str, word: str, words: list[str]) -> bool:
+    return word.startswith(part) and (len(words) > 1 or len(part) > 3)
+
+
+def following_defaults(asked: argparse.Namespace, given: set[str]) -> dict[str, Any]:
+    """Return the defaults that follow from other flags, so that a flag does not contradict a default of ours.
+
+    The best checkpoint can only be chosen if each one is evaluated: where only one of `--eval_strategy` and
+    `--save_strategy` is given, the other one follows it, and so do the steps. Without evaluations or checkpoints, none
+    is chosen.
+
+    Args:
+        asked: The values of all flags as parsed.
+        given: Names of the flags that were given.
+
+    Raises:
+        UsageError: If the best checkpoint is to be chosen, but not each one is evaluated.
+    """
+    defaults: dict[str, Any] = {}
+    strategies: dict[str, str] = {}
+    for what in ("eval", "save"):
+        if f"{what}_strategy" in given:
+            strategies[what] = str(getattr(asked, f"{what}_strategy"))
+        elif f"{what}_steps" in given:
+            strategies[what] = "steps"
+    for what, other in (("eval", "save"), ("save", "eval")):
+        follows = strategies.get(other) in ("steps", "epoch")
+        strategies.setdefault(what, strategies[other] if follows else TRAINING_DEFAULTS[f"{what}_strategy"])
+    evaluates, saves = strategies["eval"], strategies["save"]
+    for what, other in (("eval", "save"), ("save", "eval")):
+        if evaluates == saves and f"{what}_steps" not in given and f"{other}_steps" in given:
+            defaults[f"{what}_steps"] = getattr(asked, f"{other}_steps")
+    if "no" in (evaluates, saves) and "load_best_model_at_end" not in given:
+        defaults["load_best_model_at_end"] = False
+    elif asked.load_best_model_at_end and ("no" in (evaluates, saves) or saves not in (evaluates, "best")):
+        raise UsageError(
+            f"--eval_strategy is {evaluates} and --save_strategy is {saves}, but the best checkpoint can only be "
+            "chosen if each one is evaluated. Use the same for both, or add --load_best_model_at_end false."
+        )
+    defaults |= {f"{what}_strategy": strategy for what, strategy in strategies.items()}
+    metric = str(asked.metric_for_best_model).removeprefix("eval_")
+    return defaults | {"greater_is_better": METRICS[metric]}
 
 
 def join_values(argv: list[str], known: list[str]) -> list[str]:
@@ -177,23 +206,6 @@ def join_values(argv: list[str], known: list[str]) -> list[str]:
     return joined
 
 
-def check_limits(args: "TrainingArguments") -> None:
-    """Refuse values that make no sense, which TrainingArguments accepts.
-
-    Raises:
-        UsageError: If there is such a value; the message names the first one.
-    """
-    for name, least, greatest in LIMITS:
-        value = getattr(args, name)
-        if value is not None and not least <= value <= greatest:  # written like this, it refuses NaN as well
-            expected = f"at least {least}" if greatest == math.inf else f"{least:g} to {greatest:g}"
-            raise UsageError(f"--{name} is {value}; expected {expected}.")
-    if args.max_steps == 0 or args.max_steps < -1:
-        raise UsageError(f"--max_steps is {args.max_steps}; expected at least 1, or -1 to use --num_train_epochs.")
-    if args.max_steps == -1 and not 0 < args.num_train_epochs < math.inf:
-        raise UsageError(f"--num_train_epochs is {args.num_train_epochs}; expected more than 0.")
-
-
 def resolve_precision(args: "TrainingArguments", model_args: ModelArguments) -> None:
     """Take bf16 over from Trainer, which would use it in evaluation too, wherever it was requested.
 
@@ -206,12 +218,6 @@ def resolve_precision(args: "TrainingArguments", model_args: ModelArguments) -> 
     Raises:
         UsageError: If two flags contradict each other, or the device does not support the requested precision.
     """
-    for name in ("bf16_full_eval", "fp16_full_eval"):
-        if getattr(args, name):
-            raise UsageError(
-                f"--{name} is given, which would permanently convert the weights themselves before training. If that "
-                f"is intended, use --dtype {'bfloat16' if name.startswith('bf') else 'float16'} instead."
-            )
     asked = args.mixed_precision  # set by --bf16, --fp16, or the launch configuration
     if args.deepspeed_plugin is not None:
         section = args.deepspeed_plugin.deepspeed_config.get("bf16", {})

@@ -30,7 +30,7 @@ def choose_precision(requested: str, device: "torch.device") -> str:
         The requested precision, or the chosen one.
     """
     precision, reason = (requested, "set by --precision") if requested != "auto" else _what_device_does_well(device)
-    logger.info("training in %s: %s", precision, reason)
+    logger.info("Training in %s: %s", precision, reason)
     return precision
 
 
@@ -64,12 +64,12 @@ def choose_attention(requested: str, device: "torch.device", longest: int) -> st
         The name of the implementation, None for the model's own default.
     """
     if requested != "auto":
-        logger.info("attention: %s, set by --attn_implementation", requested)
+        logger.info("Attention: %s, set by --attn_implementation", requested)
         return requested
     if device.type == "cpu" and longest <= EAGER_TOKENS:
-        logger.info("attention: eager, the fastest on a CPU for prompts of at most %d tokens", EAGER_TOKENS)
+        logger.info("Attention: eager, the fastest on a CPU for prompts of at most %d tokens", EAGER_TOKENS)
         return "eager"
-    logger.info("attention: the model's default, which is torch's fused attention (sdpa) if the model supports it")
+    logger.info("Attention: the model's default, which is torch's fused attention (sdpa) if the model supports it")
     return None
 
 
@@ -86,7 +86,7 @@ def leave_out_cudnn_attention(device: "torch.device") -> None:
         import torch
 
         torch.backends.cuda.enable_cudnn_sdp(False)
-        logger.info("attention: cuDNN's kernel is disabled, since its gradients may be NaN with padding")
+        logger.info("Attention: cuDNN's kernel is disabled, since its gradients may be NaN with padding")
 
 
 def log_compilation(compiled: bool) -> None:
@@ -95,7 +95,7 @@ def log_compilation(compiled: bool) -> None:
     On a CPU, it gains nothing; see docs/performance.md.
     """
     reason = "set by --torch_compile" if compiled else "compiling takes minutes; use --torch_compile true to compile"
-    logger.info("%s: %s", "compiled" if compiled else "not compiled", reason)
+    logger.info("%s: %s", "Compiled" if compiled else "Not compiled", reason)
 
 
 def keep_freed_memory() -> None:
@@ -143,6 +143,6 @@ def choose_microbatch(requested: int | None, args: "TrainingArguments") -> int:
     else:
         tokens, reason = 0, f"{sharded[0]} requires it" if sharded else "off by default on GPUs"
     logger.info(
-        "micro-batches: %s: %s", f"at most {tokens} tokens" if tokens else "none, batches are not split", reason
+        "Micro-batches: %s: %s", f"at most {tokens} tokens" if tokens else "none, batches are not split", reason
     )
     return tokens

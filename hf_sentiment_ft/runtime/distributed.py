@@ -33,9 +33,8 @@ def check_engine(args: "TrainingArguments", command: str = "train") -> None:
 
     Raises:
         UsageError: If the configuration requests FSDP or DeepSpeed on a CPU, where Accelerate would fall back to
-            DistributedDataParallel; checkpoints that a sharded run could not load; a different batch size for each
-            process; evaluation by an engine that needs an optimizer; a model saved on each machine; or one process for
-            several GPUs.
+            DistributedDataParallel; checkpoints that a sharded run could not load; evaluation by an
+            engine that needs an optimizer; or one process for several GPUs.
     """
     from transformers.integrations.deepspeed import is_deepspeed_zero3_enabled
 
@@ -50,20 +49,11 @@ def check_engine(args: "TrainingArguments", command: str = "train") -> None:
             f"--save_only_model is given, but {asked[0]} loads the best checkpoint from its own files. Remove "
             "--save_only_model, or add --load_best_model_at_end false."
         )
-    if args.auto_find_batch_size and args.world_size > 1:
-        raise UsageError(
-            "--auto_find_batch_size finds a batch size that fits the memory of one process, but all "
-            f"{args.world_size} processes must use the same one. Remove it, and lower --per_device_train_batch_size."
-        )
     if asked and command == "evaluate" and not is_deepspeed_zero3_enabled():
         raise UsageError(
             f"the launch configuration requests {asked[0]}, which shards a model together with its optimizer, but "
             "evaluation has no optimizer. Use the configuration multi_gpu, or deepspeed_zero3 for a model that "
             "does not fit one GPU."
-        )
-    if args.save_on_each_node:
-        raise UsageError(
-            "--save_on_each_node is given, but a run has one --output_dir, which all machines share. Remove it."
         )
     if args.n_gpu > 1:
         raise UsageError(

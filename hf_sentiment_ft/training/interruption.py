@@ -33,8 +33,7 @@ class SaveOnSignal(TrainerCallback):
 
     def on_train_begin(self, *args: Any, **kwargs: Any) -> None:
         """Install the signal handlers; before training, there is nothing to save."""
-        if not self.before:  # --auto_find_batch_size begins training several times
-            self.before = {signum: signal.signal(signum, self._receive) for signum in SIGNALS}
+        self.before = {signum: signal.signal(signum, self._receive) for signum in SIGNALS}
 
     def on_train_end(self, *args: Any, **kwargs: Any) -> None:
         """Restore the previous signal handlers."""

@@ -12,7 +12,7 @@ import torch
 from accelerate.data_loader import prepare_data_loader
 from safetensors import SafetensorError
 from torch.utils.data import DataLoader
-from transformers import Trainer, set_seed
+from transformers import Trainer
 
 from ..data.sampling import EpochSampler, StreamedRows, add_blank_row
 from ..errors import RunError, explain, system_fault
@@ -46,7 +46,6 @@ class ResumableTrainer(Trainer):
         self.run = run or {}
         self.epoch_sampler: EpochSampler | None = None
         self._saving = False
-        self._untrained: dict[str, torch.Tensor] = {}
         kwargs["args"].logging_nan_inf_filter = False  # it would hide a NaN loss
         super().__init__(**kwargs)
         self.add_callback(SaveOnSignal())
@@ -108,21 +107,6 @@ class ResumableTrainer(Trainer):
         if self.epoch_sampler is not None:
             self.epoch_sampler.epoch = epoch
         super()._run_epoch(epoch=epoch, **kwargs)
-
-    def _update_auto_batch_size(self, batch_size: int) -> None:
-        """Extend Trainer's method so that an attempt that runs out of memory does not affect the next one's weights."""
-        trainable = {name: value for name, value in self.model.named_parameters() if value.requires_grad}
-        if self._untrained:
-            logger.warning("Out of memory. Retrying with --per_device_train_batch_size %d.", batch_size)
-            with torch.no_grad():
-                for name, value in trainable.items():
-                    value.copy_(self._untrained[name])
-            self.optimizer = None
-        else:
-            self._untrained = {name: value.detach().to("cpu", copy=True) for name, value in trainable.items()}
-        set_seed(self.args.seed)
-        super()._update_auto_batch_size(batch_size)
-        self.args.per_device_train_batch_size = batch_size // max(1, self.args.n_gpu)  # for the model card
 
     def _issue_warnings_after_load(self, load_result: Any) -> None:
         """Do not warn about tied output layers, which are saved once and only look missing."""

@@ -115,6 +115,31 @@ def test_unknown_flag_suggests_the_nearest():
 
 
 @pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        ("--modl", "--model_name_or_path"),
+        ("--model", "--model_name_or_path"),
+        ("--data", "--dataset_name"),
+        ("--datset", "--dataset_name"),
+        ("--label-column", "--label_column_name"),
+        ("--text_col", "--text_column_name"),
+        ("--template", "--prompt_template"),
+        ("--max_len", "--max_seq_length"),
+        ("--lora_rank", "--lora_r"),
+        ("--lr", "--learning_rate"),
+        ("--epochs", "--num_train_epochs"),
+        ("--batch_size", "--per_device_train_batch_size"),
+        ("--output", "--output_dir"),
+        ("--hub_id", "--hub_model_id"),
+        ("--private", "--hub_private_repo"),
+        ("--weight_decy", "--weight_decay"),
+    ],
+)
+def test_unknown_flag_suggests_what_was_meant(written: str, meant: str):
+    assert refusal(written, "x").endswith(f"; did you mean {meant}?")
+
+
+@pytest.mark.parametrize(
     ("flags", "message"),
     [
         (["--max_seq_length", "3"], "--max_seq_length is 3; expected at least 4"),
@@ -152,7 +177,7 @@ def test_unknown_flag_suggests_the_nearest():
         (["--bf16", "--precision", "fp32"], "--bf16 and --precision fp32 are both given"),
         (["--fp16", "--use_cpu"], "--fp16 needs a GPU"),
         (["--bf16_full_eval", "true"], "--bf16_full_eval is given"),
-        (["--save_strategy", "no"], "--load_best_model_at_end"),
+        (["--save_strategy", "no", "--load_best_model_at_end"], "--load_best_model_at_end"),
         (["--eval_strategy", "often"], "--eval_strategy"),
         (["--dataset_name", "x", "--train_file", "a.csv"], "--dataset_name and --train_file are both given"),
         (["--test_file", "a.csv"], "require --train_file, which is missing"),

@@ -42,7 +42,7 @@ print(faults() - before)
 def test_request_is_honoured_on_any_device(requested: str, device: str, caplog: pytest.LogCaptureFixture):
     with caplog.at_level(logging.INFO, "hf_sentiment_ft"):
         assert choose_precision(requested, torch.device(device)) == requested
-    assert caplog.messages == [f"training in {requested}: set by --precision"]
+    assert caplog.messages == [f"Training in {requested}: set by --precision"]
 
 
 @pytest.mark.skipif(not Path("/proc/cpuinfo").is_file(), reason="only Linux lists a CPU's instructions there")
@@ -51,7 +51,7 @@ def test_auto_asks_the_cpu_and_says_what_it_found(caplog: pytest.LogCaptureFixtu
         precision = choose_precision("auto", torch.device("cpu"))
     listed = Path("/proc/cpuinfo").read_text().split()
     assert precision == ("bf16" if any(flag.endswith("bf16") for flag in listed) else "fp32")
-    assert caplog.messages[0].startswith(f"training in {precision}: this CPU has ")
+    assert caplog.messages[0].startswith(f"Training in {precision}: this CPU has ")
 
 
 def test_auto_is_fp32_where_bf16_was_not_tried():
@@ -90,7 +90,7 @@ def test_attention_is_chosen_by_device_and_length(
 ):
     with caplog.at_level(logging.INFO, "hf_sentiment_ft"):
         assert choose_attention(requested, torch.device(device), longest) == expected
-    assert caplog.messages[0].startswith(f"attention: {expected or 'the model'}")
+    assert caplog.messages[0].startswith(f"Attention: {expected or 'the model'}")
 
 
 def test_attention_that_was_asked_for_reaches_the_model(tiny_gpt2: Path):

@@ -111,15 +111,8 @@ def test_a_single_process_takes_its_time():
     assert code == 2
 
 
-def test_no_batch_size_is_looked_for_by_each_process_alone():
-    """One would begin anew while the other waits for it."""
-    message = "--auto_find_batch_size finds a batch size that fits the memory of one process, but all 2 processes"
-    with pytest.raises(UsageError, match=message):
-        check_engine(SimpleNamespace(**PLAIN | {"auto_find_batch_size": True, "world_size": 2}))
-
-
-PLAIN = {"fsdp": None, "deepspeed": None, "use_cpu": False, "auto_find_batch_size": False, "world_size": 1}
-PLAIN |= {"save_on_each_node": False, "n_gpu": 1}
+PLAIN = {"fsdp": None, "deepspeed": None, "use_cpu": False, "world_size": 1}
+PLAIN |= {"n_gpu": 1}
 
 
 @pytest.mark.parametrize("command", ["train", "evaluate"])
@@ -132,8 +125,3 @@ def test_one_process_on_several_gpus_is_refused(command: str):
     launch = 'paths multi_gpu)" --num_processes 4 -m hf_sentiment_ft.' + command
     assert launch in str(error.value)
     assert "CUDA_VISIBLE_DEVICES=0" in str(error.value)
-
-
-def test_a_model_saved_on_each_machine_is_refused():
-    with pytest.raises(UsageError, match="--save_on_each_node is given, but a run has one --output_dir"):
-        check_engine(SimpleNamespace(**PLAIN | {"save_on_each_node": True}))

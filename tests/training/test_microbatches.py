@@ -66,9 +66,9 @@ def test_chosen_by_device_unless_given(monkeypatch: pytest.MonkeyPatch, caplog: 
     caplog.set_level(logging.INFO)
     args = TrainingArguments(str(tmp_path), use_cpu=True)
     assert choose_microbatch(None, args) == CPU_TOKENS
-    assert f"micro-batches: at most {CPU_TOKENS} tokens: larger batches need more memory" in caplog.text
+    assert f"Micro-batches: at most {CPU_TOKENS} tokens: larger batches need more memory" in caplog.text
     assert choose_microbatch(0, args) == 0
-    assert "micro-batches: none, batches are not split: set by --max_tokens_per_microbatch" in caplog.text
+    assert "Micro-batches: none, batches are not split: set by --max_tokens_per_microbatch" in caplog.text
     assert choose_microbatch(64, args) == 64
     monkeypatch.setattr(TrainingArguments, "device", torch.device("cuda"))
     assert choose_microbatch(None, args) == 0
