@@ -17,7 +17,7 @@ def run_predict(run_dir: Path, monkeypatch, capsys):
 
     def call(*flags: object, stdin: str = "", model: Path = run_dir) -> str:
         monkeypatch.setattr(sys, "argv", ["predict", "--model", str(model), *map(str, flags)])
-        monkeypatch.setattr(sys, "stdin", io.StringIO(stdin))
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin.encode())))
         predict.main()
         return capsys.readouterr().out
 
@@ -86,7 +86,10 @@ def test_text_longer_than_the_model_reads_is_cut_not_refused(run_predict):
     [
         (["a", "--input_file", "x.csv"], "keep one"),
         (["--input_file", "none.csv"], "--input_file is none.csv, which is not a file"),
-        (["a", "--output_file", "out.xml"], "expected a .csv or .jsonl file"),
+        (
+            ["a", "--output_file", "out.xml"],
+            "expected a file of one of the types .csv, .tsv, .jsonl, .ndjson, .parquet, .txt,",
+        ),
         (["a", "--batch_size", "0"], "expected at least 1"),
     ],
 )

@@ -143,7 +143,7 @@ def _decode(file: Iterable[bytes], name: str) -> Iterator[str]:
             yield line.decode("utf-8-sig" if number == 1 else "utf-8")
         except UnicodeDecodeError as error:
             raise UsageError(
-                f"line {number} of {name} is not UTF-8 ({first_line(error)}). Save the file as UTF-8."
+                f"{name}: line {number} is not UTF-8 ({first_line(error)}). Save the file as UTF-8."
             ) from error
 
 
@@ -163,15 +163,15 @@ def _read_delimited(lines: Iterator[str], name: str, separator: str) -> Iterator
                 names = _distinct(row)
             elif any(row[len(names) :]):
                 raise UsageError(
-                    f"line {reader.line_num} of {name}: the rows have more fields than the header has names; put quotes "
-                    f"around texts with commas. Here, {len(row)} fields are separated by {separator!r}, and the header "
-                    f"has {len(names)}."
+                    f"{name}: line {reader.line_num}: the rows have more fields than the header has names; put "
+                    f"quotes around texts with commas. This row has {len(row)} fields separated by {separator!r}, the "
+                    f"header {len(names)}."
                 )
             elif row:
                 yield dict(zip_longest(names, row[: len(names)]))
     except csv.Error as error:
         raise UsageError(
-            f"line {reader.line_num} of {name}: {error}. Write a quotation mark inside a quoted text twice."
+            f"{name}: line {reader.line_num}: {error}. Write a quotation mark inside a quoted text twice."
         ) from error
 
 
@@ -198,7 +198,7 @@ def _read_json(lines: Iterator[str], name: str) -> Iterator[Row]:
         if not line.strip():
             continue
         whole = line.lstrip().startswith("[")
-        where = name if whole else f"line {number} of {name}"
+        where = name if whole else f"{name}: line {number}"
         text = "".join([line, *lines] if whole else [line.strip()])
         try:
             parsed = json.loads(text, object_pairs_hook=_object)
@@ -206,7 +206,7 @@ def _read_json(lines: Iterator[str], name: str) -> Iterator[Row]:
                 json.dumps(parsed, ensure_ascii=False).encode()
         except UnicodeEncodeError as error:
             raise UsageError(
-                f"{where} has half of a surrogate pair ({error.object[error.start]!r}), no text."
+                f"{where} contains half of a surrogate pair, {error.object[error.start]!r}; remove it."
             ) from error
         except ValueError as error:
             raise UsageError(f"{where} is not JSON: {error}") from error

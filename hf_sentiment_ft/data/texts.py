@@ -3,6 +3,7 @@
 import datetime
 import decimal
 import re
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -87,6 +88,33 @@ def number_texts(splits: "dict[str, Dataset]") -> "dict[str, np.ndarray[Any, Any
     numbers = np.concatenate([chunk.indices.to_numpy() for chunk in encoded.chunks])
     ends = np.cumsum([len(column) for column in columns])
     return dict(zip(splits, np.split(numbers, ends[:-1]), strict=True))
+
+
+def texts_of(rows: Sequence[dict[str, Any]], where: str, columns: Columns) -> list[str]:
+    """Return the texts of rows that are read for prediction, formed and checked as those of a training run.
+
+    Args:
+        rows: The rows, by column.
+        where: What the rows are of, for the message.
+        columns: Names of the text columns, and number of the first row.
+
+    Raises:
+        UsageError: If a row has no text, or something else in its place.
+    """
+    import pyarrow as pa
+
+    texts = []
+    for number, row in enumerate(rows, start=columns.first_row):
+        try:
+            text = form_text(row, columns) if columns.joins else row.get(columns.text[0])
+            if not isinstance(text, str | None):
+                raise UsageError(f"{str(text)[:60]} in column {columns.text[0]!r}; expected a string.")
+            (text or "").encode()
+        except (UsageError, UnicodeEncodeError) as error:
+            raise UsageError(f"row {number} of {where} (counted from 0) has no usable text: {error}") from error
+        texts.append(text)
+    refuse_blank(pa.array(texts, pa.large_string()), where, columns)
+    return texts  # type: ignore[return-value]
 
 
 def _join(table: "pa.Table", columns: Columns) -> "pa.Table":

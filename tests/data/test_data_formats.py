@@ -109,11 +109,11 @@ def test_home_and_several_files_by_a_pattern(tmp_path: Path, monkeypatch: pytest
         ),
         (
             {"a.jsonl": '{"text": "a", "text": "b", "label": 1}\n'},
-            "line 1 of {folder}/a.jsonl is not JSON: the name 'text' is there twice",
+            "{folder}/a.jsonl: line 1 is not JSON: the name 'text' is there twice",
         ),
         (
             {"a.jsonl": '{"text": "\\ud83d", "label": 1}\n'},
-            "line 1 of {folder}/a.jsonl contains half of a surrogate pair, '\\ud83d',",
+            "{folder}/a.jsonl: line 1 contains half of a surrogate pair, '\\ud83d';",
         ),
         (
             {"a.jsonl": '{"text": "a", "label": ""}\n'},
