@@ -157,6 +157,7 @@ def _read_delimited(lines: Iterator[str], name: str, separator: str) -> Iterator
         separator = max((separator, *",;\t|"), key=header.count)
     reader = csv.reader(chain.from_iterable(map(_split, chain([header], lines))), delimiter=separator, strict=True)
     names: list[str] = []
+    end = 0  # the line in which the row before ends
     try:
         for row in reader:
             if not names:
@@ -169,9 +170,10 @@ def _read_delimited(lines: Iterator[str], name: str, separator: str) -> Iterator
                 )
             elif row:
                 yield dict(zip_longest(names, row[: len(names)]))
+            end = reader.line_num
     except csv.Error as error:
         raise UsageError(
-            f"{name}: line {reader.line_num}: {error}. Write a quotation mark inside a quoted text twice."
+            f"{name}: the row that begins in line {end + 1}: {error}. Write a quotation mark inside quotes twice."
         ) from error
 
 
