@@ -199,7 +199,6 @@ def main() -> None:
 
         loaded = load_label_word_model(args.model, args.model_revision)
         place(loaded, args.device)
-        rows = iter(rows)
         first = next(rows, None)
         if first is None:  # standard input was empty
             return

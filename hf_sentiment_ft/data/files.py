@@ -196,10 +196,11 @@ def _distinct(names: list[str]) -> list[str]:
 
 def _read_json(lines: Iterator[str], name: str) -> Iterator[Row]:
     """Read JSON lines, or one list of objects."""
+    begun = False
     for number, line in enumerate(lines, start=1):
         if not line.strip():
             continue
-        whole = line.lstrip().startswith("[")
+        whole, begun = not begun and line.lstrip().startswith("["), True
         where = name if whole else f"{name}: line {number}"
         text = "".join([line, *lines] if whole else [line.strip()])
         try:
