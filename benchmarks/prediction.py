@@ -42,6 +42,7 @@ def run_side(args: argparse.Namespace) -> None:
         def answer(texts: list[str]) -> list[str]:
             return [rows[0]["generated_text"] for rows in generate(texts, return_full_text=False)]
     else:
+        from hf_sentiment_ft.data.columns import Columns
         from hf_sentiment_ft.label_words.model import load_label_word_model
         from hf_sentiment_ft.predict import label_rows
 
@@ -49,7 +50,8 @@ def run_side(args: argparse.Namespace) -> None:
         loaded.model.to(device)
 
         def answer(texts: list[str]) -> list[str]:
-            return [row["label_word"] for row in label_rows(loaded, ({"text": text} for text in texts), "text", 32)]
+            rows, columns = ({"text": text} for text in texts), Columns(["text"], label="")
+            return [row["label_word"] for row in label_rows(loaded, rows, columns, 32)]
 
     answer(texts[:4])
     start = time.perf_counter()

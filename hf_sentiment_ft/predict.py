@@ -6,30 +6,38 @@ cat reviews.txt | python -m hf_sentiment_ft.predict --model ./output
 """
 
 import argparse
-import csv
-import json
+import io
+import logging
+import os
 import sys
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import nullcontext
-from itertools import islice
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from itertools import chain, islice
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from .config.templates import FIELD, fill, split_at_text
+from .config.templates import column_names, split_at_text
 from .errors import UsageError, errors_exit
 
 if TYPE_CHECKING:
+    from .data.columns import Columns
+    from .data.files import Row
     from .label_words.model import LabelWordModel
 
-Row = dict[str, Any]
+logger = logging.getLogger(__name__)
+
 ROWS_AT_ONCE = 1024  # read, labelled and written together, so that memory does not grow with the file
+BROKEN_PIPE = 141  # exit code of a program that the signal SIGPIPE ends
 
 
 def parse_predict_arguments(argv: list[str]) -> argparse.Namespace:
     """Parse and check the command line.
 
+    Returns:
+        The flags; `input_file` is a list of files, and `input_type` and `output_type` are suffixes such as `.csv`.
+
     Raises:
-        UsageError: If a value is invalid.
+        UsageError: If a value is invalid, or a file cannot be read or written.
     """
     parser = argparse.ArgumentParser(
         prog="python -m hf_sentiment_ft.predict",
@@ -40,8 +48,16 @@ def parse_predict_arguments(argv: list[str]) -> argparse.Namespace:
     )
     parser.add_argument("--model", required=True, help="folder of a training run, or Hub id")
     parser.add_argument("--model_revision", default="main", help="branch, tag or commit on the Hub")
-    parser.add_argument("--input_file", type=Path, help=".csv, .jsonl, or .txt with one text per line")
-    parser.add_argument("--output_file", type=Path, help=".csv or .jsonl (default: standard output)")
+    parser.add_argument(
+        "--input_file",
+        help="CSV, TSV, JSON lines, Parquet or .txt file (one text per line), optionally compressed (.csv.gz), or a "
+        "pattern for several files",
+    )
+    parser.add_argument(
+        "--output_file",
+        type=Path,
+        help=".csv, .tsv, .jsonl, .parquet or .txt, optionally compressed (default: standard output)",
+    )
     parser.add_argument(
         "--text_column_name",
         help="column with the text, or several, such as title,body (default: text, or the columns in the prompt)",
@@ -49,145 +65,178 @@ def parse_predict_arguments(argv: list[str]) -> argparse.Namespace:
     parser.add_argument("--batch_size", type=int, default=32, help="texts per forward pass (default: 32)")
     parser.add_argument("--device", help="such as cpu or cuda (default: cuda if available, otherwise cpu)")
     args = parser.parse_args(argv)
+
+    from .data.files import TABLES, find_files
+    from .data.writing import check_output
+
     if args.texts and args.input_file:
         raise UsageError("texts and --input_file are both given; keep one.")
-    if args.input_file and not args.input_file.is_file():
-        raise UsageError(f"--input_file is {args.input_file}, which is not a file.")
-    if args.output_file and args.output_file.suffix not in (".csv", ".jsonl"):
-        raise UsageError(f"--output_file is {args.output_file}; expected a .csv or .jsonl file.")
     if args.batch_size < 1:
         raise UsageError(f"--batch_size is {args.batch_size}; expected at least 1.")
+    paths: list[Path] = []
+    args.input_type = ".txt"
+    if args.input_file:
+        pattern = os.path.expanduser(args.input_file)
+        paths, args.input_type = find_files("--input_file", pattern, (*TABLES, ".txt"))
+    args.input_file = paths
+    if args.output_file:
+        args.output_file = args.output_file.expanduser()
+        args.output_type = check_output("--output_file", args.output_file, paths)
+    else:
+        args.output_type = args.input_type if args.input_type in (".csv", ".tsv", ".txt") else ".jsonl"
     return args
 
 
-def read_rows(args: argparse.Namespace) -> Iterator[Row]:
-    """Yield the rows to label, with all columns of the input.
+def read_input(args: argparse.Namespace) -> "tuple[Iterator[Row], str]":
+    """Return the rows to label, with all columns of the input, and what to call the input in messages.
 
     Raises:
-        UsageError: If a row has no text, or a line is not JSON; the message gives its number.
+        UsageError: If a file has no rows, or its beginning cannot be read.
     """
+    from .data.files import read_lines, read_rows
+
     if args.texts:
-        yield from ({"text": text} for text in args.texts)
-        return
-    kind = args.input_file.suffix if args.input_file else ".txt"
-    with args.input_file.open(newline="", encoding="utf-8") if args.input_file else nullcontext(sys.stdin) as file:
-        readers: dict[str, Callable[[IO[str]], Iterable[Row]]] = {".csv": csv.DictReader, ".jsonl": _read_json_lines}
-        rows = readers.get(kind, _read_lines)(file)
-        for number, row in enumerate(rows, start=1):
-            if not isinstance(text_of(row, args.text_column_name), str):
-                raise UsageError(
-                    f"row {number} has no text in {args.text_column_name!r}; its columns are: "
-                    f"{', '.join(map(str, row))}. Set the text column with --text_column_name."
-                )
-            yield row
+        return ({"text": text} for text in args.texts), "the given texts"
+    if not args.input_file:
+        return read_lines(sys.stdin.buffer, ".txt", "standard input"), "standard input"
+    name = ", ".join(map(str, args.input_file))
+    rows = chain.from_iterable(read_rows(str(path), args.input_type) for path in args.input_file)
+    first = next(rows, None)
+    if first is None:
+        raise UsageError(f"--input_file is {name}, which has no rows.")
+    return chain([first], rows), name
 
 
-def text_of(row: Row, column: str) -> Any:
-    """Return the text of a row, with several columns joined by a line break or put into a template, as in training.
+def text_columns(first: "Row", given: str | None, prompt_template: str) -> "Columns":
+    """Return the columns that form the text.
 
     Args:
-        row: A row of the input.
-        column: A column, several separated by commas, or a template with column names. A row that lacks a column of the
-            template is expected to have its text in the column `text`.
+        first: The first row.
+        given: Value of `--text_column_name`; by default the columns in the prompt or, where there are none or the row
+            lacks one of them, the column `text`.
+        prompt_template: The model's prompt template.
 
-    Returns:
-        The text; anything but a string means that the row has none.
+    Raises:
+        UsageError: If a column is missing.
     """
-    if names := FIELD.findall(column):
-        return fill(column, row) if set(names) <= set(row) else row.get("text")
-    names = [name.strip() for name in column.split(",")]
-    if column in row or not all(isinstance(row.get(name, 0), str | None) for name in names):
-        return row.get(column)
-    return "\n".join(row[name] for name in names if row[name])
+    from .data.columns import Columns, named_columns
+
+    if given:
+        return Columns(named_columns(list(first), given), label="")
+    template = split_at_text(prompt_template)[1]
+    names = column_names(template)
+    if template != "{text}" and names and set(names) <= set(first):
+        return Columns(names, label="", template=template)
+    if "text" not in first:
+        raise UsageError(
+            f"row 1 has no text in {'text' if template in ('', '{text}') else template!r}; its columns are: "
+            f"{', '.join(first)}. Set the text column with --text_column_name."
+        )
+    return Columns(["text"], label="")
 
 
-def _read_json_lines(file: IO[str]) -> Iterator[Row]:
-    for number, line in enumerate(file, start=1):
-        try:
-            row = json.loads(line)
-        except json.JSONDecodeError as error:
-            raise UsageError(f"line {number} is not JSON: {error}") from error
-        if not isinstance(row, dict):
-            raise UsageError(f"line {number} is {line.strip()[:60]}; expected a JSON object.")
-        yield row
-
-
-def _read_lines(file: IO[str]) -> Iterator[Row]:
-    return ({"text": line.rstrip("\n")} for line in file if line.strip())
-
-
-def label_rows(loaded: "LabelWordModel", rows: Iterable[Row], text_column: str, batch_size: int) -> Iterator[Row]:
+def label_rows(
+    loaded: "LabelWordModel", rows: "Iterable[Row]", columns: "Columns", batch_size: int, where: str = "the input"
+) -> "Iterator[Row]":
     """Yield each row with `prediction`, `label_word` and `probability_LABEL` added.
+
+    A column of the input that has one of these names is kept as `input_NAME`.
 
     Args:
         loaded: The model.
-        rows: The rows, as from `read_rows`.
-        text_column: The column argument of `text_of`.
+        rows: The rows.
+        columns: The columns that form the text.
         batch_size: Texts per forward pass.
+        where: What the rows are of, for messages.
+
+    Raises:
+        UsageError: If a row has no text.
     """
+    from .data.texts import texts_of
     from .label_words.model import predict_probabilities
 
     labels, words = loaded.verbalizer.labels, loaded.verbalizer.words
-    rows = iter(rows)
+    added = {"prediction", "label_word", *(f"probability_{label}" for label in labels)}
+    rows, number = iter(rows), 0
     while chunk := list(islice(rows, ROWS_AT_ONCE)):
-        probabilities = predict_probabilities(loaded, [text_of(row, text_column) for row in chunk], batch_size)
+        probabilities = predict_probabilities(
+            loaded, texts_of(chunk, where, replace(columns, first_row=number)), batch_size
+        )
+        if number == 0 and (taken := sorted(added & set(chunk[0]))):
+            logger.warning(
+                "The input already has the columns %s; they are kept as input_%s.",
+                ", ".join(taken),
+                ", input_".join(taken),
+            )
         for row, figures in zip(chunk, probabilities.tolist(), strict=True):
             best = figures.index(max(figures))
             named = {f"probability_{label}": round(figure, 6) for label, figure in zip(labels, figures, strict=True)}
-            yield {**row, "prediction": labels[best], "label_word": words[best], **named}
+            yield {**_keep(row, added), "prediction": labels[best], "label_word": words[best], **named}
+        number += len(chunk)
 
 
-def write_rows(rows: Iterator[Row], file: IO[str], kind: str, labels: list[str], text_column: str) -> None:
-    """Write labelled rows as CSV, JSON lines or readable text.
-
-    Args:
-        rows: The rows, as from `label_rows`.
-        file: Where to write.
-        kind: `.csv`, `.jsonl`, or any other suffix for readable text.
-        labels: Label names in the order of their ids.
-        text_column: The column argument of `text_of`.
-    """
-    writer = None
-    for row in rows:
-        if kind == ".jsonl":
-            file.write(json.dumps(row, ensure_ascii=False) + "\n")
-        elif kind == ".csv":
-            if writer is None:
-                writer = csv.DictWriter(file, list(row), restval="", extrasaction="ignore")
-                writer.writeheader()
-            writer.writerow(row)
-        else:
-            figures = ", ".join(f"{label} {row[f'probability_{label}']:.4f}" for label in labels)
-            file.write(f"{row['prediction']}\t{row['label_word']!r}\t{figures}\t{text_of(row, text_column)}\n")
-        if file is sys.stdout:
-            file.flush()
+def _keep(row: "Row", added: set[str]) -> "Row":
+    """Return a row whose columns have other names than those that are added."""
+    kept: Row = {}
+    for name, value in row.items():
+        while name in added or name in kept:
+            name = f"input_{name}"
+        kept[name] = value
+    return kept
 
 
 def main() -> None:
     """Load the model and label the texts given on the command line."""
     with errors_exit():
         args = parse_predict_arguments(sys.argv[1:])
+        rows, where = read_input(args)
 
-        import torch
+        from tqdm import tqdm  # type: ignore[import-untyped]
 
+        from .data.texts import form_text
+        from .data.writing import as_one_line, write_rows
         from .label_words.model import load_label_word_model
-        from .model.inputs import check_attention
 
         loaded = load_label_word_model(args.model, args.model_revision)
-        device = args.device or ("cuda" if torch.cuda.is_available() else "cpu")
-        loaded.model.to(device)
-        check_attention(loaded.model, loaded.tokenizer, cure="--device cpu")
-        args.text_column_name = args.text_column_name or split_at_text(loaded.model.config.prompt_template)[1]
-        if args.text_column_name == "{text}":
-            args.text_column_name = "text"
-        rows = label_rows(loaded, read_rows(args), args.text_column_name, args.batch_size)
-        kind = (args.output_file or args.input_file or Path("-.txt")).suffix
-        with (
-            args.output_file.open("w", newline="", encoding="utf-8")
-            if args.output_file
-            else nullcontext(sys.stdout) as file
-        ):
-            write_rows(rows, file, kind, loaded.verbalizer.labels, args.text_column_name)
+        place(loaded, args.device)
+        first = next(rows, None)
+        if first is None:  # standard input was empty
+            return
+        columns = text_columns(first, args.text_column_name, loaded.model.config.prompt_template)
+        labelled = label_rows(loaded, chain([first], rows), columns, args.batch_size, where)
+
+        def as_line(row: "Row") -> str:
+            figures = ", ".join(f"{label} {row[f'probability_{label}']:.4f}" for label in loaded.verbalizer.labels)
+            text = form_text(row, columns)
+            return f"{row['prediction']}\t{row['label_word']!r}\t{figures}\t{as_one_line(text)}"
+
+        hidden = not sys.stderr.isatty() or (args.output_file is None and sys.stdout.isatty())
+        if isinstance(sys.stdout, io.TextIOWrapper):
+            sys.stdout.reconfigure(encoding="utf-8")
+        try:
+            write_rows(tqdm(labelled, unit=" rows", disable=hidden), args.output_file, args.output_type, as_line)
+        except BrokenPipeError:  # whoever reads the output, such as head, has had enough
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            sys.exit(BROKEN_PIPE)
+
+
+def place(loaded: "LabelWordModel", device: str | None) -> None:
+    """Move a model to a device, by default to the GPU if there is one.
+
+    Raises:
+        UsageError: If there is no such device, or the model cannot be used on it.
+    """
+    import torch
+
+    from .model.inputs import check_attention
+
+    try:
+        loaded.model.to(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    except (AssertionError, RuntimeError) as error:
+        if device is None or isinstance(error, torch.OutOfMemoryError):
+            raise
+        raise UsageError(f"--device is {device}, which cannot be used: {error}") from error
+    check_attention(loaded.model, loaded.tokenizer, cure="--device cpu")
 
 
 if __name__ == "__main__":

@@ -35,6 +35,7 @@ def run(flags: Arguments) -> None:
     # 1. Check everything that can fail early, before any long work.
     runtime.start(flags)
     check_streaming(flags.data, args)
+    data.check_files(flags.data)
     checkpoint = training.find_checkpoint(args)
     runtime.check_output_dir(args, flags.run.overwrite_output_dir, [flags.model.model_name_or_path])
     base = model.find_whole_model(flags.model)

@@ -13,6 +13,7 @@ from hf_sentiment_ft import evaluate
 from hf_sentiment_ft import model as model_package
 from hf_sentiment_ft.config.arguments import DataArguments, ModelArguments
 from hf_sentiment_ft.data.splits import load_splits
+from hf_sentiment_ft.errors import UsageError
 from hf_sentiment_ft.label_words.prompt import build_prompt, put_prompt_into_tokenizer, read_prompt
 from hf_sentiment_ft.label_words.task import prepare_task
 
@@ -187,3 +188,20 @@ def test_one_model_at_a_time_is_held(tiny_gpt2: Path, run_dir: Path, tmp_path: P
     models = ["--model_name_or_path", run_dir, tiny_gpt2]
     call(*models, "--dataset_name", REVIEWS, "--max_test_samples", 8, "--output_dir", tmp_path / "out")
     assert alive == [0, 0]
+
+
+def test_rows_of_one_of_the_models_labels_are_evaluated(
+    run_dir: Path, tiny_gpt2: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """A model of another kind has no labels but theirs, and needs two."""
+    monkeypatch.chdir(tmp_path)
+    path = write_csv(tmp_path / "one.csv", [(f"film {i}", "positive") for i in range(4)])
+    call("--model_name_or_path", run_dir, "--test_file", path)
+    found = predictions(tmp_path / "evaluation")
+    assert [row["label"] for row in found] == ["positive"] * 4
+    right = sum(row["prediction"] == "positive" for row in found)
+    assert figures(tmp_path / "evaluation")["accuracy"] == right / 4
+    with pytest.raises(
+        UsageError, match="the rows have one label, 'positive', and .* was not trained with hf_sentimen"
+    ):
+        call("--model_name_or_path", tiny_gpt2, "--test_file", path, "--output_dir", "other")

@@ -1,14 +1,24 @@
 """The predict command: texts, files and standard input; the same answers as the evaluation."""
 
+import bz2
 import csv
+import gzip
 import io
 import json
+import shutil
+import subprocess
 import sys
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from hf_sentiment_ft import predict
+from hf_sentiment_ft.data.files import read_rows
+from hf_sentiment_ft.label_words.model import load_label_word_model, predict_probabilities
+
+from .conftest import REVIEWS, ROOT
+from .splits import load
 
 
 @pytest.fixture
@@ -17,7 +27,7 @@ def run_predict(run_dir: Path, monkeypatch, capsys):
 
     def call(*flags: object, stdin: str = "", model: Path = run_dir) -> str:
         monkeypatch.setattr(sys, "argv", ["predict", "--model", str(model), *map(str, flags)])
-        monkeypatch.setattr(sys, "stdin", io.StringIO(stdin))
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin.encode())))
         predict.main()
         return capsys.readouterr().out
 
@@ -86,7 +96,10 @@ def test_text_longer_than_the_model_reads_is_cut_not_refused(run_predict):
     [
         (["a", "--input_file", "x.csv"], "keep one"),
         (["--input_file", "none.csv"], "--input_file is none.csv, which is not a file"),
-        (["a", "--output_file", "out.xml"], "expected a .csv or .jsonl file"),
+        (
+            ["a", "--output_file", "out.xml"],
+            "expected a file of one of the types .csv, .tsv, .jsonl, .ndjson, .parquet, .txt,",
+        ),
         (["a", "--batch_size", "0"], "expected at least 1"),
     ],
 )
@@ -107,6 +120,203 @@ def test_bad_rows_are_named(run_predict, tmp_path: Path, capsys):
     with pytest.raises(SystemExit):
         run_predict("--input_file", tmp_path / "in.csv")
     assert "row 1 has no text in 'text'; its columns are: review, stars" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("a.jsonl", b'{"text": "fine film"}'),
+        ("a.json", b'[{"text": "fine film"}]'),
+        ("a.csv", b"text,id\nfine film,1\n"),
+        ("A.CSV", b"\xef\xbb\xbftext,id\r\nfine film,1\r\n"),
+        ("a.csv", b"id;text\n1;fine film\n"),
+        ("a.tsv", b"text\tid\nfine film\t1\n"),
+        ("a.csv.gz", gzip.compress(b"text\nfine film\n")),
+        ("a.jsonl.bz2", bz2.compress(b'{"text": "fine film"}\n')),
+        ("a.txt", b"\nfine film\r\n"),
+        ("a.TXT", b"\xef\xbb\xbffine film"),
+        ("a.parquet", b""),
+    ],
+)
+def test_every_type_of_file_gives_the_same_answer(name: str, content: bytes, run_predict, tmp_path: Path):
+    (tmp_path / name).write_bytes(content)
+    if name == "a.parquet":
+        pd.DataFrame({"text": ["fine film"], "day": [pd.Timestamp("2020-01-01")]}).to_parquet(tmp_path / name)
+    run_predict("--input_file", tmp_path / name, "--output_file", tmp_path / "out.jsonl")
+    (row,) = map(json.loads, (tmp_path / "out.jsonl").read_text().splitlines())
+    expected = run_predict("fine film").split("\t")
+    assert row["prediction"] == expected[0]
+    assert f"positive {row['probability_positive']:.4f}" in expected[2]
+
+
+@pytest.mark.parametrize("name", ["o.csv", "O.TSV", "o.jsonl", "o.ndjson.gz", "o.parquet", "o.csv.xz"])
+def test_what_is_written_can_be_read(name: str, run_predict, tmp_path: Path):
+    (tmp_path / "in.jsonl").write_text(
+        '{"text": "two\\nlines, \\"quoted\\"", "id": "07"}\n{"text": "schön", "id": null}\n'
+    )
+    run_predict("--input_file", tmp_path / "in.jsonl", "--output_file", tmp_path / name)
+    rows = list(read_rows(str(tmp_path / name), "." + name.lower().split(".")[1]))
+    assert [row["text"] for row in rows] == ['two\nlines, "quoted"', "schön"]
+    assert [row["id"] or None for row in rows] == ["07", None]
+    assert all(0.99 < float(row["probability_negative"]) + float(row["probability_positive"]) < 1.01 for row in rows)
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(["in.jsonl", name]), "nothing else is left"
+
+
+def test_texts_are_those_of_training(run_predict, run_dir: Path, tmp_path: Path):
+    """Numbers in the columns of a prompt, white space, and texts that no model reads whole."""
+    import torch
+
+    model = shutil.copytree(run_dir, tmp_path / "model")
+    config = json.loads((model / "config.json").read_text())
+    template = "{title}\nStars: {stars}"
+    (model / "config.json").write_text(
+        json.dumps(config | {"prompt_template": f"\n{template}\nSentiment:{{label_word}}"})
+    )
+    rows = [{"title": " film ", "stars": star} for star in (1, 5.0, 0, "many", None)] + [
+        {"title": "x " * 75_000, "stars": 2}
+    ]
+    (tmp_path / "in.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    printed = run_predict("--input_file", tmp_path / "in.jsonl", model=model)
+    data = load(train_file=json_lines(tmp_path, rows), text_template=template)
+    texts = sorted(text for split in data.splits for text in data.splits[split]["text"])
+    loaded = load_label_word_model(str(run_dir))
+    with torch.inference_mode():
+        expected = predict_probabilities(loaded, texts, 4)[:, 1]
+    found = [json.loads(line)["probability_positive"] for line in printed.splitlines()]
+    assert sorted(found) == pytest.approx(sorted(expected), abs=1e-5)
+
+
+def json_lines(folder: Path, rows: list[dict]) -> str:
+    """The rows with labels, two of each."""
+    lines = [json.dumps({**row, "label": "ab"[i % 2]}) for i, row in enumerate(rows)]
+    (folder / "train.jsonl").write_text("\n".join(lines))
+    return str(folder / "train.jsonl")
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("in.csv", b"text\nfine\ncaf\xe9\n", "in.csv: line 3 is not UTF-8"),
+        ("in.txt", b"caf\xe9\n", "in.txt: line 1 is not UTF-8"),
+        (
+            "in.csv",
+            b"text,id\nfine,1\na dull, slow film,2\n",
+            "in.csv: line 3: the rows have more fields than the header",
+        ),
+        ("in.csv", b"text,id\n", "in.csv, which has no rows."),
+        ("in.csv", b"text,id\nfine,1\n ,2\n", "in.csv has no text in column 'text': row 1 (counted from 0)."),
+        (
+            "in.jsonl",
+            b'{"text": "\\ud83d"}',
+            "in.jsonl: line 1 contains half of a surrogate pair, '\\ud83d'; remove it.",
+        ),
+        ("in.jsonl", b'{"text": "a"}\n{"text": 7}', "row 1 of {path} (counted from 0) has no usable text: 7 in column"),
+        ("in.jsonl", b'{"text": "a"}\n{"id": 7}', "in.jsonl has no text in column 'text': row 1 (counted from 0)."),
+        (
+            "in.xlsx",
+            b"PK",
+            "in.xlsx; expected a file of one of the types .csv, .tsv, .json, .jsonl, .ndjson, .parquet, .txt",
+        ),
+    ],
+)
+def test_faulty_file_is_told_with_the_row(name, content: bytes, message: str, run_predict, tmp_path: Path, capsys):
+    path = tmp_path / name
+    path.write_bytes(content)
+    with pytest.raises(SystemExit) as stop:
+        run_predict("--input_file", path, "--output_file", tmp_path / "out.csv")
+    assert stop.value.code == 2
+    assert message.format(path=path) in capsys.readouterr().err
+    assert [entry.name for entry in tmp_path.iterdir()] == [name], "neither half of an output nor what it is made of"
+
+
+def test_standard_input_and_texts_that_are_no_text(run_predict, monkeypatch, capsys):
+    run_predict(stdin="\ufefffine film\r\n\n")
+    for texts, message in ((["fine", " "], "row 1 (counted from 0)"), (["caf\udce9"], "surrogates not allowed")):
+        with pytest.raises(SystemExit):
+            run_predict(*texts)
+        assert message in capsys.readouterr().err
+    assert run_predict(stdin="") == ""
+    assert run_predict("two\nlines").endswith("\ttwo lines\n")
+
+
+@pytest.mark.parametrize(
+    ("output", "message"),
+    [
+        ("in.csv", "which is the input; choose another file."),
+        ("link.csv", "which is the input; choose another file."),
+        ("folder.csv", "which is a folder; expected a file."),
+        ("none/out.csv", "but there is no folder {folder}/none; create it first."),
+    ],
+)
+def test_output_that_cannot_be_is_refused_before_anything(output, message, run_predict, tmp_path: Path, capsys):
+    (tmp_path / "in.csv").write_text("text\nfine\n")
+    (tmp_path / "link.csv").symlink_to("in.csv")
+    (tmp_path / "folder.csv").mkdir()
+    with pytest.raises(SystemExit):
+        run_predict(
+            "--input_file", tmp_path / "in.csv", "--output_file", tmp_path / output, model=tmp_path / "no_model"
+        )
+    assert message.format(folder=tmp_path) in capsys.readouterr().err
+    assert (tmp_path / "in.csv").read_text() == "text\nfine\n"
+
+
+def test_output_is_whole_or_as_it_was(run_predict, tmp_path: Path, capsys):
+    rows = [{"text": f"film {i}"} for i in range(1100)]
+    (tmp_path / "in.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows) + '{"text": null}\n')
+    (tmp_path / "out.csv").write_text("earlier")
+    (tmp_path / "link.csv").symlink_to("out.csv")
+    with pytest.raises(SystemExit):
+        run_predict("--input_file", tmp_path / "in.jsonl", "--output_file", tmp_path / "link.csv", "--batch_size", 64)
+    assert "row 1100 (counted from 0)" in capsys.readouterr().err
+    assert (tmp_path / "out.csv").read_text() == "earlier"
+    run_predict("--input_file", REVIEWS / "test.csv", "--output_file", tmp_path / "link.csv")
+    assert (tmp_path / "link.csv").is_symlink()
+    assert len(read_csv(tmp_path / "out.csv")) == 100
+    assert len(list(tmp_path.iterdir())) == 3
+
+
+def test_columns_that_are_called_as_the_answers_are_kept(run_predict, tmp_path: Path, caplog):
+    (tmp_path / "in.csv").write_text("text,prediction,input_prediction,probability_positive\nfine,mine,old,9\n")
+    run_predict("--input_file", tmp_path / "in.csv", "--output_file", tmp_path / "out.csv")
+    (row,) = read_csv(tmp_path / "out.csv")
+    assert (row["input_prediction"], row["input_input_prediction"], row["input_probability_positive"]) == (
+        "mine",
+        "old",
+        "9",
+    )
+    assert row["prediction"] in ("negative", "positive")
+    assert (
+        "already has the columns prediction, probability_positive; they are kept as input_prediction, inp"
+        in caplog.text
+    )
+
+
+def test_columns_that_only_later_rows_have(run_predict, tmp_path: Path, capsys):
+    (tmp_path / "in.jsonl").write_text('{"text": "a"}\n{"text": "b", "note": {"deep": 1}}\n')
+    rows = [json.loads(line) for line in run_predict("--input_file", tmp_path / "in.jsonl").splitlines()]
+    assert ["note" in row for row in rows] == [False, True]
+    with pytest.raises(SystemExit):
+        run_predict("--input_file", tmp_path / "in.jsonl", "--output_file", tmp_path / "out.csv")
+    assert "row 1 (counted from 0) has the column 'note', which the first row lacks" in capsys.readouterr().err
+
+
+def test_reader_that_has_had_enough(run_dir: Path, tmp_path: Path):
+    """As in `predict | head -1`."""
+    (tmp_path / "in.txt").write_text("a film\n" * 3000)
+    command = [sys.executable, "-m", "hf_sentiment_ft.predict", "--model", run_dir, "--input_file", tmp_path / "in.txt"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=ROOT, text=True) as process:
+        assert process.stdout.readline().endswith("\ta film\n")
+        process.stdout.close()
+        error = process.stderr.read()
+    assert process.returncode == 141
+    assert "Traceback" not in error
+    assert "error" not in error
+
+
+def test_device_that_is_not_there(run_predict, capsys):
+    with pytest.raises(SystemExit):
+        run_predict("a", "--device", "gpu")
+    assert "--device is gpu, which cannot be used: " in capsys.readouterr().err
 
 
 def test_a_model_of_another_kind_is_refused(run_predict, tiny_gpt2: Path, capsys):

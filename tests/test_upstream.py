@@ -28,6 +28,8 @@ USED = [
     ("transformers.modeling_utils", "set_zero3_state", set()),
     ("transformers.integrations.deepspeed", "unset_hf_deepspeed_config", set()),
     ("torch.distributed.distributed_c10d", "_set_pg_timeout", {"timeout", "group"}),
+    ("datasets.packaged_modules.csv.csv", "Csv._generate_tables", {"files_iterables"}),
+    ("datasets.packaged_modules.json.json", "Json._generate_tables", {"files_iterables"}),
     ("huggingface_hub.utils._http", "default_client_factory", set()),
     ("huggingface_hub.utils.sha", "git_hash", {"data"}),
     ("huggingface_hub.utils.sha", "sha_fileobj", {"fileobj"}),

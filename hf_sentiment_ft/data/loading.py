@@ -1,32 +1,26 @@
 """Load tables unchanged from files, a folder or the Hub, and select the splits of a run."""
 
+import errno
 import glob
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, fields
+from functools import partial
+from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..config.arguments import DataArguments
 from ..errors import UsageError, explain
-from ..hub import ignore_readme, refuse_if_it_fails, with_retries
+from ..hub import hub_errors, ignore_readme, with_retries
 from ..paths import resolve_package_path
+from .columns import find_columns, require_column
+from .files import SEPARATORS, TABLES, find_files, read_rows, read_tables
 
 if TYPE_CHECKING:
-    from datasets import Dataset, DatasetDict
+    from datasets import Dataset, DatasetBuilder, DatasetDict
 
-SPLIT_NAMES = {"train": ("train",), "validation": ("validation", "valid", "val", "dev"), "test": ("test",)}
-# The builder of `datasets` for each type of file, and its options.
-FILE_KINDS: dict[str, tuple[str, dict[str, Any]]] = {
-    ".csv": ("csv", {}),
-    ".tsv": ("csv", {"sep": "\t"}),
-    ".json": ("json", {}),
-    ".jsonl": ("json", {}),
-    ".ndjson": ("json", {}),
-    ".parquet": ("parquet", {}),
-}
-COMPRESSIONS = {".gz": "gzip", ".bz2": "bz2", ".xz": "xz", ".zst": "zstd", ".zip": "zip"}
-# Only empty CSV cells are missing values; "None" and "n/a" are text.
-CSV_OPTIONS = {"keep_default_na": False, "na_values": [""]}
+ROWS_WITH_NAMES = 10_000  # rows of JSON in which the names of the columns are looked for
 
 
 def load_raw(args: DataArguments) -> "DatasetDict":
@@ -40,13 +34,8 @@ def load_raw(args: DataArguments) -> "DatasetDict":
     import datasets
 
     if args.train_file:
-        given = {"train": args.train_file, "validation": args.validation_file, "test": args.test_file}
-        files = {split: find_files(split, pattern) for split, pattern in given.items() if pattern}
         # One split at a time: their columns may differ.
-        found = {
-            split: _load_files(f"--{split}_file is {given[split]}", *files[split], args.streaming) for split in files
-        }
-        return datasets.DatasetDict(found)
+        return datasets.DatasetDict({files.split: _load_files(files, args) for files in check_files(args)})
     source = resolve_package_path(str(args.dataset_name))
     folder = Path(source)
     given_as = f"--dataset_name is {args.dataset_name}"
@@ -60,10 +49,26 @@ def load_raw(args: DataArguments) -> "DatasetDict":
     if options.get("revision", "main") != "main":
         given_as += f" at --dataset_revision {args.dataset_revision}"
     builder = load_or_refuse(given_as, datasets.load_dataset_builder, source, args.dataset_config_name, **options)
-    if hasattr(builder.config, "keep_default_na"):
-        options |= CSV_OPTIONS
-    options |= {"name": args.dataset_config_name, "streaming": args.streaming}
-    return load_or_refuse(given_as, datasets.load_dataset, source, **options)
+    if hasattr(builder.config, "keep_default_na"):  # only empty cells are missing values; "None" and "n/a" are text
+        options |= {"keep_default_na": False, "na_values": [""]}
+    options |= {"name": args.dataset_config_name}
+    if _is_plain_csv(builder):
+        suffix = next(suffix for suffix, separator in SEPARATORS.items() if separator == builder.config.sep)
+        # The option keeps this apart from caches in which types were guessed.
+        load = partial(datasets.load_dataset_builder, source, **options, verbose=True)
+        return load_or_refuse(given_as, lambda: _prepare(load(), partial(read_tables, suffix=suffix), args.streaming))
+    return load_or_refuse(given_as, datasets.load_dataset, source, **options, streaming=args.streaming)
+
+
+def _is_plain_csv(builder: "DatasetBuilder") -> bool:
+    """Return whether the data are CSV files, and their author does not say how to read them, except the separator."""
+    from datasets import BuilderConfig
+
+    config = builder.config
+    if not hasattr(config, "keep_default_na") or builder.info.features or config.sep not in SEPARATORS.values():
+        return False
+    general = {one.name for one in fields(BuilderConfig)} | {"sep"}
+    return all(getattr(config, one.name) == one.default for one in fields(config) if one.name not in general)
 
 
 def _own_cache(folder: Path) -> dict[str, Any]:
@@ -79,63 +84,85 @@ def _own_cache(folder: Path) -> dict[str, Any]:
     return {"cache_dir": str(Path(config.HF_DATASETS_CACHE, f"local-{Hasher.hash(state)}"))}
 
 
-def find_files(split: str, pattern: str) -> tuple[list[Path], str]:
-    """Find the files that a flag names.
+@dataclass(frozen=True)
+class Files:
+    """The files of a split, and what is read of them.
 
-    Args:
-        split: The split, for the message.
-        pattern: A path or a glob pattern.
+    Attributes:
+        split: Name of the split.
+        given_as: The flag and its value, for messages.
+        paths: The files.
+        suffix: Their type.
+        names: The columns to read. Of those that are not used, nothing matters, such as their types.
+        texts: The columns that become one text together, whose numbers are read as text.
+    """
 
-    Returns:
-        The files, and their common suffix without compression, such as `.csv`.
+    split: str
+    given_as: str
+    paths: list[Path]
+    suffix: str
+    names: list[str]
+    texts: frozenset[str]
+
+
+def check_files(args: DataArguments) -> list[Files]:
+    """Find the files of each split that a flag names, and refuse what their beginning shows to be unusable.
 
     Raises:
-        UsageError: If there are no files, one is empty, or they are of different or unsupported types.
+        UsageError: If a file is missing or unreadable, has no rows, or lacks a column.
     """
-    exact = Path(pattern)
-    found = [exact] if exact.is_file() else [Path(path) for path in sorted(glob.glob(pattern, recursive=True))]
-    paths = [path for path in found if path.is_file()]
-    if not paths:
-        raise UsageError(f"--{split}_file is {pattern}, which is not a file, and no file matches it as a pattern.")
-    suffixes = {_suffix(split, path) for path in paths}
-    if len(suffixes) > 1:
-        raise UsageError(
-            f"--{split}_file is {pattern}, which matches files of several types ({', '.join(sorted(suffixes))}); "
-            "expected one type."
-        )
-    for path in paths:
-        if not path.stat().st_size:
-            raise UsageError(f"--{split}_file is {pattern}, but {path} is empty.")
-    return paths, suffixes.pop()
+    given = {"train": args.train_file, "validation": args.validation_file, "test": args.test_file}
+    found = []
+    for split, pattern in given.items():
+        if not pattern:
+            continue
+        given_as = f"--{split}_file is {pattern}"
+        paths, suffix = find_files(f"--{split}_file", pattern)
+        names = load_or_refuse(given_as, lambda paths=paths, suffix=suffix: _column_names(paths, suffix))
+        if split == "train":
+            columns = find_columns(names, args)
+        for name in columns.text:
+            require_column(names, split, name, "text_column_name")
+        if split != "test":  # which may be without labels
+            require_column(names, split, columns.label, "label_column_name")
+        used = names if args.save_dataset_dir else [name for name in names if name in (*columns.text, columns.label)]
+        joined = frozenset(columns.text if columns.joins else ())
+        found.append(Files(split, given_as, paths, suffix, used, joined))
+    return found
 
 
-def _suffix(split: str, path: Path) -> str:
-    """Return the suffix that tells how to read a file, such as `.csv` for `reviews.CSV.gz`."""
-    import fsspec  # type: ignore[import-untyped]
-
-    suffixes = [suffix.lower() for suffix in path.suffixes]
-    compression = COMPRESSIONS.get(suffixes[-1]) if suffixes else None
-    if compression:
-        suffixes.pop()
-    if not suffixes or suffixes[-1] not in FILE_KINDS:
-        raise UsageError(
-            f"--{split}_file is {path}; expected a file of one of the types {', '.join(FILE_KINDS)}, "
-            f"optionally compressed, such as .csv.gz ({', '.join(COMPRESSIONS)})."
-        )
-    if compression and compression not in fsspec.available_compressions():
-        raise UsageError(f"--{split}_file is {path}; to read {compression}, install zstandard: pip install zstandard.")
-    return suffixes[-1]
+def _column_names(paths: list[Path], suffix: str) -> list[str]:
+    rows = chain.from_iterable(read_rows(str(path), suffix) for path in paths)
+    many = ROWS_WITH_NAMES if TABLES[suffix] == "json" else 1
+    names = dict.fromkeys(name for row in islice(rows, many) for name in row)
+    if not names:
+        raise UsageError("it has no rows.")
+    return list(names)
 
 
-def _load_files(given_as: str, paths: list[Path], suffix: str, streaming: bool) -> "Dataset":
-    import datasets
+def _load_files(files: Files, args: DataArguments) -> "Dataset":
+    from datasets import config, load_dataset, load_dataset_builder
+    from datasets.fingerprint import Hasher
 
-    kind, options = FILE_KINDS[suffix]
-    if kind == "csv":
-        options = options | CSV_OPTIONS
-    names = [glob.escape(str(path)) for path in paths]  # a file named reviews[1].csv is not a pattern
-    options = options | {"data_files": names, "split": "train", "streaming": streaming}
-    return load_or_refuse(given_as, datasets.load_dataset, kind, **options)
+    options: dict[str, Any] = {"data_files": [glob.escape(str(path)) for path in files.paths]}
+    # Apart from caches with other columns, or in which types were guessed.
+    options["cache_dir"] = str(Path(config.HF_DATASETS_CACHE, f"columns-{Hasher.hash([files.names, files.texts])}"))
+    kind, tables = TABLES[files.suffix], partial(read_tables, suffix=files.suffix, names=files.names, texts=files.texts)
+    if kind == "parquet":
+        options |= {"columns": files.names, "split": "train", "streaming": args.streaming}
+        return load_or_refuse(files.given_as, load_dataset, kind, **options)
+    return load_or_refuse(
+        files.given_as, lambda: _prepare(load_dataset_builder(kind, **options), tables, args.streaming, "train")
+    )
+
+
+def _prepare(builder: "DatasetBuilder", tables: Any, streaming: bool, split: str | None = None) -> Any:
+    """Load a data set whose files become tables by our own reader instead of that of `datasets`."""
+    builder._generate_tables = tables
+    if streaming:
+        return builder.as_streaming_dataset(split)
+    builder.download_and_prepare()
+    return builder.as_dataset(split)
 
 
 def load_or_refuse(given_as: str, load: Any, *args: Any, **options: Any) -> Any:
@@ -150,11 +177,19 @@ def load_or_refuse(given_as: str, load: Any, *args: Any, **options: Any) -> Any:
     Raises:
         UsageError: If the data cannot be loaded.
     """
+    from datasets import config
     from datasets.exceptions import DatasetGenerationError
 
-    problem = f"{given_as}, which cannot be loaded"
-    with refuse_if_it_fails(problem, DatasetGenerationError, describe=_reason), _readmes_may_be_broken():
-        return with_retries(lambda: load(*args, **options))
+    try:
+        with _readmes_may_be_broken():
+            return with_retries(lambda: load(*args, **options))
+    except (*hub_errors(), DatasetGenerationError, UsageError) as error:
+        if _is_of_cache(error.__cause__ or error):
+            raise UsageError(
+                f"the cache of data sets, {config.HF_DATASETS_CACHE}, cannot be written ({_reason(error)}). Set the "
+                "environment variable HF_HOME to a folder with free space that you may write to."
+            ) from error
+        raise UsageError(f"{given_as}, which cannot be loaded: {_reason(error)}") from error
 
 
 @contextmanager
@@ -180,11 +215,23 @@ def _readmes_may_be_broken() -> Iterator[None]:
         load.DatasetCard = DatasetCard
 
 
+def _is_of_cache(error: BaseException) -> bool:
+    """Return whether writing to the cache of `datasets` has failed, and not reading a table."""
+    from datasets import config
+
+    if not isinstance(error, OSError):
+        return False
+    cache, path = Path(config.HF_DATASETS_CACHE), Path(str(error.filename or "/no/file"))
+    return error.errno in (errno.ENOSPC, errno.EDQUOT) or path.is_relative_to(cache) or cache.is_relative_to(path)
+
+
 def _reason(error: Exception) -> str:
     """Summarize an error of `datasets` in one line, by the part that helps."""
     from datasets.table import CastError
 
-    cause = error.__cause__ or error
+    cause = error if isinstance(error, UsageError) else error.__cause__ or error
+    if isinstance(cause, UsageError):
+        return str(cause)
     if isinstance(cause, CastError):
         return (
             f"its files must have the same columns of the same types, but {cause.details()}. Pass them separately with "
@@ -195,72 +242,3 @@ def _reason(error: Exception) -> str:
     if str(cause).startswith("Config name is missing"):
         return f"{str(cause).splitlines()[1]}. Set it with --dataset_config_name."
     return explain(cause)
-
-
-def name_splits(raw: "DatasetDict", args: DataArguments) -> "dict[str, Dataset]":
-    """Select the splits that the flags name, otherwise those with the usual names, skipping empty ones.
-
-    Args:
-        raw: All splits of the data set.
-        args: `--train_split`, `--validation_split`, `--test_split`, such as `unsupervised` or `train[:80%]+extra`.
-
-    Raises:
-        UsageError: If there is no train split, or a flag names rows that do not exist or that another flag names.
-    """
-    given = {"train": args.train_split, "validation": args.validation_split, "test": args.test_split}
-    rows = {split: _row_ranges(raw, split, spec) for split, spec in given.items() if spec}
-    taken = {name for ranges in rows.values() for name, _, _ in ranges}
-    named = {}
-    for split, names in SPLIT_NAMES.items():
-        if split in rows:
-            _refuse_shared_rows(split, rows)
-            named[split] = _select(raw, rows[split])
-            continue
-        found = [name for name in names if name in raw and len(raw[name]) and name not in taken]
-        if found:
-            named[split] = raw[found[0]]
-    if "train" not in named:
-        there = ", ".join(map(str, raw))
-        raise UsageError(
-            f"the data set has the splits {there}; expected one named train, with rows. Set it with --train_split."
-        )
-    return named
-
-
-def _row_ranges(raw: "DatasetDict", split: str, spec: str) -> list[tuple[str, int, int]]:
-    """Parse the value of a split's flag, in the notation of `datasets`.
-
-    Returns:
-        Split name, first row and end of each part.
-    """
-    from datasets import ReadInstruction
-
-    try:
-        parts = ReadInstruction.from_spec(spec).to_absolute({name: len(dataset) for name, dataset in raw.items()})
-    except ValueError as error:
-        there = ", ".join(map(str, raw))
-        raise UsageError(
-            f"--{split}_split is {spec!r}; expected one or more of {there}, or slices such as train[:80%]."
-        ) from error
-    ranges = [(part.splitname, part.from_, part.to) for part in parts if part.from_ < part.to]
-    if not ranges:
-        raise UsageError(f"--{split}_split is {spec!r}, which has no rows.")
-    return ranges
-
-
-def _refuse_shared_rows(split: str, rows: dict[str, list[tuple[str, int, int]]]) -> None:
-    """Refuse splits with rows in common; a model must not be evaluated on rows that it was trained on."""
-    for other in rows:
-        for name, start, end in rows[split]:
-            for other_name, other_start, other_end in rows[other]:
-                if other != split and name == other_name and max(start, other_start) < min(end, other_end):
-                    raise UsageError(
-                        f"--{split}_split and --{other}_split have rows of {name!r} in common; choose ranges that do "
-                        "not overlap."
-                    )
-
-
-def _select(raw: "DatasetDict", ranges: list[tuple[str, int, int]]) -> "Dataset":
-    from datasets import concatenate_datasets
-
-    return concatenate_datasets([raw[name].select(range(start, end)) for name, start, end in ranges])

@@ -9,12 +9,16 @@ import numpy as np
 
 from ..config.arguments import DataArguments
 from ..errors import UsageError
-from .columns import Columns, find_columns, label_ids, label_names, number_texts, read_labels, read_texts
-from .loading import load_raw, name_splits
+from .columns import Columns, find_columns
+from .labels import label_ids, label_names, read_labels
+from .loading import load_raw
+from .naming import name_splits
 from .sampling import sample_per_class, stratified_sample
 from .streaming import TrainStream, checked_rows, open_stream, stream_labels
+from .texts import number_texts, read_texts, refuse_numbers
 
 if TYPE_CHECKING:
+    import pyarrow as pa
     from datasets import Dataset, DatasetDict
 
 logger = logging.getLogger(__name__)
@@ -85,14 +89,16 @@ def load_splits(args: DataArguments, seed: int, label_words: str | None = None) 
         )
     stream = open_stream(args) if args.streaming else None
     named = stream.first_rows if stream else name_splits(_load_table(args), args)
-    columns = find_columns(named["train"], args)
-    labels = stream_labels(stream, columns, label_words) if stream else []
+    columns = find_columns(named["train"].column_names, args)
+    values = {split: read_labels(dataset, split, columns) for split, dataset in named.items()}
+    labels = stream_labels(stream, columns, values, label_words) if stream else []
     texts = {split: read_texts(dataset, split, columns) for split, dataset in named.items()}
-    data = LabelledSplits({}, labels or label_names(named["train"], columns), stream=stream)
+    refuse_numbers(texts["train"], columns)
+    data = LabelledSplits({}, labels or label_names(named["train"], "train", values["train"], columns), stream=stream)
     if stream:
         stream.checked = checked_rows(stream, columns, labels)
         data.notes, data.split_off = list(stream.notes), stream.split_off
-    splits = _label(data, named, texts, columns)
+    splits = _label(data, values, texts, columns)
     _refuse_labels_without_rows(data, splits, "no row of the train split has")
     if columns.template:
         data.notes.append(f"Each text is formed from columns: `{columns.template!r}`.")
@@ -103,7 +109,7 @@ def load_splits(args: DataArguments, seed: int, label_words: str | None = None) 
     percentages = {"validation": args.validation_split_percentage, "test": args.test_split_percentage}
     for split, percentage in percentages.items():
         if split not in splits and percentage and not (split == "test" and UNLABELLED_TEST in splits):
-            _split_off(data, splits, split, percentage, seed)
+            _split_off(data, splits, split, percentage, seed, of=len(named["train"]))
     if args.drop_duplicates:
         _drop_duplicates(data, splits)
     _sample(data, splits, args, seed)
@@ -124,33 +130,30 @@ def _load_table(args: DataArguments) -> "DatasetDict":
 
 
 def _label(
-    data: LabelledSplits, named: "dict[str, Dataset]", texts: "dict[str, Dataset]", columns: Columns
+    data: LabelledSplits, values: "dict[str, pa.ChunkedArray]", texts: "dict[str, Dataset]", columns: Columns
 ) -> dict[str, _Split]:
     """Add the labels to the texts; a test split without labels becomes `unlabelled_test`."""
     from datasets import ClassLabel
 
     splits = {}
     for split, numbers in number_texts(texts).items():
-        if split == "test" and _is_unlabelled(named[split], columns, data.labels):
+        if split == "test" and _is_unlabelled(values[split], data.labels):
             splits[UNLABELLED_TEST] = _Split(texts[split], np.zeros_like(numbers), numbers)
             data.notes.append(
                 f"The test split has no labels: its {len(numbers)} rows are only predicted, and the reported metrics "
                 "are those of validation."
             )
             continue
-        ids = label_ids(read_labels(named[split], split, columns), split, columns, data.labels)
+        ids = label_ids(values[split], split, columns, data.labels)
         labelled = texts[split].add_column("label", ids, feature=ClassLabel(names=data.labels))
         splits[split] = _Split(labelled, ids, numbers)
     return splits
 
 
-def _is_unlabelled(dataset: "Dataset", columns: Columns, names: list[str]) -> bool:
+def _is_unlabelled(values: "pa.ChunkedArray", names: list[str]) -> bool:
     """Return whether no row has a label: the column is missing or empty, or contains only -1, as in GLUE."""
     import pyarrow.compute as pc
 
-    if columns.label not in dataset.column_names:
-        return True
-    values = read_labels(dataset, "test", columns)
     return "-1" not in names and pc.all(pc.fill_null(pc.equal(values, "-1"), True)).as_py()
 
 
@@ -161,13 +164,21 @@ def _refuse_labels_without_rows(data: LabelledSplits, splits: dict[str, _Split],
         raise UsageError(f"{reason} the label {', '.join(missing)}; the model cannot learn it.")
 
 
-def _split_off(data: LabelledSplits, splits: dict[str, _Split], split: str, percentage: int, seed: int) -> None:
+def _split_off(
+    data: LabelledSplits, splits: dict[str, _Split], split: str, percentage: int, seed: int, of: int
+) -> None:
+    """Take a split from train, which had `of` rows before any split was taken."""
     train = splits["train"]
     size = max(len(data.labels), round(len(train) * percentage / 100))
     chosen = stratified_sample(train.labels, size, seed, rare_first=False)
     rest = np.setdiff1d(np.arange(len(train)), chosen)
     if len(rest) < len(data.labels):
-        raise UsageError(f"the train split has {len(train)} rows, too few to take a {split} split from it.")
+        before = f"{of - len(train)} of them became validation, and " if of > len(train) else ""
+        raise UsageError(
+            f"the train split has {of} rows, too few to take a {split} split from it: {before}{len(chosen)} would "
+            f"become {split} (at least one for each of the {len(data.labels)} labels), which leaves {len(rest)} to "
+            f"train on. Add rows, pass --{split}_file" + (", or use --test_split_percentage 0." if before else ".")
+        )
     splits[split], splits["train"] = train.select(chosen), train.select(rest)
     note = f"The data has no {split} split: {size} of {len(train)} train rows were taken, seed {seed}."
     data.notes.append(note)
@@ -178,9 +189,7 @@ def _sample(data: LabelledSplits, splits: dict[str, _Split], args: DataArguments
     limits = {"train": args.max_train_samples, "validation": args.max_eval_samples}
     limits |= {"test": args.max_test_samples, UNLABELLED_TEST: args.max_test_samples}
     for split, limit in limits.items():
-        if limit is not None and split in splits and limit < len(splits[split]):
-            data.notes.append(f"{limit} of {len(splits[split])} {split} rows, sampled from all classes, seed {seed}.")
-            splits[split] = splits[split].select(stratified_sample(splits[split].labels, limit, seed))
+        _limit(data, splits, split, limit, seed)
     _refuse_labels_without_rows(data, splits, f"--max_train_samples is {args.max_train_samples}: no row is left for")
     if args.num_shots_per_class:
         train, shots = splits["train"], args.num_shots_per_class
@@ -188,6 +197,12 @@ def _sample(data: LabelledSplits, splits: dict[str, _Split], args: DataArguments
         fewer = np.sum(np.bincount(train.labels) < shots)
         note = f"Few-shot: {len(splits['train'])} of {len(train)} train rows, {shots} of each class, seed {seed}"
         data.notes.append(f"{note}; {fewer} classes have fewer." if fewer else f"{note}.")
+
+
+def _limit(data: LabelledSplits, splits: dict[str, _Split], split: str, limit: int | None, seed: int) -> None:
+    if limit is not None and split in splits and limit < len(splits[split]):
+        data.notes.append(f"{limit} of {len(splits[split])} {split} rows, sampled from all classes, seed {seed}.")
+        splits[split] = splits[split].select(stratified_sample(splits[split].labels, limit, seed))
 
 
 def _drop_duplicates(data: LabelledSplits, splits: dict[str, _Split]) -> None:
@@ -236,13 +251,12 @@ def load_evaluation_splits(args: DataArguments, seed: int) -> LabelledSplits:
     """
     if args.streaming or args.train_file is None or args.train_file != args.test_file:
         return load_splits(args, seed)
-    from datasets import ClassLabel
-
     table = load_raw(args)["test"]
-    columns = find_columns(table, args)
-    labels = label_names(table, columns)
-    ids = label_ids(read_labels(table, "test", columns), "test", columns, labels)
-    rows = read_texts(table, "test", columns).add_column("label", ids, feature=ClassLabel(names=labels))
-    limit = args.max_test_samples
-    test = rows.select(stratified_sample(ids, limit, seed)) if limit and limit < len(rows) else rows
-    return LabelledSplits({"train": rows, "test": test}, labels)
+    columns = find_columns(table.column_names, args)
+    values = read_labels(table, "test", columns)
+    data = LabelledSplits({}, label_names(table, "test", values, columns, least=1))  # the model knows the others
+    splits = _label(data, {"test": values}, {"test": read_texts(table, "test", columns)}, columns)
+    data.splits["train"] = splits["test"].dataset
+    _limit(data, splits, "test", args.max_test_samples, seed)
+    data.splits["test"] = splits["test"].dataset
+    return data

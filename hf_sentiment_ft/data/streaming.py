@@ -11,10 +11,15 @@ from typing import TYPE_CHECKING, Any
 from ..config.arguments import DataArguments
 from ..errors import UsageError
 from ..paths import resolve_package_path
-from .columns import Columns, label_ids, label_names, read_labels, read_texts
-from .loading import SPLIT_NAMES, find_files, load_or_refuse, load_raw
+from .columns import Columns
+from .files import find_files
+from .labels import label_ids, label_names, read_labels
+from .loading import load_or_refuse, load_raw
+from .naming import name_splits
+from .texts import read_texts
 
 if TYPE_CHECKING:
+    import pyarrow as pa
     from datasets import Dataset, IterableDataset
 
 # Default number of rows in validation and test, which are kept as tables because metrics need all of their rows.
@@ -59,7 +64,7 @@ def open_stream(args: DataArguments) -> TrainStream:
         UsageError: If there is no train split, or it has too few rows.
     """
     source, args = _find_source(args)
-    named = _name_streams(load_raw(args), args)
+    named = name_splits(load_raw(args), args)
     stream = TrainStream(named["train"], source, args.shuffle_buffer_size)
     limits = {"validation": args.max_eval_samples, "test": args.max_test_samples}
     flags = {"validation": "max_eval_samples", "test": "max_test_samples"}
@@ -89,7 +94,7 @@ def open_stream(args: DataArguments) -> TrainStream:
 def _find_source(args: DataArguments) -> tuple[str, DataArguments]:
     """Return a short description of the train files, and the arguments with a Hub branch resolved to its commit."""
     if args.train_file:
-        files = find_files("train", args.train_file)[0]
+        files = find_files("--train_file", args.train_file)[0]
     else:
         folder = Path(resolve_package_path(str(args.dataset_name)))
         if not folder.is_dir():
@@ -104,30 +109,6 @@ def _find_source(args: DataArguments) -> tuple[str, DataArguments]:
     sizes = "".join(f"{path.name} {path.stat().st_size}\n" for path in files)
     many = "1 file" if len(files) == 1 else f"{len(files)} files"
     return f"{many} ({hashlib.sha256(sizes.encode()).hexdigest()[:12]})", args
-
-
-def _name_streams(raw: "dict[str, IterableDataset]", args: DataArguments) -> "dict[str, IterableDataset]":
-    """Select the splits that the flags name, otherwise those with the usual names."""
-    given = {split: getattr(args, f"{split}_split") for split in SPLIT_NAMES}
-    there = ", ".join(map(str, raw))
-    for split, name in given.items():
-        if name and name not in raw:
-            raise UsageError(f"--{split}_split is {name!r}; expected a whole split with --streaming, one of {there}.")
-        others = [other for other in given if other != split and given[other] == name]
-        if name and others:
-            raise UsageError(
-                f"--{split}_split and --{others[0]}_split have rows of {name!r} in common; choose different splits."
-            )
-    named = {}
-    for split, names in SPLIT_NAMES.items():
-        found = (
-            [given[split]] if given[split] else [name for name in names if name in raw and name not in given.values()]
-        )
-        if found:
-            named[split] = raw[found[0]]
-    if "train" not in named:
-        raise UsageError(f"the data set has the splits {there}; expected one named train. Set it with --train_split.")
-    return named
 
 
 def _take_from_train(
@@ -161,12 +142,15 @@ def _table(rows: list[dict[str, Any]], stream: "IterableDataset") -> "Dataset":
     return Dataset.from_dict({name: [row.get(name) for row in rows] for name in names}, features=stream.features)
 
 
-def stream_labels(stream: TrainStream, columns: Columns, label_words: str | None) -> list[str]:
+def stream_labels(
+    stream: TrainStream, columns: Columns, values: "dict[str, pa.ChunkedArray]", label_words: str | None
+) -> list[str]:
     """Return the label names: those that the files declare, the keys of `--label_words`, or those of the first rows.
 
     Args:
         stream: The stream, with its first rows.
         columns: Names of the text and label columns.
+        values: Label names of each split's first rows, as from `read_labels`.
         label_words: Value of `--label_words`; its keys are used if it is a JSON object.
 
     Raises:
@@ -177,7 +161,7 @@ def stream_labels(stream: TrainStream, columns: Columns, label_words: str | None
 
     first = stream.first_rows["train"]
     part = dataclasses.replace(columns, first_row=stream.num_taken)
-    present = read_labels(first, "train", columns).unique().drop_null().to_pylist()
+    present = values["train"].unique().drop_null().to_pylist()
     all_named = isinstance(first.features[columns.label], ClassLabel)
     names = None if all_named else _named_by(label_words)
     if len(present) == 1 and (stream.is_read_in_order or not (all_named or names)):
@@ -187,9 +171,9 @@ def stream_labels(stream: TrainStream, columns: Columns, label_words: str | None
             + ("." if all_named else ", and list all labels in --label_words as a JSON object.")
         )
     for split, note in stream.split_off.items():
-        if len(read_labels(stream.first_rows[split], split, columns).unique()) == 1:
+        if len(values[split].unique()) == 1:
             raise UsageError(f"{note} They all have one label; use a separate {split} split, or shuffle the rows.")
-    names = names or label_names(first, part)
+    names = names or label_names(first, "train", values["train"], part)
     _check(stream, part, names, first)
     return names
 

@@ -179,6 +179,11 @@ def prepare_task(args: ModelArguments, data: LabelledSplits) -> LabelWordTask:
     config, tokenizer = load_config(base), load_tokenizer(base)
     verbalizer = saved_verbalizer(config)
     if verbalizer is None:
+        if len(data.labels) < 2:
+            raise UsageError(
+                f"the rows have one label, {data.labels[0]!r}, and {args.model_name_or_path} was not trained with "
+                "hf_sentiment_ft, so that it knows no others. Evaluate it on rows of at least two labels."
+            )
         return build_task(args, base, config, tokenizer, data)
     data = with_labels(data, verbalizer.labels, args.model_name_or_path)
     dtype = str(config.dtype or "float32").removeprefix("torch.")  # the dtype in which `pipeline` computes

@@ -6,9 +6,10 @@ import pytest
 
 from hf_sentiment_ft.config.command_line import parse_train_arguments
 from hf_sentiment_ft.config.templates import split_at_text
-from hf_sentiment_ft.data.columns import find_columns, read_texts
+from hf_sentiment_ft.data.columns import find_columns
+from hf_sentiment_ft.data.texts import read_texts, texts_of
 from hf_sentiment_ft.errors import UsageError
-from hf_sentiment_ft.predict import text_of
+from hf_sentiment_ft.predict import text_columns
 
 PROMPT = r"Title: {title}\nBody: {body}\nQueue:{label_word}"
 ROWS = {"title": ["Lost card", None, None, "a {body} b"], "body": ["Help!", "No light", "", "x"], "queue": list("abab")}
@@ -37,17 +38,21 @@ def test_columns_make_the_texts():
 
     table = Dataset.from_dict({name: values[:2] + values[3:] for name, values in ROWS.items()})
     for flags in (["--prompt_template", PROMPT], ["--text_template", r"{title}\nBody: {body}"]):
-        texts = read_texts(table, "train", find_columns(table, data_args(*flags)))
+        texts = read_texts(table, "train", find_columns(table.column_names, data_args(*flags)))
         assert texts["text"][:] == TEXTS[:2] + TEXTS[3:]
     with pytest.raises(UsageError, match="row 2 "):  # a row without any of them has no text
-        read_texts(Dataset.from_dict(ROWS), "train", find_columns(table, data_args("--prompt_template", PROMPT)))
+        read_texts(
+            Dataset.from_dict(ROWS), "train", find_columns(table.column_names, data_args("--prompt_template", PROMPT))
+        )
 
 
 def test_predict_makes_the_same_texts():
-    text = split_at_text(PROMPT.replace("\\n", "\n"))[1]
     rows = [dict(zip(ROWS, row, strict=True)) for row in zip(*ROWS.values(), strict=True)]
-    assert [text_of(row, text) for row in rows[:2] + rows[3:]] == TEXTS[:2] + TEXTS[3:]
-    assert text_of({"text": "already {title} made"}, text) == "already {title} made"
+    prompt = PROMPT.replace("\\n", "\n")
+    columns = text_columns(rows[0], None, prompt)
+    assert texts_of(rows[:2] + rows[3:], "the input", columns) == TEXTS[:2] + TEXTS[3:]
+    made = [{"text": "already {title} made"}]
+    assert texts_of(made, "the input", text_columns(made[0], None, prompt)) == ["already {title} made"]
 
 
 @pytest.mark.parametrize(
@@ -70,8 +75,7 @@ def test_contradictions(flags: list[str], message: str):
 
 
 def test_a_column_that_is_not_there():
-    from datasets import Dataset
 
     message = "the text template names {txt}; the columns are: text, queue. Use {text} for"
     with pytest.raises(UsageError, match=re.escape(message)):
-        find_columns(Dataset.from_dict({"text": [], "queue": []}), data_args("--prompt_template", "{txt}:{label_word}"))
+        find_columns(["text", "queue"], data_args("--prompt_template", "{txt}:{label_word}"))

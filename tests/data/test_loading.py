@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from hf_sentiment_ft.config.arguments import DataArguments
-from hf_sentiment_ft.data.loading import name_splits
+from hf_sentiment_ft.data.naming import name_splits
 from hf_sentiment_ft.errors import UsageError
 
 from ..splits import load, refusal
@@ -18,7 +18,7 @@ ROWS = [(f"text {i}", ("bad", "good")[i % 2]) for i in range(40)]
     ("name", "content", "message"),
     [
         ("train.csv", b"text,label\ncaf\xe9,a\nx,b\n", "UnicodeDecodeError: 'utf-8' codec can't decode"),
-        ("train.jsonl", b'{"text": "a", "label": 1\n', "ArrowInvalid: JSON parse error"),
+        ("train.jsonl", b'{"text": "a", "label": 1\n', "train.jsonl: line 1 is not JSON: Expecting ',' delimiter"),
         ("train.parquet", b"not parquet", "ArrowInvalid: Parquet magic bytes not found"),
     ],
 )

@@ -1,0 +1,115 @@
+"""Files as users have them: separators, encodings, broken lines, and faults that are not the table's."""
+
+from pathlib import Path
+
+import pytest
+
+from hf_sentiment_ft.data.files import read_rows
+
+from ..splits import load, refusal, texts
+from ..tiny import write_csv
+
+ROWS = [(f"film {i}", ("bad", "good")[i % 2]) for i in range(40)]
+LINES = ["text,label", *(",".join(row) for row in ROWS)]
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("semicolons.csv", "\n".join(LINES).replace(",", ";")),
+        ("tabs.csv", "\n".join(LINES).replace(",", "\t")),
+        ("bars.csv", "\n".join(LINES).replace(",", "|")),
+        ("commas.tsv", "\n".join(LINES)),
+        ("excel.csv", "\ufeff" + "\r\n".join(["sep=;", *LINES]).replace(",", ";")),
+        ("macintosh.csv", "\r".join(LINES)),
+        ("blank_lines.csv", "\n\n" + "\n\n".join(LINES) + "\n\n"),
+        ("empty_column.csv", "\n".join(f"{line}," for line in LINES)),
+        ("list.json", "[" + ",\n".join(f'{{"text": "{text}", "label": "{label}"}}' for text, label in ROWS) + "]"),
+    ],
+)
+def test_tables_are_read_however_they_are_written(name: str, content: str, tmp_path: Path):
+    (tmp_path / name).write_bytes(content.encode())
+    data = load(train_file=str(tmp_path / name))
+    assert data.labels == ["bad", "good"]
+    assert sorted(text for split in data.splits for text in texts(data, split)) == sorted(text for text, _ in ROWS)
+
+
+def test_separators_within_texts_are_text(tmp_path: Path):
+    rows = [(f"one; two; {i}\tthree", label) for i, (_, label) in enumerate(ROWS)]
+    assert "one; two; 2\tthree" in texts(load(train_file=write_csv(tmp_path / "a.csv", rows)), "train")
+
+
+def test_index_of_a_filtered_data_frame_is_just_a_column(tmp_path: Path):
+    import pandas as pd
+
+    frame = pd.DataFrame(ROWS, columns=["text", "label"])
+    frame[frame.index != 3].to_parquet(tmp_path / "a.parquet")
+    assert len(load(train_file=str(tmp_path / "a.parquet")).splits["train"]) == 31
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        (
+            "a.csv",
+            b"text,label\nfine,a\na dull, slow film,b\n",
+            "a.csv: line 3: the rows have more fields than the head",
+        ),
+        ("a.csv", b'text,label\n"two\nlines",a\nx,b,c\n', "a.csv: line 4: the rows have more fields"),
+        ("a.csv", b"text,label\nfine,a\ncaf\xe9,b\n", "a.csv: line 3 is not UTF-8 (UnicodeDecodeError: 'utf-8' codec"),
+        (
+            "a.csv",
+            b'text,label\nfine,a\n"never closed,b\nx,a\n',
+            "a.csv: the row that begins in line 3: unexpected end",
+        ),
+        ("a.csv", b'text,label\n"good" film,a\n', "Write a quotation mark inside quotes twice."),
+        ("a.jsonl", b'{"text": "a", "label": 1}\n\n[1]\n', "a.jsonl: line 3 is [1]; expected a JSON object."),
+        ("a.jsonl", b'{"text": "a", "label": 1}\n7\n', "a.jsonl: line 2 is 7; expected a JSON object."),
+        ("a.csv.gz", b"no gzip", "a.csv.gz cannot be read (BadGzipFile: Not a gzipped file"),
+    ],
+)
+def test_broken_file_is_told_with_the_line(name: str, content: bytes, message: str, tmp_path: Path):
+    (tmp_path / name).write_bytes(content)
+    for given in ({}, {"streaming": True}):
+        told = refusal(train_file=str(tmp_path / name), **given)
+        assert message in told
+        assert told.startswith(f"--train_file is {tmp_path / name}, which cannot be loaded: ")
+
+
+def test_second_column_of_a_name_has_a_name_of_its_own(tmp_path: Path):
+    (tmp_path / "a.csv").write_text("a,a.1,a,,\n1,2,3,4,5\n6\n")
+    rows = list(read_rows(str(tmp_path / "a.csv"), ".csv"))
+    assert rows[0] == {"a": "1", "a.1": "2", "a.2": "3", "": "4", ".1": "5"}
+    assert list(rows[1].values()) == ["6", None, None, None, None]
+
+
+def test_cache_that_cannot_be_written_is_not_the_tables_fault(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    import datasets
+
+    (tmp_path / "file").write_text("")
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", str(tmp_path / "file" / "datasets"))
+    message = refusal(train_file=write_csv(tmp_path / "a.csv", ROWS))
+    assert message.startswith(f"the cache of data sets, {tmp_path}/file/datasets, cannot be written (NotADirectory")
+    assert "Set the environment variable HF_HOME" in message
+    assert "a.csv" not in message
+
+
+def test_splits_that_few_rows_do_not_suffice_for_are_told_with_what_was_taken(tmp_path: Path):
+    path = write_csv(tmp_path / "ten.csv", [(f"film {i}", f"label {i % 5}") for i in range(10)])
+    assert (
+        "the train split has 10 rows, too few to take a test split from it: 5 of them became validation, and 5 would "
+        "become test (at least one for each of the 5 labels), which leaves 0 to train on. Add rows, pass --test_file, "
+        "or use --test_split_percentage 0."
+    ) in refusal(train_file=path)
+
+
+def test_missing_file_is_told_before_the_model_is_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    from hf_sentiment_ft.config.command_line import parse_train_arguments
+    from hf_sentiment_ft.errors import UsageError
+    from hf_sentiment_ft.train import run
+
+    monkeypatch.chdir(tmp_path)
+    for path, message in (("nope.csv", "nope.csv, which is not a file"), ("a.csv", "no label column found among text")):
+        Path("a.csv").write_text("text\nfine\n")
+        with pytest.raises(UsageError, match=message):
+            run(parse_train_arguments(["--model_name_or_path", "./no_model", "--train_file", path, "--use_cpu"]))
