@@ -149,9 +149,9 @@ def test_words_of_any_script_and_several_of_a_label(kind: str):
     assert verbalizer.words == [SCRIPTS[0], SCRIPTS[3], SCRIPTS[4]]
     assert verbalizer.synonyms == [SCRIPTS[1:3], [], SCRIPTS[5:]]
     if kind == "gpt2":  # the other one, made in memory, cannot decode its bytes
-        said = [(tokenizer.decode(ids, skip_special_tokens=True), label) for label, ids in verbalizer.spellings]
+        said = [(tokenizer.decode(ids, skip_special_tokens=True), label) for label, ids in verbalizer.answers]
         assert sorted(said) == sorted(zip(SCRIPTS, [0, 0, 0, 1] + [2] * 8, strict=True))
-    for label, ids in verbalizer.spellings:
+    for label, ids in verbalizer.answers:
         assert verbalizer.label_of(ids + [-1] * (verbalizer.max_tokens - len(ids))) == label
     assert Verbalizer(**json.loads(json.dumps(vars(verbalizer)))) == verbalizer
 
