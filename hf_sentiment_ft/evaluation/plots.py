@@ -5,8 +5,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..data.splits import reported_split
 from ..label_words.scoring import label_probabilities
-from .predictions import Predictions, reported_split
+from .predictions import Predictions
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -7,6 +7,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..data.splits import reported_split
 from ..errors import UsageError
 from ..hub import explain, hub_errors, with_retries
 from ..paths import resources
@@ -198,7 +199,8 @@ def card_values(
     cut = {name: results.get(f"{name}_streamed_truncated", sum(tokenized[name]["truncated"][:])) for name in rows}
     test = split_figures(results, "test_", rows.get("test", 0))
     validation = split_figures(results, "eval_", rows["validation"])
-    reported, split = (test, "test") if test else (validation, "validation")
+    split, _ = reported_split(data.splits)
+    reported = {"test": test, "validation": validation}[split]
     synonyms = verbalizer.synonyms or [[]] * len(verbalizer.labels)
     words = zip(verbalizer.labels, verbalizer.words, map(len, verbalizer.token_ids), synonyms, strict=True)
     return {

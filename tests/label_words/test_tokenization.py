@@ -155,7 +155,7 @@ found = []
 for template in templates:
     args = ModelArguments(model_name_or_path=model, prompt_template=template, label_words=" negative, positive")
     data, base = load_splits(DataArguments(train_file=table), 0), find_base_model(args)
-    tokenized = tokenize_splits(build_task(args, base, load_config(base), load_tokenizer(base), data))
+    tokenized = tokenize_splits(build_task(args, base, load_config(base), data))
     found.append({split: [file["filename"] for file in rows.cache_files] for split, rows in tokenized.items()})
 print(json.dumps(found))
 """

@@ -9,7 +9,7 @@ from transformers import TrainingArguments
 from hf_sentiment_ft.config.command_line import parse_train_arguments
 from hf_sentiment_ft.errors import UsageError
 from hf_sentiment_ft.runtime.device import CPU_TOKENS, choose_microbatch
-from hf_sentiment_ft.training.trainer import LabelWordCollator, split_batch
+from hf_sentiment_ft.training.batches import LabelWordCollator, split_batch
 
 LENGTHS = [3, 20, 7, 1, 19, 8, 2, 5]
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor
-from transformers import PreTrainedModel
+from transformers import EvalPrediction, PreTrainedModel
 
 from hf_sentiment_ft.label_words.model import LabelWordModel, predict_probabilities
 from hf_sentiment_ft.label_words.scoring import score_label_words
@@ -158,8 +158,10 @@ def test_prediction_step(verbalizer: Verbalizer, engine: bool, make_both: Any, o
         trainer.is_fsdp_enabled = engine
         batch = _on_device_of(trainer.model, trainer.data_collator(list(trainer.eval_dataset)))
         other.reads.clear()
-        loss, predictions, labels = trainer.prediction_step(trainer.model, batch, prediction_loss_only=False)
-        made.append([one.cpu() for one in (loss, *predictions, labels)])
+        _, predictions, labels = trainer.prediction_step(trainer.model, batch, prediction_loss_only=False)
         read = ours(other.reads)
+        made.append([one.cpu() for one in (*predictions, labels)])
+        output = EvalPrediction(tuple(one.numpy() for one in made[-1][:-1]), made[-1][-1].numpy())
+        made[-1].append(torch.tensor(trainer.compute_metrics(output)["loss"]))
     torch.testing.assert_close(made[0], made[1], rtol=1e-5, atol=1e-5)
     assert [call.split(": ")[1] for call in read] == (["__int__"] if engine and verbalizer is MIXED else [])
