@@ -1,4 +1,4 @@
-"""What `--dry_run` says would be pushed where; the rest of the plan is shown by tests/test_training_push.py."""
+"""The plan of `--dry_run`: what would be pushed where, the estimates, and the advice."""
 
 import re
 from dataclasses import replace
