@@ -174,6 +174,13 @@ def test_evaluation_loss_is_that_of_training(verbalizer: Verbalizer, loss_only: 
     assert trainer.evaluate()["eval_loss"] == pytest.approx(expected, rel=1e-5)
 
 
+def test_label_words_are_scored_even_if_only_the_loss_is_asked_for(make_trainer):
+    """The scores take little memory, and all results of a run come from them."""
+    trainer = make_trainer(prediction_loss_only=True)
+    assert trainer.evaluate()["eval_accuracy"] == make_trainer().evaluate()["eval_accuracy"]
+    assert predict(trainer, trainer.eval_dataset).scores.shape == (12, 3)
+
+
 def test_evaluation_loss_does_not_depend_on_the_batch_size(make_trainer):
     losses = {make_trainer(per_device_eval_batch_size=size).evaluate()["eval_loss"] for size in (1, 5, 12)}
     assert max(losses) == pytest.approx(min(losses), rel=1e-5)
