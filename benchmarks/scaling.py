@@ -39,8 +39,8 @@ def run_side(args: argparse.Namespace) -> None:
 
     from hf_sentiment_ft.config.arguments import DataArguments
     from hf_sentiment_ft.data.splits import load_splits
+    from hf_sentiment_ft.training.batches import LabelWordCollator
     from hf_sentiment_ft.training.resumable import ResumableTrainer
-    from hf_sentiment_ft.training.trainer import LabelWordCollator
 
     from .tokenization import our_tokenization
 

@@ -34,7 +34,7 @@ def main() -> None:
     from hf_sentiment_ft.data.splits import load_splits
     from hf_sentiment_ft.label_words.task import build_task
     from hf_sentiment_ft.label_words.tokenization import tokenize_stream
-    from hf_sentiment_ft.model.loading import find_base_model, load_config, load_tokenizer
+    from hf_sentiment_ft.model.loading import find_base_model, load_config
 
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "train.parquet")
@@ -44,7 +44,7 @@ def main() -> None:
         model_args, data_args, _, _, args = parse_train_arguments(flags)
         base = find_base_model(model_args)
         data = load_splits(data_args, args.seed)
-        task = build_task(model_args, base, load_config(base), load_tokenizer(base), data)
+        task = build_task(model_args, base, load_config(base), data)
         print("| rows | rows/s of wall time | rows/s of CPU time | peak memory, MB |\n|---|---|---|---|")
         wall, cpu = time.perf_counter(), time.process_time()
         for number, _ in enumerate(tokenize_stream(task, args), start=1):

@@ -19,12 +19,12 @@ def our_tokenization(folder: Any, rows: Any) -> Any:
     from hf_sentiment_ft.data.splits import LabelledSplits
     from hf_sentiment_ft.label_words.task import build_task
     from hf_sentiment_ft.label_words.tokenization import features_of, tokenize
-    from hf_sentiment_ft.model.loading import find_base_model, load_config, load_tokenizer
+    from hf_sentiment_ft.model.loading import find_base_model, load_config
 
     args = ModelArguments(model_name_or_path=str(folder))
     base = find_base_model(args)
     data = LabelledSplits({"train": rows}, rows.features["label"].names)
-    task = build_task(args, base, load_config(base), load_tokenizer(base), data)
+    task = build_task(args, base, load_config(base), data)
     to_features = features_of(task, task.max_train_length, for_training=True)
     return lambda rows: tokenize(rows, to_features)
 

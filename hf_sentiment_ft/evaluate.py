@@ -18,6 +18,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from . import runtime
 from .config.arguments import Arguments, DataArguments, ModelArguments
 from .config.command_line import parse_train_arguments, print_help
 from .config.recipes import yaml_to_flags
@@ -37,6 +38,7 @@ def main() -> None:
     """Parse the flags and run; a user error ends without a traceback."""
     with errors_exit():
         run(*parse_evaluate_arguments(sys.argv[1:]))
+        runtime.shutdown()
 
 
 def run(models: list[ModelArguments], flags: Arguments) -> None:
@@ -46,7 +48,7 @@ def run(models: list[ModelArguments], flags: Arguments) -> None:
         models: The model flags, once for each model.
         flags: All other flags, which the models share.
     """
-    from . import data, evaluation, label_words, runtime
+    from . import data, evaluation, label_words
 
     args = flags.training
 
@@ -83,7 +85,6 @@ def run(models: list[ModelArguments], flags: Arguments) -> None:
         print(f"results and predictions: {args.output_dir}")
 
     runtime.on_first_process(args, "comparing the models", finish)
-    runtime.shutdown()
 
 
 def parse_evaluate_arguments(argv: list[str]) -> tuple[list[ModelArguments], Arguments]:
@@ -146,10 +147,12 @@ def evaluate_model(task: "LabelWordTask", data_args: DataArguments, args: "Train
         data_args: The data flags.
         args: The training arguments, with the model's own output folder.
     """
-    from . import evaluation, label_words, model, runtime, training
+    from . import evaluation, label_words, model, training
+    from .data.splits import reported_split
 
     splits = task.data.splits
-    evaluated = ["test"] if "test" in splits else [split for split in splits if split != "train"]
+    reported, prefix = reported_split(splits)
+    evaluated = ["test"] if reported == "test" else [split for split in splits if split != "train"]
     needed = [*evaluated, "validation"] if task.args.calibration == "validation" else evaluated
     rows = dataclasses.replace(task.data, splits={split: splits[split] for split in splits if split in needed})
     with runtime.first_process_first(args, "tokenizing"):
@@ -166,13 +169,13 @@ def evaluate_model(task: "LabelWordTask", data_args: DataArguments, args: "Train
         constrained=constrained,
         model=loaded,
         args=args,
-        eval_dataset=tokenized[evaluated[0]],
+        eval_dataset=tokenized[reported],
         processing_class=task.tokenizer,
     )
-    runtime.begin_run(args, runtime.EVALUATION_FILES)
+    prior_rows = evaluation.prior_rows(task.args.calibration, tokenized, task.tokenizer)
+    runtime.begin_run(args, runtime.EVALUATION_FILES)  # only now that nothing is left to refuse
     prior = getattr(task.config, "label_log_prior", None)  # saved with the model, otherwise measured now
     if prior is None:
-        prior_rows = evaluation.prior_rows(task.args.calibration, tokenized, task.tokenizer)
         prior = evaluation.label_log_prior(trainer, prior_rows)
     predictions = evaluation.predict_splits(trainer, {split: tokenized[split] for split in evaluated}, prior)
 
@@ -183,11 +186,11 @@ def evaluate_model(task: "LabelWordTask", data_args: DataArguments, args: "Train
 
     results = runtime.on_first_process(args, "writing the results", save)
     trainer.accelerator.free_memory()
-    prefix = {"test": "test_", "validation": "eval_"}[evaluated[0]]
-    figures = {name.removeprefix(prefix): value for name, value in (results or {}).items() if name.startswith(prefix)}
-    found = predictions[evaluated[0]]
+    start = f"{prefix}_"
+    figures = {name.removeprefix(start): value for name, value in (results or {}).items() if name.startswith(start)}
+    found = predictions[reported]
     return evaluation.Evaluation(
-        task.args.model_name_or_path, evaluated[0], figures, found.scores.argmax(axis=1) == found.class_ids
+        task.args.model_name_or_path, reported, figures, found.scores.argmax(axis=1) == found.class_ids
     )
 
 

@@ -10,6 +10,7 @@ import gc
 import sys
 from pathlib import Path
 
+from . import runtime
 from .config.arguments import Arguments
 from .config.command_line import check_streaming, parse_train_arguments
 from .errors import errors_exit
@@ -20,25 +21,26 @@ def main() -> None:
     gc.disable()  # imports create no garbage, and looking for it would take a second
     with errors_exit():
         flags = parse_train_arguments(sys.argv[1:])
+        check_streaming(flags.data, flags.training)
         gc.freeze()  # imported objects stay: Trainer's own collections can skip them
         gc.enable()
         run(flags)
+        runtime.shutdown()
 
 
 def run(flags: Arguments) -> None:
     """Load the data and the model, train, evaluate, save, write the card, and publish."""
     # Imported here, so that --help answers at once.
-    from . import data, evaluation, label_words, model, publishing, runtime, training
+    from . import data, evaluation, label_words, model, publishing, training
 
     args = flags.training
 
     # 1. Check everything that can fail early, before any long work.
     runtime.start(flags)
-    check_streaming(flags.data, args)
     data.check_files(flags.data)
     checkpoint = training.find_checkpoint(args)
     runtime.check_output_dir(args, flags.run.overwrite_output_dir, [flags.model.model_name_or_path])
-    base = model.find_whole_model(flags.model)
+    base = model.find_model_to_train(flags.model)
     config = model.load_config(base, publish=args.push_to_hub)
     model.check_lora(flags.model, base.path, config, args)
     model_name = publishing.default_model_name(flags.model.model_name_or_path, flags.data.name)
@@ -48,42 +50,35 @@ def run(flags: Arguments) -> None:
     with runtime.first_process_first(args, "loading the data set"):
         rows = data.load_splits(flags.data, args.seed, flags.model.label_words)
     provenance = publishing.trace_provenance(flags, base, model_name, destination)
-    tokenizer = model.load_tokenizer(base, add_pad_token=not flags.model.publish_adapter)
-    task = label_words.build_task(flags.model, base, config, tokenizer, rows)
+    task = label_words.build_task(flags.model, base, config, rows)
     with runtime.first_process_first(args, "tokenizing"):
         tokenized = label_words.tokenize_splits(task, flags.data.preprocessing_num_workers)
     if flags.run.export_text_classification:
         label_words.check_text_classification(config, task.tokenizer, task.verbalizer)
-    training.advise(args, len(tokenized["train"]), task.prompt)
-    precision = runtime.choose_precision(flags.model.precision, args.device)
+    training.warn_if_little_is_learned(args, len(tokenized["train"]), task.prompt)
     if flags.run.dry_run:
-        publication = publishing.describe_publication(destination, args.hub_strategy)
-        training.print_plan(args, task, tokenized, precision, publication)
-        runtime.shutdown()
+        training.print_plan(flags, task, tokenized, publishing.describe_publication(destination, args.hub_strategy))
         return
 
     # 3. Train; the model is evaluated just before, too, for the zero-shot baseline and its calibration.
-    trainer = training.build_trainer(flags, task, tokenized, precision, checkpoint, evaluation.compute_metrics)
+    checkpoint_push = publishing.CheckpointPush(destination, args.hub_strategy)
+    trainer = training.build_trainer(flags, task, tokenized, checkpoint, evaluation.compute_metrics, [checkpoint_push])
     prior_rows = evaluation.prior_rows(flags.model.calibration, tokenized, task.tokenizer)
     runtime.begin_run(args)  # only now that nothing is left to refuse
     baseline_rows = tokenized.get("test") if flags.model.zero_shot_baseline else None
     baseline = evaluation.ZeroShotBaseline(trainer, baseline_rows, prior_rows)
-    checkpoint_push = publishing.CheckpointPush(destination, args.hub_strategy)
-    trainer.add_callback(baseline)
-    trainer.add_callback(checkpoint_push)
     trained = trainer.train(resume_from_checkpoint=checkpoint)
 
     # 4. Save the model, and evaluate what was saved.
-    trained_model = task.merge(trainer)
+    task.merge_adapter(trainer)
     log_prior = evaluation.label_log_prior(trainer, prior_rows)
-    task.save(trainer, trained_model, log_prior)
+    task.save(trainer, log_prior)
     predictions = evaluation.predict_splits(trainer, tokenized, log_prior)
 
     # 5. Write the results and the card, and publish: once, on the first process.
     def finish() -> None:
         folder = Path(str(args.output_dir))
         results = evaluation.save_results(trainer, rows, predictions, trained.metrics, baseline)
-        evaluation.save_plots(folder, results, predictions, rows.labels, trainer.state.log_history)
         publishing.save_benchmark_result(provenance, rows, results, folder)
         if flags.run.export_text_classification:
             label_words.export_text_classification(folder)
@@ -94,7 +89,6 @@ def run(flags: Arguments) -> None:
             publishing.print_summary(publishing.publish_run(folder, checkpoint_push.destination))
 
     runtime.on_first_process(args, "writing the results and publishing them", finish)
-    runtime.shutdown()
 
 
 if __name__ == "__main__":

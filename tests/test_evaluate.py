@@ -123,6 +123,27 @@ def test_a_file_alone_is_evaluated_whole_in_the_order_of_the_models_labels(run_d
     assert not (tmp_path / "out" / "comparison.json").exists(), "there is nothing to compare"
 
 
+def test_validation_is_reported_where_the_test_split_has_no_labels(tiny_gpt2: Path, tmp_path: Path):
+    """Whatever the order in which the splits come; the unlabelled rows are predicted."""
+    rows = [(f"film {i}", ("bad", "good")[i % 2]) for i in range(40)]
+    train, test = write_csv(tmp_path / "train.csv", rows), tmp_path / "test.csv"
+    test.write_text("text\n" + "".join(f"unknown film {i}\n" for i in range(5)))
+    flags = ["--train_file", train, "--test_file", test, "--output_dir", tmp_path / "out"]
+    call("--model_name_or_path", tiny_gpt2, *flags)
+    assert figures(tmp_path / "out") == {}
+    assert figures(tmp_path / "out", "eval_")["per_class"].keys() == {"bad", "good"}
+    assert [row["text"] for row in predictions(tmp_path / "out")] == [f"unknown film {i}" for i in range(5)]
+
+
+def test_earlier_results_stay_where_the_flags_are_refused(tiny_gpt2: Path, tmp_path: Path):
+    rows = write_csv(tmp_path / "rows.csv", [(f"film {i}", ("bad", "good")[i % 2]) for i in range(40)])
+    flags = ["--model_name_or_path", tiny_gpt2, "--test_file", rows, "--output_dir", tmp_path / "out"]
+    call(*flags)
+    with pytest.raises(UsageError, match="--calibration validation needs a validation split"):
+        call(*flags, "--overwrite_output_dir", "--calibration", "validation")
+    assert figures(tmp_path / "out")["per_class"].keys() == {"bad", "good"}
+
+
 def test_label_words_and_prompt_of_any_other_model(tiny_gpt2: Path, tmp_path: Path):
     asked = ["--prompt_template", "Review: {text}\\nMood:{label_word}", "--label_words", " bad film, good"]
     data = ["--dataset_name", REVIEWS, "--max_test_samples", 10, "--output_dir", tmp_path]

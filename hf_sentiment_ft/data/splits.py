@@ -1,6 +1,7 @@
 """Load labelled texts, split and sample them, and record what was done."""
 
 import logging
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,6 +25,11 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 UNLABELLED_TEST = "unlabelled_test"
+
+
+def reported_split(splits: Iterable[str]) -> tuple[str, str]:
+    """Return the split whose metrics count, test or else validation, and the prefix of their names."""
+    return ("test", "test") if "test" in splits else ("validation", "eval")
 
 
 @dataclass

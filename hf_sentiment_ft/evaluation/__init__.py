@@ -2,7 +2,6 @@
 
 from .baselines import ZeroShotBaseline
 from .calibration import calibrate, label_log_prior, predict_splits, prior_rows
-from .plots import save_plots
 from .predictions import compute_metrics, predict
 from .results import Evaluation, compare, comparison_table, save_results, summary
 
@@ -16,7 +15,6 @@ __all__ = [
     "predict",
     "predict_splits",
     "prior_rows",
-    "save_plots",
     "save_results",
     "summary",
     "ZeroShotBaseline",

@@ -32,7 +32,7 @@ class ZeroShotBaseline(TrainerCallback):
     def __init__(
         self, trainer: "LabelWordTrainer", dataset: "Dataset | None", prior_rows: "Dataset | None" = None
     ) -> None:
-        """Predict now if the model is not sharded.
+        """Predict now or, if the engine shards the model, when training begins.
 
         Args:
             trainer: Trainer of the model.
@@ -42,7 +42,11 @@ class ZeroShotBaseline(TrainerCallback):
         self.trainer, self.dataset, self.prior_rows = trainer, dataset, prior_rows
         self.predictions: Predictions | None = None
         self.calibrated: Predictions | None = None
-        if dataset is not None and not (trainer.is_fsdp_enabled or trainer.is_deepspeed_enabled):
+        if dataset is None:
+            return
+        if trainer.is_fsdp_enabled or trainer.is_deepspeed_enabled:
+            trainer.add_callback(self)
+        else:
             # Predict with a shallow copy that shares the weights: Accelerate marks a model that it has prepared for
             # evaluation, and would then not wrap it in DistributedDataParallel for training.
             model = trainer.model
@@ -60,7 +64,7 @@ class ZeroShotBaseline(TrainerCallback):
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        """Predict now if it was not possible before."""
+        """Predict now, since the model is sharded but not trained yet."""
         if self.dataset is None or self.predictions:
             return
         if state.global_step:

@@ -1,4 +1,4 @@
-"""The metrics, as our own subclasses of `evaluate.Metric`, so that none has to be downloaded from the Hub.
+"""The metrics, as our own `evaluate.Metric`, so that none has to be downloaded from the Hub.
 
 The computations are those of scikit-learn and SciPy.
 """
@@ -14,69 +14,48 @@ from sklearn.metrics import confusion_matrix, log_loss, mean_absolute_error, pre
 
 from ..label_words.scoring import label_probabilities
 
-_CITATION = ""
+CALIBRATION_BINS = 15
 
 
 class LabelWordMetrics(evaluate.Metric):
-    """Accuracy, macro F1, per-class metrics and the confusion matrix of predicted class ids."""
+    """Metrics of class probabilities: accuracy, macro F1, metrics per class, confusion matrix, log loss, calibration.
+
+    The expected calibration error is the mean distance between confidence and accuracy over 15 bins of equal width,
+    weighted by the number of rows in each bin (Guo et al. 2017, https://arxiv.org/abs/1706.04599).
+    """
 
     def __init__(self, labels: list[str], **kwargs: Any) -> None:
         self.labels = labels
         super().__init__(**kwargs)
 
     def _info(self) -> evaluate.MetricInfo:
-        ids = datasets.Value("int64")
         return evaluate.MetricInfo(
             description="Classification metrics over a fixed list of labels.",
-            citation=_CITATION,
-            inputs_description="predictions and references: class ids, (rows,).",
-            features=datasets.Features({"predictions": ids, "references": ids}),
-        )
-
-    def _compute(self, predictions: list[int], references: list[int]) -> dict[str, Any]:
-        ids = list(range(len(self.labels)))
-        precision, recall, f1, support = precision_recall_fscore_support(
-            references, predictions, labels=ids, zero_division=0.0
-        )
-        rows = zip(self.labels, precision, recall, f1, support, strict=True)
-        return {
-            "accuracy": float(np.mean(np.equal(predictions, references))),
-            "f1_macro": float(np.mean(f1)),
-            "per_class": {
-                label: {"precision": float(p), "recall": float(r), "f1": float(f), "support": int(n)}
-                for label, p, r, f, n in rows
-            },
-            "confusion_matrix": confusion_matrix(references, predictions, labels=ids).tolist(),
-        }
-
-
-class Calibration(evaluate.Metric):
-    """Log loss and expected calibration error of class probabilities.
-
-    The error is the mean distance between confidence and accuracy over 15 bins of equal width, weighted by the number
-    of rows in each bin (Guo et al. 2017, https://arxiv.org/abs/1706.04599).
-    """
-
-    num_bins = 15
-
-    def _info(self) -> evaluate.MetricInfo:
-        return evaluate.MetricInfo(
-            description="How well the predicted probabilities match the accuracy.",
-            citation=_CITATION,
+            citation="",
             inputs_description="predictions: class probabilities, (rows, num_labels); references: class ids, (rows,).",
             features=datasets.Features(
                 {"predictions": datasets.Sequence(datasets.Value("float64")), "references": datasets.Value("int64")}
             ),
         )
 
-    def _compute(self, predictions: list[list[float]], references: list[int]) -> dict[str, float]:
-        probabilities = np.asarray(predictions)
-        confidence = probabilities.max(axis=1)
-        correct = probabilities.argmax(axis=1) == np.asarray(references)
-        bins = np.minimum((confidence * self.num_bins).astype(int), self.num_bins - 1)
+    def _compute(self, predictions: list[list[float]], references: list[int]) -> dict[str, Any]:
+        ids, probabilities = list(range(len(self.labels))), np.asarray(predictions)
+        predicted, confidence = probabilities.argmax(axis=1), probabilities.max(axis=1)
+        correct = predicted == np.asarray(references)
+        precision, recall, f1, support = precision_recall_fscore_support(
+            references, predicted, labels=ids, zero_division=0.0
+        )
+        rows = zip(self.labels, precision, recall, f1, support, strict=True)
+        bins = np.minimum((confidence * CALIBRATION_BINS).astype(int), CALIBRATION_BINS - 1)
         error = sum(abs(confidence[bins == b].sum() - correct[bins == b].sum()) for b in np.unique(bins))
-        ids = list(range(probabilities.shape[1]))
         return {
+            "accuracy": float(correct.mean()),
+            "f1_macro": float(np.mean(f1)),
+            "per_class": {
+                label: {"precision": float(p), "recall": float(r), "f1": float(f), "support": int(n)}
+                for label, p, r, f, n in rows
+            },
+            "confusion_matrix": confusion_matrix(references, predicted, labels=ids).tolist(),
             "log_loss": float(log_loss(references, probabilities, labels=ids)),
             "expected_calibration_error": float(error / len(references)),
         }
@@ -117,23 +96,15 @@ def measure(
             only given if `pipeline` is constrained to label words.
     """
     probabilities = label_probabilities(scores)
-    classes = LabelWordMetrics(labels, keep_in_memory=True).compute(
-        predictions=probabilities.argmax(axis=1), references=references
-    )
-    calibration = Calibration(keep_in_memory=True).compute(predictions=probabilities, references=references)
-    further: dict[str, float] = {}
+    figures = LabelWordMetrics(labels, keep_in_memory=True).compute(predictions=probabilities, references=references)
+    figures["generation_accuracy"] = float(np.mean(generated == references))
+    figures["accuracy_interval"] = accuracy_interval(figures["accuracy"], len(references))
     if unconstrained is not None:
-        further["unconstrained_generation_accuracy"] = float(np.mean(unconstrained == references))
+        figures["unconstrained_generation_accuracy"] = float(np.mean(unconstrained == references))
     if numbers := label_numbers(labels):
-        said, true = np.take(numbers, probabilities.argmax(axis=1)), np.take(numbers, references)
-        further["mean_absolute_error"] = float(mean_absolute_error(true, said))
-    return {
-        **classes,
-        "generation_accuracy": float(np.mean(generated == references)),
-        "accuracy_interval": accuracy_interval(classes["accuracy"], len(references)),
-        **calibration,
-        **further,
-    }
+        predicted, true = np.take(numbers, probabilities.argmax(axis=1)), np.take(numbers, references)
+        figures["mean_absolute_error"] = float(mean_absolute_error(true, predicted))
+    return figures
 
 
 def mcnemar(first: "np.ndarray[Any, Any]", second: "np.ndarray[Any, Any]") -> dict[str, Any]:

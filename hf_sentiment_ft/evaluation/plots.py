@@ -5,8 +5,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..data.splits import reported_split
 from ..label_words.scoring import label_probabilities
-from .predictions import Predictions, reported_split
+from .predictions import Predictions
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -88,6 +89,7 @@ def confusion_plot(counts: list[list[int]], labels: list[str], split: str) -> "F
     matrix = np.asarray(counts)
     shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
     figure, axis = _figure(6, 5)
+    # scikit-learn's ConfusionMatrixDisplay would color counts, not shares, and read `$` in labels as mathematics.
     image = axis.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     figure.colorbar(image, label="share of the true label's rows")
     few = len(labels) <= MAX_NAMED_LABELS
@@ -124,16 +126,16 @@ def calibration_plot(probabilities: "np.ndarray[Any, Any]", class_ids: "np.ndarr
     """
     from sklearn.calibration import calibration_curve
 
-    from .metrics import Calibration
+    from .metrics import CALIBRATION_BINS
 
     correct = probabilities.argmax(axis=1) == class_ids
     confidence = np.minimum(probabilities.max(axis=1), 1.0)
-    accuracy, stated = calibration_curve(correct, confidence, n_bins=Calibration.num_bins, pos_label=True)
+    accuracy, stated = calibration_curve(correct, confidence, n_bins=CALIBRATION_BINS, pos_label=True)
     figure, axis = _figure(6, 4)
     axis.plot([0, 1], [0, 1], ":", color="gray", label="perfect calibration")
     axis.plot(stated, accuracy, "s-", label="this model")
     rows = axis.twinx()
-    rows.hist(confidence, bins=Calibration.num_bins, range=(0, 1), color="C0", alpha=0.2)
+    rows.hist(confidence, bins=CALIBRATION_BINS, range=(0, 1), color="C0", alpha=0.2)
     rows.set_ylabel("rows (bars)")
     axis.set(xlabel="probability of the predicted label", ylabel="accuracy", title=f"{split} split")
     axis.set(xlim=(0, 1), ylim=(0, 1.02))

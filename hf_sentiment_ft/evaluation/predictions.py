@@ -1,6 +1,5 @@
 """Predictions of a model for the rows of a split, and all metrics of them."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -46,11 +45,6 @@ class Predictions:
         order = row_numbers.argsort()
         scores, generated, free = (np.asarray(values)[order] for values in output.predictions)
         return cls(scores, generated, free if constrained else None, class_ids[order], getattr(output, "metrics", {}))
-
-
-def reported_split(splits: Iterable[str]) -> tuple[str, str]:
-    """Return the split whose metrics count, test or else validation, and the prefix of their names."""
-    return ("test", "test") if "test" in splits else ("validation", "eval")
 
 
 def predict(trainer: "LabelWordTrainer", dataset: "Dataset") -> Predictions:

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..data.sampling import StreamedRows
-from ..data.splits import UNLABELLED_TEST
+from ..data.splits import UNLABELLED_TEST, reported_split
 from ..label_words.scoring import label_probabilities
 from .baselines import ZeroShotBaseline, majority_accuracy
-from .predictions import Predictions, report, reported_split
+from .plots import save_plots
+from .predictions import Predictions, report
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -37,7 +38,7 @@ def save_results(
     train_metrics: dict[str, Any],
     untouched: ZeroShotBaseline | None = None,
 ) -> dict[str, Any]:
-    """Save the metrics of a run, and its predictions on the test split or, if there is none, the validation split.
+    """Save the metrics of a run, its predictions on the reported split, and, if it was trained, its plots.
 
     Args:
         trainer: Trainer that has trained and predicted.
@@ -73,7 +74,10 @@ def save_results(
             save_predictions(folder / name, predictions[of_split], rows, verbalizer.labels, tokenizer)
     for split, split_figures in figures.items():
         trainer.save_metrics(split, split_figures)
-    return {name: value for split_figures in figures.values() for name, value in split_figures.items()}
+    results = {name: value for split_figures in figures.values() for name, value in split_figures.items()}
+    if train_metrics:
+        save_plots(folder, results, predictions, verbalizer.labels, trainer.state.log_history)
+    return results
 
 
 def _figures(prefix: str, predictions: Predictions, verbalizer: "Verbalizer") -> dict[str, Any]:

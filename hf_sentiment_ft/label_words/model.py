@@ -122,7 +122,7 @@ def predict_probabilities(loaded: "LabelWordModel", texts: list[str], batch_size
     import numpy as np
     import torch
 
-    from ..model.inputs import forward_arguments, left_pad
+    from ..model.inputs import forward_arguments, left_pad_prompts
     from .scoring import label_probabilities, score_label_words
 
     model, tokenizer = loaded.model, loaded.tokenizer
@@ -132,8 +132,8 @@ def predict_probabilities(loaded: "LabelWordModel", texts: list[str], batch_size
     scores = np.empty((len(texts), len(loaded.verbalizer.labels)))
     for start in range(0, len(order), batch_size):
         rows = order[start : start + batch_size]
-        input_ids = left_pad([prompts[row] for row in rows], tokenizer.pad_token_id).to(model.device)
-        mask = left_pad([[1] * len(prompts[row]) for row in rows], 0).to(model.device)
+        batch = left_pad_prompts([prompts[row] for row in rows], tokenizer.pad_token_id)
+        input_ids, mask = (values.to(model.device) for values in batch)
         with torch.inference_mode():
             scores[rows] = score_label_words(model, input_ids, mask, loaded.verbalizer, accepted)[0].cpu().numpy()
     return label_probabilities(scores if loaded.log_prior is None else scores - loaded.log_prior)

@@ -88,33 +88,32 @@ class LabelWordTask:
         self.set_generation_config(model)
         return model
 
-    def merge(self, trainer: "Trainer") -> "PreTrainedModel":
+    def merge_adapter(self, trainer: "Trainer") -> None:
         """Merge a LoRA adapter into the weights, unless it is published as an adapter; leave other models unchanged.
 
         Evaluation must measure the model that is published, so an adapter trained on 4-bit weights is first moved to
         unquantized ones.
 
         Args:
-            trainer: Trainer that has trained the model.
-
-        Returns:
-            Model that `save` will save, or, if the adapter is published, its base model.
+            trainer: Trainer that has trained the model; it continues with the merged model.
         """
         if self.args.load_in_4bit:
             put_on_whole_weights(trainer, lambda: load_model(self.base, self.args.dtype, self.tokenizer))
-        if not self.args.use_peft:
-            return trainer.accelerator.unwrap_model(trainer.model, keep_torch_compile=False)
-        return trainer.model.get_base_model() if self.args.publish_adapter else merge_adapter(trainer)
+        if self.args.use_peft and not self.args.publish_adapter:
+            merge_adapter(trainer)
 
-    def save(self, trainer: "Trainer", model: "PreTrainedModel", log_prior: "np.ndarray[Any, Any] | None") -> None:
-        """Save the model and its tokenizer to the output folder, ready for `pipeline`.
+    def save(self, trainer: "Trainer", log_prior: "np.ndarray[Any, Any] | None") -> None:
+        """Save the model, or only its adapter, and the tokenizer to the output folder, ready for `pipeline`.
 
         Args:
             trainer: Trainer that has trained the model.
-            model: Return value of `merge`.
             log_prior: Value that calibration subtracts from the score of each label, (num_labels,); None without
                 calibration.
         """
+        if self.args.publish_adapter:
+            model = trainer.model.get_base_model()
+        else:
+            model = trainer.accelerator.unwrap_model(trainer.model, keep_torch_compile=False)
         self.set_generation_config(model, log_prior)  # again, since Trainer changes the config
         trainer.save_model()
         if self.args.publish_adapter and trainer.args.should_save:
@@ -122,24 +121,20 @@ class LabelWordTask:
 
 
 def build_task(
-    args: ModelArguments,
-    base: ModelSource,
-    config: "PretrainedConfig",
-    tokenizer: "PreTrainedTokenizerBase",
-    data: LabelledSplits,
+    args: ModelArguments, base: ModelSource, config: "PretrainedConfig", data: LabelledSplits
 ) -> LabelWordTask:
-    """Build the prompt and the label words from the command-line arguments, for the model's own tokenizer.
+    """Load the model's tokenizer, and build the prompt and the label words from the command-line arguments.
 
     Args:
         args: Prompt template, label words, and other arguments of the model.
         base: Where to load the model from.
         config: Configuration of the model.
-        tokenizer: Tokenizer of the model.
         data: Labelled rows.
 
     Raises:
-        UsageError: If prompt, label words and tokenizer do not fit together.
+        UsageError: If there is no tokenizer, or prompt, label words and tokenizer do not fit together.
     """
+    tokenizer = load_tokenizer(base, add_pad_token=not args.publish_adapter)
     args = dataclasses.replace(args, prompt_template=render_chat(tokenizer, args.prompt_template))
     if saved_verbalizer(config):
         remove_prompt(tokenizer)
@@ -176,7 +171,7 @@ def prepare_task(args: ModelArguments, data: LabelledSplits) -> LabelWordTask:
         UsageError: If the model cannot be loaded, or its labels are not those of the dataset.
     """
     base = find_adapter(find_base_model(args))
-    config, tokenizer = load_config(base), load_tokenizer(base)
+    config = load_config(base)
     verbalizer = saved_verbalizer(config)
     if verbalizer is None:
         if len(data.labels) < 2:
@@ -184,7 +179,8 @@ def prepare_task(args: ModelArguments, data: LabelledSplits) -> LabelWordTask:
                 f"the rows have one label, {data.labels[0]!r}, and {args.model_name_or_path} was not trained with "
                 "hf_sentiment_ft, so that it knows no others. Evaluate it on rows of at least two labels."
             )
-        return build_task(args, base, config, tokenizer, data)
+        return build_task(args, base, config, data)
+    tokenizer = load_tokenizer(base)
     data = with_labels(data, verbalizer.labels, args.model_name_or_path)
     dtype = str(config.dtype or "float32").removeprefix("torch.")  # the dtype in which `pipeline` computes
     args = dataclasses.replace(args, dtype=dtype, truncation_side=tokenizer.truncation_side, calibration=None)

@@ -12,6 +12,10 @@ if TYPE_CHECKING:
     import numpy as np
     from transformers import PreTrainedTokenizerBase
 
+# A trie (prefix tree) of token sequences: for every prefix, the possible next tokens, each with the words that have it.
+Prefix = tuple[int, ...]
+Trie = dict[Prefix, dict[int, list[int]]]
+
 READABLE_LABELS = {"neg": "negative", "pos": "positive", "neu": "neutral"}
 
 
@@ -35,7 +39,7 @@ class Verbalizer:
     synonym_ids: list[list[list[int]]] = field(default_factory=list)
 
     @property
-    def spellings(self) -> list[tuple[int, list[int]]]:
+    def answers(self) -> list[tuple[int, list[int]]]:
         """Return the label id and the tokens of every word: first those of `words`, then the synonyms."""
         synonyms = [(label, ids) for label, words in enumerate(self.synonym_ids) for ids in words]
         return [*enumerate(self.token_ids), *synonyms]
@@ -43,20 +47,20 @@ class Verbalizer:
     @property
     def max_tokens(self) -> int:
         """Return the number of tokens of the longest label word."""
-        return max(len(ids) for _, ids in self.spellings)
+        return max(len(ids) for _, ids in self.answers)
 
     @property
-    def continuations(self) -> dict[tuple[int, ...], dict[int, list[int]]]:
-        """Return the label words as a trie: for every prefix, the possible next tokens and the words that have them.
+    def trie(self) -> Trie:
+        """Return the label words as a trie, in which words are given by their index in `answers`.
 
         For example, if the words' token sequences are [1, 2, 3] and [1, 2, 4], the trie is `{(): {1: [0, 1]}, (1,): {2:
-        [0, 1]}, (1, 2): {3: [0], 4: [1]}}`. Words are given by their index in `spellings`.
+        [0, 1]}, (1, 2): {3: [0], 4: [1]}}`.
         """
-        tree: dict[tuple[int, ...], dict[int, list[int]]] = {}
-        for place, (_, ids) in enumerate(self.spellings):
+        trie: Trie = {}
+        for word, (_, ids) in enumerate(self.answers):
             for depth, token in enumerate(ids):
-                tree.setdefault(tuple(ids[:depth]), {}).setdefault(token, []).append(place)
-        return tree
+                trie.setdefault(tuple(ids[:depth]), {}).setdefault(token, []).append(word)
+        return trie
 
     @property
     def paths(self) -> list[list[int]]:
@@ -65,9 +69,11 @@ class Verbalizer:
         Words of one token only need the empty sequence. For [1, 2, 3] and [1, 2, 4], the sequence [1, 2] is enough: its
         logits predict the first, second and third token of both words.
         """
-        tree = self.continuations
-        ends = [start for start, following in tree.items() if not any((*start, token) in tree for token in following)]
-        return [list(start) for start in sorted(ends, key=len, reverse=True)]
+        trie = self.trie
+        leaves = [
+            prefix for prefix, children in trie.items() if not any((*prefix, token) in trie for token in children)
+        ]
+        return [list(prefix) for prefix in sorted(leaves, key=len, reverse=True)]
 
     def label_of(self, generated: list[int]) -> int:
         """Return the id of the label whose word was generated, or -1 if the tokens are not a label word.
@@ -76,7 +82,7 @@ class Verbalizer:
             generated: Generated token ids; -1 marks unused positions.
         """
         tokens = [token for token in generated if token >= 0]
-        return next((label for label, ids in self.spellings if ids == tokens), -1)
+        return next((label for label, ids in self.answers if ids == tokens), -1)
 
 
 def choose_label_words(labels: list[str], label_words: str | None) -> Sequence[str | list[str]]:
@@ -130,11 +136,14 @@ def build_verbalizer(
     """
     of_labels = [[given] if isinstance(given, str) else given for given in words]
     # First the first word of every label, then the others.
-    spoken = [(label, given[0]) for label, given in zip(labels, of_labels, strict=True)]
-    spoken += [(label, word) for label, given in zip(labels, of_labels, strict=True) for word in given[1:]]
-    token_ids = _end_shorter_words(tokenizer, spoken, [_tokens_behind(tokenizer, prompt, word) for _, word in spoken])
+    labelled = [(label, given[0]) for label, given in zip(labels, of_labels, strict=True)]
+    labelled += [(label, word) for label, given in zip(labels, of_labels, strict=True) for word in given[1:]]
+    every_word = [word for _, word in labelled]
+    token_ids = _end_shorter_words(
+        tokenizer, every_word, [_tokens_after(tokenizer, prompt, word) for word in every_word]
+    )
     seen: dict[tuple[int, ...], tuple[str, str]] = {}
-    for (label, word), ids in zip(spoken, map(tuple, token_ids), strict=True):
+    for (label, word), ids in zip(labelled, map(tuple, token_ids), strict=True):
         if ids in seen:
             other_label, other_word = seen[ids]
             raise UsageError(
@@ -150,7 +159,7 @@ def build_verbalizer(
     return Verbalizer(labels, [given[0] for given in of_labels], token_ids[: len(labels)], synonyms, synonym_ids)
 
 
-def _tokens_behind(tokenizer: "PreTrainedTokenizerBase", prompt: Prompt, word: str) -> list[int]:
+def _tokens_after(tokenizer: "PreTrainedTokenizerBase", prompt: Prompt, word: str) -> list[int]:
     ending, joint = (
         list(tokenizer(text, add_special_tokens=False, split_special_tokens=False).input_ids)
         for text in (prompt.ending, prompt.ending + word)
@@ -164,7 +173,7 @@ def _tokens_behind(tokenizer: "PreTrainedTokenizerBase", prompt: Prompt, word: s
 
 
 def _end_shorter_words(
-    tokenizer: "PreTrainedTokenizerBase", spoken: list[tuple[str, str]], token_ids: list[list[int]]
+    tokenizer: "PreTrainedTokenizerBase", words: list[str], token_ids: list[list[int]]
 ) -> list[list[int]]:
     """Append the end-of-text token to the words that are shorter than the longest one."""
     longest = max(map(len, token_ids))
@@ -173,7 +182,7 @@ def _end_shorter_words(
     if tokenizer.eos_token_id is None:
         raise UsageError(
             "the label words have different numbers of tokens, and this model's tokenizer has no end-of-text token "
-            f"to end the shorter ones: {dict(zip([word for _, word in spoken], token_ids, strict=True))}; "
+            f"to end the shorter ones: {dict(zip(words, token_ids, strict=True))}; "
             "use --label_words with the same number of tokens."
         )
     return [ids if len(ids) == longest else [*ids, tokenizer.eos_token_id] for ids in token_ids]
@@ -203,8 +212,8 @@ def label_words_only(
         UsageError: If the end of the prompt also occurs within the label words.
     """
     end = _unmistakable_end(verbalizer, ending_ids)
-    tree = verbalizer.continuations
-    bias: SequenceBias = [[[*end, *prefix, token], BIAS] for prefix, following in tree.items() for token in following]
+    trie = verbalizer.trie
+    bias: SequenceBias = [[[*end, *prefix, token], BIAS] for prefix, children in trie.items() for token in children]
     if log_prior is not None and calibrates_generation(verbalizer):
         for entry, label in zip(bias, range(len(verbalizer.labels)), strict=True):
             entry[1] = BIAS - float(log_prior[label])
@@ -218,10 +227,10 @@ def calibrates_generation(verbalizer: "Verbalizer") -> bool:
 
 def _unmistakable_end(verbalizer: "Verbalizer", ending_ids: list[int]) -> list[int]:
     """Return the shortest end of the prompt that does not occur again while a label word is generated."""
-    begun = [ids[:length] for _, ids in verbalizer.spellings for length in range(1, len(ids))]
+    unfinished = [ids[:length] for _, ids in verbalizer.answers for length in range(1, len(ids))]
     for size in range(1, len(ending_ids) + 1):
         end = ending_ids[-size:]
-        if not any([*end, *start][-size:] == end for start in begun):
+        if not any([*end, *ids][-size:] == end for ids in unfinished):
             return end
     raise UsageError(
         "a label word repeats the whole end of the prompt, so generation cannot be constrained to label words; use "

@@ -1,11 +1,11 @@
 """Load base models and adapters, and prepare their inputs; this package does not know about label words."""
 
-from .loading import find_whole_model, load_config, load_model, load_tokenizer
+from .loading import find_model_to_train, load_config, load_model, load_tokenizer
 from .lora import check_lora
 
 __all__ = [
     "check_lora",
-    "find_whole_model",
+    "find_model_to_train",
     "load_config",
     "load_model",
     "load_tokenizer",

@@ -225,6 +225,11 @@ def left_pad(rows: list[list[int]], value: int) -> "Tensor":
     return torch.tensor([[value] * (width - len(row)) + row for row in rows])
 
 
+def left_pad_prompts(prompts: list[list[int]], pad_token_id: int) -> tuple["Tensor", "Tensor"]:
+    """Stack prompts of different lengths, and return their token ids and attention mask, both (batch, seq)."""
+    return left_pad(prompts, pad_token_id), left_pad([[1] * len(prompt) for prompt in prompts], 0)
+
+
 def model_inputs(
     input_ids: "Tensor", attention_mask: "Tensor", logits_to_keep: int, accepted: set[str]
 ) -> dict[str, Any]:

@@ -63,7 +63,7 @@ def find_adapter(base: ModelSource) -> ModelSource:
     return replace(base, adapter_of=adapted)
 
 
-def find_whole_model(args: ModelArguments) -> ModelSource:
+def find_model_to_train(args: ModelArguments) -> ModelSource:
     """Find the model that training starts from.
 
     Raises:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from markupsafe import Markup
 
 from ..data.sampling import StreamedRows
+from ..data.splits import reported_split
 from ..paths import resources
 from ..runtime.run_files import published_files
 from ..training.checkpoints import RecoverBestCheckpoint
@@ -110,8 +111,9 @@ def card_values(
     cut = {name: results.get(f"{name}_streamed_truncated", sum(tokenized[name]["truncated"][:])) for name in rows}
     test = split_figures(results, "test_", rows.get("test", 0))
     validation = split_figures(results, "eval_", rows["validation"])
-    reported, split = (test, "test") if test else (validation, "validation")
-    examples = short_examples(Path(str(args.output_dir), f"{'test' if test else 'eval'}_predictions.csv"))
+    split, prefix = reported_split(data.splits)
+    reported = {"test": test, "validation": validation}[split]
+    examples = short_examples(Path(str(args.output_dir), f"{prefix}_predictions.csv"))
     synonyms = verbalizer.synonyms or [[]] * len(verbalizer.labels)
     words = zip(verbalizer.labels, verbalizer.words, map(len, verbalizer.token_ids), synonyms, strict=True)
     return {

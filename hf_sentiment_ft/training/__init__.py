@@ -1,13 +1,14 @@
 """Train on label words, with runs that can be killed and resumed with the same result."""
 
+from .build import build_trainer
 from .checkpoints import find_checkpoint
-from .plan import advise, print_plan
-from .trainer import LabelWordTrainer, build_trainer
+from .plan import print_plan, warn_if_little_is_learned
+from .trainer import LabelWordTrainer
 
 __all__ = [
-    "advise",
     "build_trainer",
-    "print_plan",
     "find_checkpoint",
     "LabelWordTrainer",
+    "print_plan",
+    "warn_if_little_is_learned",
 ]

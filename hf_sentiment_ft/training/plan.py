@@ -5,13 +5,14 @@ import math
 import time
 from typing import TYPE_CHECKING
 
+from ..runtime.device import choose_precision
 from ..runtime.distributed import without_weights
 
 if TYPE_CHECKING:
     from datasets import Dataset
     from transformers import PretrainedConfig, TrainingArguments
 
-    from ..config.arguments import ModelArguments
+    from ..config.arguments import Arguments, ModelArguments
     from ..label_words.prompt import Prompt
     from ..label_words.task import LabelWordTask
 
@@ -27,8 +28,8 @@ def num_steps(args: "TrainingArguments", num_rows: int) -> int:
     return args.max_steps if args.max_steps > 0 else math.ceil(args.num_train_epochs * math.ceil(num_rows / batch))
 
 
-def advise(args: "TrainingArguments", num_rows: int, prompt: "Prompt") -> None:
-    """Log what would help the model learn more: several epochs if there are few rows, and words before the text.
+def warn_if_little_is_learned(args: "TrainingArguments", num_rows: int, prompt: "Prompt") -> None:
+    """Warn if the run has few steps, or nothing comes before the text, and say what would help the model learn more.
 
     Args:
         args: Training arguments, for the number of steps.
@@ -73,21 +74,18 @@ def flops_per_second(precision: str) -> float:
 
 
 def print_plan(
-    args: "TrainingArguments",
-    task: "LabelWordTask",
-    tokenized: "dict[str, Dataset]",
-    precision: str,
-    publication: list[str],
+    flags: "Arguments", task: "LabelWordTask", tokenized: "dict[str, Dataset]", publication: list[str]
 ) -> None:
     """Print data, label words, prompts, steps, estimates and publication on the first process.
 
     Args:
-        args: Training arguments.
+        flags: Command-line arguments.
         task: Rows, prompt and label words.
         tokenized: Tokenized splits by name.
-        precision: `fp32`, `bf16` or `fp16`.
         publication: Lines that describe what would be published where.
     """
+    args = flags.training
+    precision = choose_precision(flags.model.precision, args.device)
     if args.process_index > 0:
         return
     data, verbalizer = task.data, task.verbalizer

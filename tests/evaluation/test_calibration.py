@@ -1,4 +1,4 @@
-"""What a model prefers whatever the text is, measured and taken off; `generate` follows."""
+"""A model's preference regardless of the text is measured and subtracted, and `generate` follows."""
 
 import csv
 import dataclasses
@@ -54,7 +54,7 @@ def test_what_is_taken_off_is_the_mean_probability_on_the_texts(method: str, tra
 
 
 def test_generation_says_the_calibrated_word(trainer):
-    """The same as `calibrate` says of it, by the saved form of the generation config."""
+    """With the saved generation config, it generates what `calibrate` predicts."""
     raw = predict(trainer, trainer.eval_dataset)
     prior = np.array([2.0, -2.0, 0.5])
     made = calibrate(raw, prior, WORDS)
@@ -81,7 +81,7 @@ def test_none_changes_nothing_and_validation_needs_its_split(trainer):
 
 @pytest.fixture(scope="module", params=[" negative, positive", " so bad, so good"])
 def calibrated(request, table: str, tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, list[dict[str, str]], Path]:  # noqa: F811
-    """A run that has learnt next to nothing, so that the model prefers one label; label words of one token and more."""
+    """Finish a run that learns almost nothing, so that the model prefers one label; words have one token or more."""
     folder = tmp_path_factory.mktemp("calibrated")
     flags = ["--label_words", request.param, "--calibration", "contextual", "--max_steps", 1, "--learning_rate", 1e-5]
     return *train(save_tiny("gpt2", folder / "base"), table, folder / "output", *flags), folder / "output"
@@ -95,11 +95,11 @@ def test_predict_answers_as_evaluated_and_calibration_matters(calibrated):
     np.testing.assert_allclose(found, expected, atol=1e-4)
     assert [labels[best] for best in found.argmax(1)] == [row["prediction"] for row in rows]
     raw = predict_probabilities(dataclasses.replace(saved, log_prior=None), texts, batch_size=4)
-    assert (raw.argmax(1) != found.argmax(1)).any(), "or the tests here would show nothing"
+    assert (raw.argmax(1) != found.argmax(1)).any(), "otherwise, the tests here would show nothing"
 
 
 def test_pipeline_says_what_is_reported(calibrated):
-    """The calibrated word, where the generation config can make it so: where words have one token."""
+    """It generates the calibrated word if words have one token; only then can the generation config express it."""
     from transformers import pipeline
 
     saved, rows, output = calibrated

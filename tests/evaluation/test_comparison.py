@@ -8,7 +8,7 @@ from hf_sentiment_ft.evaluation.results import FIGURES, Evaluation, compare, com
 
 
 def answers(*groups: tuple[int, int, int]) -> tuple[np.ndarray, np.ndarray]:
-    """Groups of rows: whether the first is right, whether the second is, how many."""
+    """Expand groups of rows: whether the first model is right, whether the second one is, and how many rows."""
     first, second = zip(*((a, b) for a, b, count in groups for _ in range(count)), strict=True)
     return np.array(first, dtype=bool), np.array(second, dtype=bool)
 
@@ -46,4 +46,4 @@ def test_every_pair_is_tested_and_every_model_shown():
     assert "| b | 0.5000 | 0.5000 | 0.5000 | 0.5000 | 0.5000 | 0.2500 to 0.7500 |" in lines
     assert "| a | c | 0 | 2 | 0.5 |" in lines
     assert len({line.count("|") for line in lines if line.startswith("| a | c") or "McNemar" in line}) == 1
-    assert "McNemar" not in comparison_table(compare(models[:1])), "one model has none to compare with"
+    assert "McNemar" not in comparison_table(compare(models[:1])), "a single model has nothing to compare with"

@@ -1,4 +1,4 @@
-"""Figures of an evaluation, against values from hand, from scikit-learn and from the literature."""
+"""The metrics, compared with values computed by hand, by scikit-learn, and in the literature."""
 
 import numpy as np
 import pytest
@@ -9,7 +9,7 @@ PREDICTED = np.array([0, 0, 2, 1, 2, 2, 0, 0])
 
 
 def scores_for(predicted: np.ndarray, num_labels: int, margin: float = 2.0) -> np.ndarray:
-    """Log-probabilities of label words whose best one is the given class."""
+    """Return log-probabilities of which the given class has the highest."""
     return np.where(np.eye(num_labels, dtype=bool)[predicted], -1.0, -1.0 - margin).astype(np.float32)
 
 
@@ -21,7 +21,7 @@ def figures(predicted=PREDICTED, references=REFERENCES, generated=None, labels=L
 
 
 def test_worked_example():
-    """Counted by hand: 5 of 8 right; neg 2 of 4 said and 2 of 3 there, neu all, pos 2 of 3 said and 2 of 4 there."""
+    """Counted by hand: 5 of 8 are right; precision and recall are 2/4 and 2/3 for neg, 2/3 and 2/4 for pos."""
     found = figures()
     assert found["accuracy"] == pytest.approx(5 / 8)
     assert found["confusion_matrix"] == [[2, 0, 1], [0, 1, 0], [2, 0, 2]], "rows are true labels"
@@ -99,9 +99,11 @@ def test_probabilities_are_normalised_over_the_labels():
 
 
 def calibration(probabilities: list[list[float]], references: list[int]) -> dict[str, float]:
-    from hf_sentiment_ft.evaluation.metrics import Calibration
+    from hf_sentiment_ft.evaluation.metrics import LabelWordMetrics
 
-    return Calibration(keep_in_memory=True).compute(predictions=probabilities, references=references)
+    metric = LabelWordMetrics([str(label) for label in range(len(probabilities[0]))], keep_in_memory=True)
+    found = metric.compute(predictions=probabilities, references=references)
+    return {name: found[name] for name in ("log_loss", "expected_calibration_error")}
 
 
 def test_calibration_error_of_a_worked_example():

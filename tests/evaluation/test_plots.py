@@ -1,4 +1,4 @@
-"""The plots of a run: small, the same every time, without a screen, and readable for any labels."""
+"""The plots of a run are small, reproducible, need no display, and are readable for any labels."""
 
 import os
 import subprocess
@@ -24,7 +24,7 @@ def test_a_run_has_its_plots_and_the_card_shows_them(run_dir: Path):
         assert not {b"tEXt", b"tIME", b"Software", str(Path.home()).encode()} & set(content.split()), "no metadata"
         assert b"tEXt" not in content
         alt, _, _ = card.partition(f"](plots/{name})")[0].rpartition("![")[2].partition("]")
-        assert len(alt.split()) > 3, "what those hear who cannot see it"
+        assert len(alt.split()) > 3, "the alternative text describes the plot"
 
 
 def test_the_same_figures_make_the_same_file(tmp_path: Path):

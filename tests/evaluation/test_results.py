@@ -1,4 +1,4 @@
-"""The files that keep what a run found out."""
+"""The files in which a run saves its results."""
 
 import csv
 import json
@@ -19,7 +19,7 @@ WORDS = Verbalizer(["bad one", "good"], [" negative", " positive"], [[17, 0], [1
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """A trainer with an untrained model, its rows, and its predictions, made in order of length."""
+    """Return a trainer with an untrained model, its rows, and its predictions, which were made in order of length."""
     from datasets import ClassLabel, Dataset, Features, Value
     from transformers import TrainingArguments
 
@@ -77,7 +77,7 @@ def test_predictions_have_a_line_for_each_row_in_the_data_sets_order(finished: d
     assert [row["text"] for row in table] == TEXTS
     assert [row["label"] for row in table] == [WORDS.labels[label] for label in LABELS]
     numbers = finished["output"].label_ids[:, 1].tolist()
-    assert numbers != sorted(numbers), "they came in another order"
+    assert numbers != sorted(numbers), "Trainer returns them in another order"
 
 
 def test_probabilities_and_predictions_belong_to_their_row(finished: dict[str, Any], table):
@@ -86,7 +86,7 @@ def test_probabilities_and_predictions_belong_to_their_row(finished: dict[str, A
     written = np.array([[float(row["probability_bad one"]), float(row["probability_good"])] for row in table])
     np.testing.assert_allclose(written, label_probabilities(finished["scores"]), atol=1e-4)
     assert [row["prediction"] for row in table] == [WORDS.labels[best] for best in finished["scores"].argmax(1)]
-    assert len({row["prediction"] for row in table}) == 2, "or any order would do"
+    assert len({row["prediction"] for row in table}) == 2, "otherwise, any order would pass"
 
 
 def test_generated_text_is_what_the_model_says(finished: dict[str, Any], table):
@@ -113,7 +113,7 @@ def test_results_hold_every_split_and_baseline(finished: dict[str, Any]):
         assert results[f"{prefix}_accuracy"] == pytest.approx(right)
         assert results[f"{prefix}_loss"] > 0
         assert set(results[f"{prefix}_per_class"]) == set(WORDS.labels)
-    assert results["majority_test_accuracy"] == pytest.approx(0.5), "'good', the most frequent of train"
+    assert results["majority_test_accuracy"] == pytest.approx(0.5), "the most frequent label of train is 'good'"
     assert (folder / "test_predictions.csv").is_file()
     assert not any(name.startswith("test_test_") for name in results)
 

@@ -1,4 +1,4 @@
-"""Whole small runs: what `pipeline` says, what `predict` answers and what the results report are the same."""
+"""In small, complete runs, `pipeline`, `predict` and the reported results agree."""
 
 import csv
 import json

@@ -1,4 +1,4 @@
-"""`--prompt_template chat`: the prompt is what the chat template makes of a user's message."""
+"""With `--prompt_template chat`, the prompt is the chat template, rendered with a user message."""
 
 import copy
 
@@ -27,7 +27,7 @@ def chat_tokenizer(kind: str, template: str = CHATML):
 @pytest.mark.parametrize("template", ["chat", "chat:How does the writer feel?\n{text}"])
 @pytest.mark.parametrize("kind", ["gpt2", "llama_adds_bos", "unigram"])
 def test_prompt_is_that_of_the_chat_template(kind: str, template: str):
-    """Also with the control tokens as such, and with one beginning-of-text token where the template has it too."""
+    """Control tokens stay control tokens, and there is one beginning-of-text token even if the template has one too."""
     tokenizer = chat_tokenizer(kind)
     prompt = build_prompt(tokenizer, render_chat(tokenizer, template))
     wrapped = put_prompt_into_tokenizer(tokenizer, prompt)

@@ -1,4 +1,4 @@
-"""A trained model: made ready to say its label words, saved, and loaded again."""
+"""A trained model is prepared to generate its label words, saved, and loaded again."""
 
 import re
 from pathlib import Path

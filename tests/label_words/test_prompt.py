@@ -1,4 +1,4 @@
-"""The prompt becomes part of the tokenizer, of whatever kind that is, and stays so once saved."""
+"""The prompt becomes part of a tokenizer of any kind, and stays part of it after saving and loading."""
 
 import copy
 from functools import cache
@@ -24,13 +24,13 @@ TEMPLATES = (TEMPLATE, WITH_BEGINNING)
 
 @cache
 def wrap(kind: str, template: str = TEMPLATE) -> tuple[Any, Prompt]:
-    """The tokenizer with its prompt."""
+    """Return a tokenizer that contains the prompt, and the prompt."""
     prompt = build_prompt(base_tokenizer(kind), template)
     return put_prompt_into_tokenizer(base_tokenizer(kind), prompt), prompt
 
 
 def bare(kind: str, text: str, template: str = TEMPLATE) -> list[int]:
-    """The text's own tokens, with the space before it where that is a part of its first word."""
+    """Return the tokens of the text alone, with the space before it if that belongs to its first word."""
     if wrap(kind, template)[1].space and text and not text.startswith(" "):
         text = f" {text}"
     return base_tokenizer(kind)(text, add_special_tokens=False, split_special_tokens=True).input_ids
@@ -78,7 +78,7 @@ def test_saved_tokenizer_gives_the_same_prompts(kind: str, template: str, reload
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_text_is_read_in_one_piece_with_the_words_before_it(kind: str, reload):
-    """A space before it belongs to its first word, as it did in pretraining, and is no token of its own."""
+    """A space before the text belongs to its first word, as in pretraining, and is not a token of its own."""
     loaded, ending_ids = reload(kind, WITH_BEGINNING), wrap(kind, WITH_BEGINNING)[1].ending_ids
     for text in (text for text in TEXTS if not text.startswith(" ")):
         joint = base_tokenizer(kind)(f"Review: {text}").input_ids
@@ -131,7 +131,7 @@ def test_control_tokens_inside_a_text_become_ordinary_tokens(kind: str, reload):
 @pytest.mark.parametrize("template", TEMPLATES)
 @pytest.mark.parametrize("kind", KINDS)
 def test_truncation_cuts_only_the_text(kind: str, template: str, side: str, reload):
-    """`Prompt.truncate`, which training uses, and the tokenizer, which `pipeline` uses, cut alike."""
+    """`Prompt.truncate` (used in training) and the tokenizer (used by `pipeline`) truncate in the same way."""
     prompt, loaded = wrap(kind, template)[1], copy.deepcopy(reload(kind, template))
     loaded.truncation_side = side
     for text in TEXTS:
@@ -154,7 +154,7 @@ def test_truncation_to_the_prompt_itself_leaves_no_text():
 @pytest.mark.parametrize("template", TEMPLATES)
 @pytest.mark.parametrize("kind", KINDS)
 def test_prompt_can_be_taken_out_again(kind: str, template: str, reload):
-    """A model that is trained further, on another prompt or the same, reads that prompt alone."""
+    """A model that is trained further, with the same prompt or another, reads only the new prompt."""
     trained = copy.deepcopy(reload(kind, template))
     remove_prompt(trained)
     assert [trained(text, add_special_tokens=False).input_ids for text in TEXTS] == [bare(kind, text) for text in TEXTS]

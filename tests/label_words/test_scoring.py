@@ -1,4 +1,4 @@
-"""Scores and generated tokens, against one row at a time without padding, and against `generate`."""
+"""Scores and generated tokens, compared with one row at a time without padding, and with `generate`."""
 
 import inspect
 import json
@@ -51,7 +51,7 @@ def score(model: "PreTrainedModel", prompts: list[list[int]], verbalizer: Verbal
 
 @torch.no_grad()
 def generate(model: "PreTrainedModel", prompt: list[int], num_tokens: int, **config: Any) -> list[int]:
-    """What the saved generation config makes of one prompt: greedy, at most the longest label word."""
+    """Generate from one prompt as the saved generation config does: greedily, at most the longest label word."""
     made = model.generate(
         torch.tensor([prompt]), attention_mask=torch.ones(1, len(prompt), dtype=torch.long),
         max_new_tokens=num_tokens, do_sample=False, pad_token_id=PAD, eos_token_id=EOS, **config,
@@ -66,7 +66,9 @@ def test_scores_equal_one_row_at_a_time(architecture: str, words: str, prompts: 
     scores = score(model, prompts, verbalizer_of(WORDS[words]))[0]
     expected = reference_scores(model, prompts, WORDS[words])
     torch.testing.assert_close(scores, expected, rtol=1e-4, atol=1e-4)
-    assert expected.argmax(1).unique().numel() > 1, "the model's answers differ, so that the comparison says something"
+    assert expected.argmax(1).unique().numel() > 1, (
+        "the best label differs between prompts, otherwise the comparison would show nothing"
+    )
 
 
 def test_scores_are_the_same_in_any_batch(prompts: list[list[int]]):
@@ -87,7 +89,7 @@ def test_scores_of_one_token_are_log_probabilities(prompts: list[list[int]]):
 def words_that_the_model_says(
     model: "PreTrainedModel", prompts: list[list[int]], lengths: list[int]
 ) -> list[list[int]]:
-    """Label words out of the model's own mouth, and some with the same beginning that it does not say."""
+    """Return label words that the model generates, and others with the same prefix that it does not generate."""
     words = []
     for prompt, length in zip(prompts, lengths, strict=False):
         said = generate(model, prompt, length)
@@ -100,7 +102,7 @@ def words_that_the_model_says(
 @pytest.mark.parametrize("lengths", [[1, 1, 1], [2, 2, 2], [3, 3], [1, 2, 3, 4]])
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_generated_tokens_are_those_of_generate(architecture: str, lengths: list[int], prompts: list[list[int]]):
-    """As far as they begin some label word, and one token on."""
+    """They are compared as long as they are a prefix of a label word, and one token further."""
     model = model_of(architecture)
     verbalizer = verbalizer_of(words_that_the_model_says(model, prompts, lengths))
     generated = score(model, prompts, verbalizer)[1].tolist()
@@ -112,7 +114,7 @@ def test_generated_tokens_are_those_of_generate(architecture: str, lengths: list
         begun = [len(known) == 1 or known[:-1] == word[: len(known) - 1] for word in verbalizer.token_ids]
         assert any(begun)
         goes_on = any(known == word[: len(known)] and len(word) > len(known) for word in verbalizer.token_ids)
-        assert not goes_on, "followed up as long as a label word may come of it"
+        assert not goes_on, "generation is followed as long as it may become a label word"
     assert len({verbalizer.label_of(row) for row in generated}) > 1
 
 
@@ -124,7 +126,7 @@ ENDING = [11, 12]
 def test_constrained_tokens_are_those_of_generate_and_always_a_word(
     architecture: str, words: str, prompts: list[list[int]]
 ):
-    """With the saved form of the constraint, also where the text itself has the prompt's end and label words in it."""
+    """This uses the saved form of the constraint, and texts that contain label words and the end of the prompt."""
     model, verbalizer = model_of(architecture), verbalizer_of(WORDS[words])
     bias = json.loads(json.dumps(label_words_only(verbalizer, ENDING)))
     ended = [[*prompt, *ENDING] for prompt in [*prompts, [12, 5, 6, 12, 5], [3, 11, 12, 5], [11, 12], [5, 6]]]
@@ -168,12 +170,12 @@ def test_model_is_asked_for_no_more_logits_than_needed(prompts: list[list[int]])
     score(model, prompts, verbalizer_of(WORDS["one token"]))
     score(model, prompts, verbalizer_of(WORDS["two tokens"]))
     hook.remove()
-    assert seen == [(8, 1), (8, 1), (2 * 8, 1)], "the prompts', then those of two beginnings together"
+    assert seen == [(8, 1), (8, 1), (2 * 8, 1)], "those of the prompts, then those of two prefixes together"
 
 
 @contextmanager
 def tokens_read(model: "PreTrainedModel") -> Iterator[list[tuple[int, ...]]]:
-    """The shape of each batch of tokens that goes through the model."""
+    """Record the shape of each batch of tokens that the model reads."""
     shapes: list[tuple[int, ...]] = []
     embeddings = model.get_input_embeddings()
     hook = embeddings.register_forward_hook(lambda module, inputs, output: shapes.append(tuple(inputs[0].shape)))
@@ -187,14 +189,14 @@ def tokens_read(model: "PreTrainedModel") -> Iterator[list[tuple[int, ...]]]:
         ("one token", []),
         ("two tokens", [(2, 1)]),
         ("mixed", [(1, 1), (1, 3)]),  # 9; 5 6 7
-        ("tree", [(2, 1), (1, 2), (4, 1)]),  # 5 and 8; 3 1; 6 and 9 behind 5, and behind 8
+        ("tree", [(2, 1), (1, 2), (4, 1)]),  # 5 and 8; 3 1; 6 and 9 after 5, and after 8
     ],
 )
 @pytest.mark.parametrize("limit", ["CACHED_TOKENS", "KEPT_LOGITS"])
 def test_prompts_and_what_label_words_share_are_read_once(
     limit: str, words: str, read: list[tuple[int, int]], prompts: list[list[int]], monkeypatch: pytest.MonkeyPatch
 ):
-    """Several together, as far as there is room for copies of the cache and for logits; the scores are equal."""
+    """Several prefixes are read together as far as memory for caches and logits allows, with the same scores."""
     model, verbalizer = model_of("llama"), verbalizer_of(WORDS[words])
     with tokens_read(model) as together:
         expected = score(model, prompts, verbalizer)
@@ -220,7 +222,7 @@ def test_a_thousand_words_take_few_forwards(prompts: list[list[int]]):
 
 
 def test_processes_call_the_model_equally_often(prompts: list[list[int]]):
-    """Where each holds a part of the weights, another number of calls would make all wait for ever."""
+    """If each process holds a part of the weights, a different number of calls would make all of them wait forever."""
     words = verbalizer_of([[first, second] for first in range(1, 400) for second in (1, 2)])
     calls = []
     for own in (prompts, [prompt[:3] for prompt in prompts]):

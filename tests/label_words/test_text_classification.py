@@ -1,4 +1,4 @@
-"""The text classification model of a run gives the same answers and probabilities as the run's own model."""
+"""A run's text classification model gives the same predictions and probabilities as its own model."""
 
 import csv
 import shutil
@@ -41,7 +41,7 @@ REFUSED = {
 
 
 def finish_run(base: Path) -> Path:
-    """Let a base model's folder hold what a training run leaves there, with weights that tell texts apart."""
+    """Turn a base model's folder into that of a finished run, with weights that distinguish texts."""
     tokenizer = load_tokenizer(ModelSource(str(base), {}))
     prompt = build_prompt(tokenizer, TEMPLATE)
     verbalizer = build_verbalizer(tokenizer, prompt, ["neg", "pos"], WORDS)
@@ -56,7 +56,7 @@ def finish_run(base: Path) -> Path:
 
 
 def classify(labels: list[str], texts: list[str], batch_size: int = 1, **options: Any) -> np.ndarray:
-    """Probabilities in the order of the labels, (rows, labels), from a bare pipeline."""
+    """Return the probabilities of a bare pipeline in the order of the labels, (rows, labels)."""
     from transformers import pipeline
 
     answers = pipeline("text-classification", top_k=None, batch_size=batch_size, **options)(texts, truncation=True)
@@ -66,7 +66,7 @@ def classify(labels: list[str], texts: list[str], batch_size: int = 1, **options
 
 @pytest.mark.parametrize("model_type", ARCHITECTURES)
 def test_each_architecture_is_exact_or_refused(model_type: str, tmp_path: Path):
-    """In batches too, which pads; texts are as long as the model reads, and longer."""
+    """This also holds in padded batches, and for texts as long as the model can read, and longer."""
     torch.set_num_threads(1)
     folder = finish_run(save_tiny(model_type, tmp_path))
     if model_type in REFUSED:
@@ -76,14 +76,14 @@ def test_each_architecture_is_exact_or_refused(model_type: str, tmp_path: Path):
     exported = export_text_classification(folder)
     texts = [*TEXTS, "bad </s> [PAD] <|endoftext|> film", "long " * 200]
     expected = predict_probabilities(load_label_word_model(str(folder)), texts, batch_size=4)
-    assert expected.std(axis=0).max() > 0.005, "the texts are told apart"
+    assert expected.std(axis=0).max() > 0.005, "the model distinguishes the texts"
     for batch_size in (1, 4):
         assert classify(["neg", "pos"], texts, batch_size, model=str(exported)) == pytest.approx(expected, abs=1e-4)
 
 
 @pytest.fixture(scope="module")
 def trained(tiny_gpt2: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a run with --export_text_classification."""
+    """Return the folder of a run with --export_text_classification."""
     output = tmp_path_factory.mktemp("trained") / "output"
     flags = ["--model_name_or_path", tiny_gpt2, "--dataset_name", REVIEWS, "--output_dir", output, "--max_steps", 8]
     flags += ["--learning_rate", 0.003, "--eval_strategy", "no", "--save_strategy", "no", "--disable_tqdm", True]
@@ -125,7 +125,7 @@ def test_a_finished_run_is_exported_by_its_own_command(run_dir: Path, tmp_path: 
 
 
 def loaded(words: list[str | list[str]] = WORDS, template: str = TEMPLATE, pad: str = "[PAD]") -> LabelWordModel:
-    """A tiny GPT-2 with these label words, not saved."""
+    """Return a tiny GPT-2 with these label words, as if it had been loaded."""
     tokenizer = base_tokenizer("gpt2")
     if pad != tokenizer.pad_token:
         from ..tiny import BUILDERS

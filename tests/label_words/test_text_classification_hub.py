@@ -1,4 +1,4 @@
-"""The text classification model from the Hub, by the lines of card and README, row for row as `predict` answers."""
+"""Loaded from the Hub as card and README show, the text classification model agrees with `predict` on every row."""
 
 import re
 from pathlib import Path
@@ -22,7 +22,7 @@ from ..test_architectures import table, train  # noqa: F401
     params=[("gpt2", []), ("llama", ["--use_peft", "--class_weights", "balanced", "--learning_rate", "0.01"])],
 )
 def exported(request, table: str, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[dict[str, str]]]:  # noqa: F811
-    """A run's folder and its predictions; with tied embeddings, and of a merged adapter with a head of its own."""
+    """Return the folder and the predictions of a run: with tied embeddings, or a merged adapter and an untied head."""
     (model_type, flags), folder = request.param, tmp_path_factory.mktemp("exported")
     base, output = save_tiny(model_type, folder / "base"), folder / "output"
     _, rows = train(base, table, output, "--export_text_classification", *flags)
@@ -30,7 +30,7 @@ def exported(request, table: str, tmp_path_factory: pytest.TempPathFactory) -> t
 
 
 def blocks(text: str) -> list[str]:
-    """The Python examples that load the subfolder."""
+    """Return the Python examples that load the subfolder."""
     return [block for block in re.findall(r"```python\n(.*?)```", text, re.DOTALL) if "subfolder" in block]
 
 
@@ -80,7 +80,7 @@ def test_what_has_no_classifier_is_refused(
     table: str,  # noqa: F811
     tmp_path: Path,
 ):
-    """Before training, and for a finished run."""
+    """It is refused before training, and for a finished run."""
     api.create_repo("alice/base")
     api.upload_folder(repo_id="alice/base", folder_path=save_tiny("llama", tmp_path / "base"))
     with pytest.raises(UsageError, match=f"does not support {next(flag for flag in flags[::-1] if '--' in flag)}"):

@@ -1,4 +1,4 @@
-"""Rows as the model reads them: the label word is never cut, the text only where it must be."""
+"""How rows are tokenized: the label word is never truncated, and the text only if necessary."""
 
 import json
 import logging
@@ -39,7 +39,7 @@ def setup(words: str) -> tuple[Any, Prompt, Verbalizer]:
 
 @pytest.fixture(scope="module")
 def data() -> LabelledSplits:
-    """The same rows in every split."""
+    """Return the same rows in every split."""
     from datasets import ClassLabel, Dataset, Features, Value
 
     features = Features({"text": Value("string"), "label": ClassLabel(names=["neg", "pos"])})
@@ -86,7 +86,7 @@ def test_evaluation_rows_are_what_the_tokenizer_makes(data: LabelledSplits):
 @pytest.mark.parametrize("side", ["left", "right"])
 @pytest.mark.parametrize("words", WORDS)
 def test_label_word_is_whole_at_the_smallest_length(words: str, side: str, data: LabelledSplits):
-    """One token of the text is left, on the side that is kept."""
+    """One token of the text is left, on the side that is not truncated."""
     _, prompt, verbalizer = setup(words)
     train = tokenize(data, words, max_seq_length=smallest_length(words), truncation_side=side)["train"]
     for row, text, label in zip(train, TEXTS, data.splits["train"]["label"], strict=True):
@@ -128,7 +128,7 @@ def test_nothing_is_longer_than_the_model_can_read(words: str, data: LabelledSpl
     longest_word = setup(words)[2].max_tokens
     assert max(len(row["input_ids"] + row["labels"][-1:]) for row in tokenized["train"]) <= 20
     assert max(tokenized["test"]["length"]) + longest_word == 20
-    assert tokenized["test"]["input_ids"][0] == setup(words)[0](TEXTS[0]).input_ids, "a short one is whole"
+    assert tokenized["test"]["input_ids"][0] == setup(words)[0](TEXTS[0]).input_ids, "a short text is not truncated"
 
 
 def test_prompt_longer_than_the_model_can_read_is_refused(data: LabelledSplits):
@@ -155,7 +155,7 @@ found = []
 for template in templates:
     args = ModelArguments(model_name_or_path=model, prompt_template=template, label_words=" negative, positive")
     data, base = load_splits(DataArguments(train_file=table), 0), find_base_model(args)
-    tokenized = tokenize_splits(build_task(args, base, load_config(base), load_tokenizer(base), data))
+    tokenized = tokenize_splits(build_task(args, base, load_config(base), data))
     found.append({split: [file["filename"] for file in rows.cache_files] for split, rows in tokenized.items()})
 print(json.dumps(found))
 """
@@ -180,13 +180,13 @@ def test_tokenization_is_cached_for_the_next_run(tiny_gpt2: Path, tmp_path: Path
     assert all(names for names in first[0].values())
     again, other = run(TEMPLATE, "{text}?{label_word}")
     assert again == first[0]
-    assert {path: time for path, time in files().items() if path in before} == before, "nothing was written anew"
-    assert not set(sum(other.values(), [])) & set(sum(again.values(), [])), "another prompt is another cache"
+    assert {path: time for path, time in files().items() if path in before} == before, "no file was written again"
+    assert not set(sum(other.values(), [])) & set(sum(again.values(), [])), "another prompt uses another cache"
     assert len(files()) == len(before) + 3
 
 
 def test_saved_tokenizer_cuts_the_side_that_was_trained(tiny_gpt2: Path, tmp_path: Path, monkeypatch):
-    """pipeline(..., truncation=True) must cut a long text as training and evaluation have."""
+    """pipeline(..., truncation=True) must truncate a long text as training and evaluation did."""
     from transformers import AutoTokenizer
 
     from hf_sentiment_ft import train

@@ -1,4 +1,4 @@
-"""Label words: which they are, and the tokens that the model says for them."""
+"""Which label words are chosen, and the tokens that the model generates for them."""
 
 import json
 from typing import Any
@@ -84,7 +84,7 @@ def test_words_that_do_not_match_the_labels(given: str, message: str):
 @pytest.mark.parametrize("template", [TEMPLATE, "Q: {text} A:{label_word}"])
 @pytest.mark.parametrize("words", [[" aa", " bb"], ["aa", "bb"]])
 def test_tokens_are_those_that_follow_the_ending(kind: str, words: list[str], template: str):
-    """Word and ending in one string have the same tokens, one after the other; alone, a word may have others."""
+    """They are the tokens of the ending and the word in one string; on its own, a word may have others."""
     verbalizer, tokenizer = build(words, kind, template), base_tokenizer(kind)
     prompt = build_prompt(tokenizer, template)
     for word, ids in zip(words, verbalizer.token_ids, strict=True):
@@ -102,14 +102,14 @@ def test_words_of_one_token():
 
 def test_words_of_several_tokens_of_one_length_need_no_end():
     verbalizer = build(["?!?", "!?!"])
-    assert [len(ids) for ids in verbalizer.token_ids] == [3, 3], "sign by sign"
+    assert [len(ids) for ids in verbalizer.token_ids] == [3, 3], "one token for each character"
     assert base_tokenizer("gpt2").eos_token_id not in sum(verbalizer.token_ids, [])
 
 
 def test_shorter_words_end_in_the_end_of_text_token():
     eos = base_tokenizer("gpt2").eos_token_id
     one, two, three = build([" negative", " negative!", " negative!?"]).token_ids
-    assert one[1:] == [eos], "the model must say that the word is over, or it would go on to the longer one"
+    assert one[1:] == [eos], "the model must end the word, or it would continue with the longer one"
     assert two[-1] == eos
     assert three[:2] == two[:2]
     assert eos not in three
@@ -127,7 +127,7 @@ def test_words_of_the_same_tokens_are_refused_by_name():
     message = refusal([" good", " bad", " good"])
     assert "labels 'label 0' and 'label 2' have label words with the same tokens: ' good' and ' good'" in message
     assert "--label_words" in message
-    assert "same tokens" in refusal(["é", "ü"], kind="unigram"), "both are unknown to it"
+    assert "same tokens" in refusal(["é", "ü"], kind="unigram"), "the tokenizer knows neither"
 
 
 @pytest.mark.parametrize("others", [([" good", " fine"], [" bad", " fine"]), ([" good"], [" bad", " good"])])
@@ -143,15 +143,15 @@ SCRIPTS = ["sehr gut", " Müll", "很好", "差", " ممتاز", " سيئ", "�
 
 @pytest.mark.parametrize("kind", ["gpt2", "llama_adds_bos"])  # both fall back to bytes
 def test_words_of_any_script_and_several_of_a_label(kind: str):
-    """Whichever word the model says, it counts for its label; only the first one is learnt."""
+    """Each word that the model generates counts for its label; only the first one is learned."""
     tokenizer = base_tokenizer(kind)
     verbalizer = build([SCRIPTS[:3], SCRIPTS[3], SCRIPTS[4:]], kind)
     assert verbalizer.words == [SCRIPTS[0], SCRIPTS[3], SCRIPTS[4]]
     assert verbalizer.synonyms == [SCRIPTS[1:3], [], SCRIPTS[5:]]
     if kind == "gpt2":  # the other one, made in memory, cannot decode its bytes
-        said = [(tokenizer.decode(ids, skip_special_tokens=True), label) for label, ids in verbalizer.spellings]
+        said = [(tokenizer.decode(ids, skip_special_tokens=True), label) for label, ids in verbalizer.answers]
         assert sorted(said) == sorted(zip(SCRIPTS, [0, 0, 0, 1] + [2] * 8, strict=True))
-    for label, ids in verbalizer.spellings:
+    for label, ids in verbalizer.answers:
         assert verbalizer.label_of(ids + [-1] * (verbalizer.max_tokens - len(ids))) == label
     assert Verbalizer(**json.loads(json.dumps(vars(verbalizer)))) == verbalizer
 
@@ -221,6 +221,6 @@ def test_label_of_knows_each_word_and_no_other(verbalizer: Verbalizer):
 
 
 def test_config_of_a_saved_model_makes_the_same_verbalizer():
-    """What `load_label_word_model` reads back went through JSON."""
+    """`load_label_word_model` reads it back from JSON."""
     verbalizer = build([" negative", " negative!"])
     assert Verbalizer(**json.loads(json.dumps(vars(verbalizer)))) == verbalizer

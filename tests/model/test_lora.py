@@ -14,7 +14,7 @@ from hf_sentiment_ft.config.arguments import ModelArguments
 from hf_sentiment_ft.config.command_line import parse_train_arguments
 from hf_sentiment_ft.errors import UsageError
 from hf_sentiment_ft.label_words.model import load_label_word_model, predict_probabilities
-from hf_sentiment_ft.model.loading import find_base_model, find_whole_model, load_config, load_model, load_tokenizer
+from hf_sentiment_ft.model.loading import find_base_model, find_model_to_train, load_config, load_model, load_tokenizer
 from hf_sentiment_ft.model.lora import add_adapter, check_lora
 
 from ..architectures import ARCHITECTURES, save_tiny, tiny_config
@@ -155,7 +155,7 @@ def test_published_adapter_is_loaded_from_the_hub(
         assert figures[0][name] == figures[1][name]
     for adapter in (REPO, str(output)):
         with pytest.raises(UsageError, match=f"{adapter} is a LoRA adapter.* Use its base model, alice/base, or train"):
-            find_whole_model(ModelArguments(adapter))
+            find_model_to_train(ModelArguments(adapter))
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Going on from a checkpoint without the folder of the best one: what is kept at the end."""
+"""Resume from a checkpoint whose best checkpoint is missing: which model is kept at the end."""
 
 import json
 import shutil
@@ -15,7 +15,7 @@ SCORES = {1: 0.9, 2: 0.5, 3: 0.4, 4: 0.3}
 
 
 def scored(make_trainer, folder: Path, max_steps: int):  # noqa: F811
-    """A trainer whose checkpoints have these scores, whatever it learns."""
+    """Build a trainer whose checkpoints get these scores, whatever it learns."""
     trainer = make_trainer(
         max_steps=max_steps, save_strategy="steps", save_steps=1, eval_strategy="steps", eval_steps=1,
         load_best_model_at_end=True, metric_for_best_model="accuracy", output_dir=str(folder),
@@ -40,7 +40,7 @@ def same(left: dict, right: dict) -> bool:
 
 @pytest.mark.parametrize(("start", "best"), [(1, 1), (2, 2), (2, 1)])
 def test_the_best_checkpoint_that_is_there_is_kept(start: int, best: int, make_trainer, tmp_path: Path, caplog):  # noqa: F811
-    """Away from the output folder: the best itself, a worse one alone, a worse one with the best beside it."""
+    """Resume outside the output folder: from the best checkpoint, from a worse one, and from one beside the best."""
     scored(make_trainer, tmp_path / "first", 2).train()
     for step in {start, best}:
         shutil.copytree(tmp_path / "first" / f"checkpoint-{step}", tmp_path / "copy" / f"checkpoint-{step}")
@@ -63,7 +63,7 @@ def test_the_best_is_known_however_its_folder_is_spelled(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ):
-    """And is not deleted, with room for one; another run's, in the working directory, is not taken for it."""
+    """It is not deleted even if only one is kept, and a checkpoint of another run is not mistaken for it."""
     begun, moved = tmp_path / "begun", tmp_path / "moved"
     begun.mkdir(), moved.mkdir()
     monkeypatch.chdir(begun)
@@ -89,7 +89,7 @@ def test_the_best_is_known_however_its_folder_is_spelled(
 
 
 def test_a_checkpoint_without_a_score_of_its_own(tmp_path: Path, caplog):
-    """As one that a signal has asked for between two evaluations."""
+    """A signal between two evaluations leaves such a checkpoint."""
     from transformers import TrainerControl, TrainerState, TrainingArguments
 
     args = TrainingArguments(

@@ -1,4 +1,4 @@
-"""Which checkpoints are deleted, and which never."""
+"""Which checkpoints are deleted, and which never are."""
 
 from pathlib import Path
 
@@ -35,7 +35,7 @@ def save(output_dir: Path, step: int) -> Path:
 def test_the_newest_and_the_best_are_never_deleted(
     limit: int | None, best: int | None, cut: list[int], left: list[int], tmp_path: Path
 ):
-    """Even if a cut-off one bears the highest number; it goes first."""
+    """An incomplete checkpoint is deleted first, even if it has the highest number."""
     for step in sorted({2, 4, 10, *cut}):
         save(tmp_path, step)
     for step in cut:

@@ -1,4 +1,4 @@
-"""A run killed by SIGKILL at any moment goes on to the same weights as one that was not."""
+"""A run that is killed by SIGKILL at any moment resumes to the same weights as an uninterrupted run."""
 
 import time
 from functools import partial
@@ -19,7 +19,7 @@ TRAINER, RESUMABLE = "hf_sentiment_ft.training.trainer", "hf_sentiment_ft.traini
 
 @pytest.fixture(scope="module")
 def uninterrupted(tiny_gpt2: Path, tmp_path_factory: pytest.TempPathFactory):
-    """Weights of runs with dropout on; the second epoch begins after step 8."""
+    """Return the weights of uninterrupted runs with dropout; the second epoch begins after step 8."""
     made: dict[int, bytes] = {}
 
     def of(processes: int) -> bytes:
@@ -69,7 +69,7 @@ def test_killed_run_ends_with_the_same_weights(
 
 
 def test_killed_push_is_made_up_for(uninterrupted, hub: HubServer, tiny_gpt2: Path, tmp_path: Path):  # noqa: F811
-    """While the Hub takes its time to answer."""
+    """The process is killed while it waits for the Hub."""
     hub.inject(fault := Fault("POST", "/commit/", kind="stall"))
     given = [*flags(tiny_gpt2), "--push_to_hub", "--hub_model_id", REPO]
     use = partial(forked.use_test_hub, hub.endpoint, tmp_path)

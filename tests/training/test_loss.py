@@ -1,4 +1,4 @@
-"""The training loss: what it is over the label words, and how classes are weighted."""
+"""The training loss of the label words, and how classes are weighted."""
 
 import math
 from types import SimpleNamespace
@@ -29,7 +29,7 @@ def test_loss_is_that_of_the_label_words_tokens(verbalizer: Verbalizer, smoothin
 @pytest.mark.parametrize("accumulation", [1, 4])
 @pytest.mark.parametrize("verbalizer", [ONE_TOKEN, MIXED])
 def test_each_row_counts_by_the_weight_of_its_class(verbalizer: Verbalizer, accumulation: int, make_trainer: Any):  # noqa: F811
-    """Also in a batch without the longest label word, whose last tokens another one may share."""
+    """This also holds in a batch without the longest label word, whose last tokens another word may share."""
     weights = WEIGHTS[: len(verbalizer.labels)]
     trainer = make_trainer(
         verbalizer,
@@ -49,7 +49,7 @@ def test_a_word_that_ends_like_another_has_its_own_weight():
     targets = label_targets([[5, 0], [6, 5, 0]], smoothing=0.0, class_weights=[2.0, 3.0])
 
     def weights(*labels: list[int]) -> float:
-        """The loss in units of that of one token among eight equally likely ones."""
+        """Return the loss, divided by that of one token out of eight equally likely ones."""
         logits = torch.zeros(len(labels), len(labels[0]), 8)
         loss = label_word_loss(SimpleNamespace(logits=logits), torch.tensor(labels), targets, num_items_in_batch=1)
         return loss.item() / math.log(8)

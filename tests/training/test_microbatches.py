@@ -1,4 +1,4 @@
-"""Batches in parts; that their gradients are those of the whole batch, test_trainer and test_same_mathematics show."""
+"""How batches are split. test_trainer and test_same_mathematics check that the gradients stay the same."""
 
 import logging
 
@@ -9,13 +9,13 @@ from transformers import TrainingArguments
 from hf_sentiment_ft.config.command_line import parse_train_arguments
 from hf_sentiment_ft.errors import UsageError
 from hf_sentiment_ft.runtime.device import CPU_TOKENS, choose_microbatch
-from hf_sentiment_ft.training.trainer import LabelWordCollator, split_batch
+from hf_sentiment_ft.training.batches import LabelWordCollator, split_batch
 
 LENGTHS = [3, 20, 7, 1, 19, 8, 2, 5]
 
 
 def batch_of(lengths: list[int]) -> dict:
-    """Rows of tokens that tell row and place; labels that tell the row."""
+    """Collate rows whose tokens encode row and position, and whose labels encode the row."""
     rows = [
         {"input_ids": [100 * row + place for place in range(length)], "labels": [row]}
         for row, length in enumerate(lengths)
@@ -48,7 +48,7 @@ def test_a_batch_that_is_small_enough_stays_whole(max_tokens: int):
 
 
 def test_short_rows_keep_room_for_the_longest_label_word():
-    """As many logits are wanted as the longest word of the batch has tokens, also in a part without that word."""
+    """The longest label word of the batch sets the number of logits, also in a part without that word."""
     rows = [{"input_ids": [1] * 9, "labels": [1, 2, 3, 4]}, {"input_ids": [1, 2], "labels": [5]}]
     long, short = split_batch(LabelWordCollator(pad_token_id=0, accepted=set())(rows), max_tokens=9)
     assert long["input_ids"].shape == (1, 9)
@@ -57,7 +57,7 @@ def test_short_rows_keep_room_for_the_longest_label_word():
 
 
 def test_parts_are_of_almost_equally_many_rows():
-    """No part of a single row behind others of three: each pass reads all weights."""
+    """A last part of a single row would be a waste, since each forward pass reads all weights."""
     parts = split_batch(batch_of([10] * 16), max_tokens=50)
     assert [len(part["labels"]) for part in parts] == [4, 4, 4, 4]
 
@@ -76,7 +76,7 @@ def test_chosen_by_device_unless_given(monkeypatch: pytest.MonkeyPatch, caplog: 
 
 @pytest.mark.parametrize("engine", ["FSDP", "DEEPSPEED"])
 def test_never_where_processes_share_weights(engine: str, monkeypatch: pytest.MonkeyPatch, tmp_path):
-    """One that splits its batch would wait for ever for another one that does not."""
+    """A process that splits its batch would wait forever for one that does not."""
     args = TrainingArguments(str(tmp_path), use_cpu=True)
     monkeypatch.setenv(f"ACCELERATE_USE_{engine}", "true")
     with pytest.raises(UsageError, match=f"--max_tokens_per_microbatch is 64, but with {engine}"):

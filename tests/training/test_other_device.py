@@ -1,4 +1,4 @@
-"""Tensors are made where the model is, nothing waits for it needlessly, and answers are those of the CPU."""
+"""Tensors are created on the model's device, nothing synchronizes needlessly, and results equal those on the CPU."""
 
 from collections.abc import Iterator
 from contextlib import nullcontext
@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor
-from transformers import PreTrainedModel
+from transformers import EvalPrediction, PreTrainedModel
 
 from hf_sentiment_ft.label_words.model import LabelWordModel, predict_probabilities
 from hf_sentiment_ft.label_words.scoring import score_label_words
@@ -37,7 +37,7 @@ def other() -> Iterator[OtherDevice]:
 
 
 def ours(calls: list[str]) -> list[str]:
-    """Those of this package; transformers waits now and then."""
+    """Return the calls made by this package; transformers synchronizes now and then."""
     return [call for call in calls if call.startswith("hf_sentiment_ft")]
 
 
@@ -48,7 +48,7 @@ def there(architecture: str) -> PreTrainedModel:
 
 
 def test_device_refuses_what_a_gpu_would_refuse(other: OtherDevice):
-    """What the tests below rely on."""
+    """The tests below rely on this."""
     one = torch.ones(3, device=OTHER)
     assert type(one) is type(one.cumsum(0)) is type(torch.zeros_like(one)) is type(one.new_ones(2)) is OtherTensor
     assert one.device == OTHER
@@ -93,7 +93,7 @@ def test_predict(dtype: torch.dtype, other: OtherDevice):
     move(loaded[1].model)
     assert loaded[1].model.device == OTHER
     np.testing.assert_allclose(predict_probabilities(loaded[1], texts, batch_size=2), expected, rtol=1e-3)
-    assert other.reads, "it was there"
+    assert other.reads, "the other device was used"
 
 
 def test_checks_of_padding(other: OtherDevice):
@@ -110,7 +110,7 @@ def test_checks_of_padding(other: OtherDevice):
 
 @pytest.fixture
 def make_both(make_trainer: Any, other: OtherDevice, monkeypatch: pytest.MonkeyPatch) -> Any:  # noqa: F811
-    """A trainer on the CPU, and one that has been used there and has gone to the other device."""
+    """Return a trainer on the CPU, and one that was used there and then moved to the other device."""
 
     def make(verbalizer: Verbalizer, **given: Any) -> tuple[Any, Any]:
         here, away = make_trainer(verbalizer, **given), make_trainer(verbalizer, **given)
@@ -133,7 +133,7 @@ def _on_device_of(model: PreTrainedModel, inputs: dict[str, Any]) -> dict[str, A
 @pytest.mark.parametrize("verbalizer", VERBALIZERS)
 @pytest.mark.parametrize("max_tokens", [0, 100])
 def test_training_step(verbalizer: Verbalizer, max_tokens: int, make_both: Any, other: OtherDevice):
-    """With smoothing and class weights; the second step brings nothing of the loss to the device any more."""
+    """With smoothing and class weights. From the second step on, nothing of the loss is copied to the device."""
     weights = [0.5, 1.75, 3.0][: len(verbalizer.labels)]
     trainers = make_both(verbalizer, label_smoothing_factor=0.1, class_weights=weights, max_tokens=max_tokens)
     losses = []
@@ -152,14 +152,16 @@ def test_training_step(verbalizer: Verbalizer, max_tokens: int, make_both: Any, 
 @pytest.mark.parametrize("engine", [False, True])
 @pytest.mark.parametrize("verbalizer", [ONE_TOKEN, MIXED])
 def test_prediction_step(verbalizer: Verbalizer, engine: bool, make_both: Any, other: OtherDevice):
-    """It waits for the device only where an engine shares out the model, and words of several tokens need its width."""
+    """It synchronizes only if an engine shards the model and label words have several tokens."""
     made = []
     for trainer in make_both(verbalizer):
         trainer.is_fsdp_enabled = engine
         batch = _on_device_of(trainer.model, trainer.data_collator(list(trainer.eval_dataset)))
         other.reads.clear()
-        loss, predictions, labels = trainer.prediction_step(trainer.model, batch, prediction_loss_only=False)
-        made.append([one.cpu() for one in (loss, *predictions, labels)])
+        _, predictions, labels = trainer.prediction_step(trainer.model, batch, prediction_loss_only=False)
         read = ours(other.reads)
+        made.append([one.cpu() for one in (*predictions, labels)])
+        output = EvalPrediction(tuple(one.numpy() for one in made[-1][:-1]), made[-1][-1].numpy())
+        made[-1].append(torch.tensor(trainer.compute_metrics(output)["loss"]))
     torch.testing.assert_close(made[0], made[1], rtol=1e-5, atol=1e-5)
     assert [call.split(": ")[1] for call in read] == (["__int__"] if engine and verbalizer is MIXED else [])

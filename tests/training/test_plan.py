@@ -1,4 +1,4 @@
-"""What `--dry_run` says would be pushed where; the rest of the plan is shown by tests/test_training_push.py."""
+"""The plan of `--dry_run`: what would be pushed where, the estimates, and the advice."""
 
 import re
 from dataclasses import replace
@@ -12,7 +12,7 @@ from hf_sentiment_ft.label_words.prompt import Prompt
 from hf_sentiment_ft.publishing.preflight import describe_publication
 from hf_sentiment_ft.publishing.repository import Destination
 from hf_sentiment_ft.runtime.run_files import PUBLISHED_FILES
-from hf_sentiment_ft.training.plan import advise, estimate
+from hf_sentiment_ft.training.plan import estimate, warn_if_little_is_learned
 
 NEW = Destination("alice/reviews", "hf_secret")
 
@@ -78,7 +78,7 @@ def test_more_epochs_are_advised_where_rows_are_few(
     from transformers import TrainingArguments
 
     args = TrainingArguments(str(tmp_path), per_device_train_batch_size=16, **flags)
-    advise(args, num_rows, Prompt("Text:\n", "\n", [3, 4], [4]))
+    warn_if_little_is_learned(args, num_rows, Prompt("Text:\n", "\n", [3, 4], [4]))
     assert ("--num_train_epochs 3" in caplog.text) == advised
 
 
@@ -95,6 +95,6 @@ def test_something_before_the_text_is_advised(
 ):
     from transformers import TrainingArguments
 
-    advise(TrainingArguments(str(tmp_path), max_steps=100), 1000, prompt)
+    warn_if_little_is_learned(TrainingArguments(str(tmp_path), max_steps=100), 1000, prompt)
     assert advised in caplog.text
     assert ("begins with the text" in caplog.text) == bool(advised)

@@ -1,4 +1,4 @@
-"""A run that a signal ends goes on as if nothing had happened; one that has changed does not."""
+"""A run that was stopped by a signal resumes as if nothing had happened; a run with other settings is refused."""
 
 import os
 import shutil
@@ -25,7 +25,7 @@ ON = ["--resume_from_checkpoint", "true"]
 
 
 def start(*flags: object, cwd: Path) -> subprocess.Popen:
-    """The training process itself, without a launcher, so that it can be killed."""
+    """Start the training process without a launcher, so that it can be killed."""
     command = [sys.executable, "-m", "hf_sentiment_ft.train", *map(str, flags)]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     return subprocess.Popen(
@@ -52,7 +52,7 @@ def finish(*flags: object, cwd: Path) -> str:
 
 @pytest.fixture(scope="module")
 def uninterrupted(tiny_gpt2: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Dropout is on, and the second epoch begins after step 8."""
+    """Return an uninterrupted run with dropout; its second epoch begins after step 8."""
     cwd = tmp_path_factory.mktemp("uninterrupted")
     finish(*FLAGS, "--model_name_or_path", tiny_gpt2, cwd=cwd)
     return cwd
@@ -76,7 +76,7 @@ def test_signal_saves_and_says_how_to_go_on(signum: int, uninterrupted: Path, ti
 
 
 def test_a_changed_run_is_refused_with_what_changed(uninterrupted: Path, tiny_gpt2: Path):
-    """The folder stays as it is."""
+    """The output folder is left unchanged."""
     flags = [*FLAGS, "--model_name_or_path", tiny_gpt2, "--label_words", "bad,good", "--learning_rate", 2e-3]
     process = start(*flags, "--max_train_samples", 56, *ON, cwd=uninterrupted)
     printed = process.communicate()[0]
@@ -89,7 +89,7 @@ def test_a_changed_run_is_refused_with_what_changed(uninterrupted: Path, tiny_gp
 
 @pytest.mark.parametrize("damage", ["missing", "cut", "no list", "no state"])
 def test_a_damaged_checkpoint_is_passed_over(damage: str, uninterrupted: Path, tmp_path: Path):
-    """Its deletion, or a copy, can be cut off."""
+    """Deleting or copying a checkpoint may be interrupted."""
     shutil.copytree(uninterrupted / "output", tmp_path / "output")
     checkpoints = sorted((tmp_path / "output").glob("checkpoint-*"), key=lambda path: int(path.name[11:]))
     newest, before = checkpoints[-1], checkpoints[-2]
@@ -127,7 +127,7 @@ def test_diverged_run_ends_without_saving_it(tiny_gpt2: Path, tmp_path: Path):
 
 
 def test_full_disk_leaves_the_last_good_checkpoint(tiny_gpt2: Path, tmp_path: Path):
-    """In a file system of two megabytes, which holds one checkpoint of this model, not two."""
+    """The file system has two megabytes, which is enough for one checkpoint of this model but not for two."""
     (tmp_path / "output").mkdir()
     namespace = ["unshare", "--map-root-user", "--mount"]
     if subprocess.run([*namespace, "true"], capture_output=True).returncode:

@@ -1,4 +1,4 @@
-"""One process or several, accumulation or none, batches whole or in parts: the same rows, curve and weights."""
+"""Processes, accumulation and the splitting of batches change neither the rows, the losses nor the weights."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""The Trainer: its gradients, its evaluation, and in which precision each is computed."""
+"""The Trainer's gradients and evaluation, and the precision in which each is computed."""
 
 from functools import partial
 from pathlib import Path
@@ -26,7 +26,7 @@ VERBALIZERS = [pytest.param(ONE_TOKEN, id="one token"), pytest.param(MIXED, id="
 
 
 def rows_of(verbalizer: Verbalizer, num_rows: int, training: bool) -> "Dataset":
-    """Random prompts of different lengths, as `tokenize` makes them."""
+    """Build random prompts of different lengths, in the format of `tokenize`."""
     from datasets import Dataset
 
     generator = np.random.default_rng(3)
@@ -75,9 +75,9 @@ def make_trainer(tmp_path: Path):
 def reference_loss(
     model: "PreTrainedModel", rows: "Dataset", verbalizer: Verbalizer, smoothing: float = 0.0
 ) -> torch.Tensor:
-    """Mean over all label tokens, from the full logits of one row at a time, without padding.
+    """Compute the mean loss over all label tokens from the full logits, one row at a time, without padding.
 
-    The tokens' targets come from a distribution over whole words, given the tokens before.
+    The target of a token is a distribution over whole words, given the tokens before it.
     """
     words = verbalizer.token_ids
     losses = []
@@ -93,7 +93,7 @@ def reference_loss(
 
 
 def reference_step(rows: "Dataset", verbalizer: Verbalizer, learning_rate: float = 0.1) -> dict[str, torch.Tensor]:
-    """Weights after one plain gradient step."""
+    """Return the weights after one plain gradient step."""
     model = tiny_model()
     reference_loss(model, rows, verbalizer).backward()
     return {name: (value - learning_rate * value.grad).detach() for name, value in model.named_parameters()}
@@ -106,7 +106,7 @@ def reference_step(rows: "Dataset", verbalizer: Verbalizer, learning_rate: float
 def test_accumulated_steps_are_one_big_batch(
     verbalizer: Verbalizer, batch: int, accumulation: int, max_tokens: int, make_trainer
 ):
-    """Weights and loss of one step, with words of different lengths in the parts of the batch."""
+    """The weights and the loss of one step are the same, with words of different lengths in the parts of the batch."""
     sizes = {"per_device_train_batch_size": batch, "gradient_accumulation_steps": accumulation}
     trainer = make_trainer(verbalizer, max_tokens=max_tokens, **sizes)
     expected_loss = reference_loss(tiny_model(), trainer.train_dataset, verbalizer).item()
@@ -149,7 +149,7 @@ def test_collator_pads_on_the_left(make_trainer):
 @pytest.mark.parametrize("strategy", ["random", "group_by_length"])
 @pytest.mark.parametrize("verbalizer", VERBALIZERS)
 def test_evaluation_goes_by_length_and_row_numbers_lead_back(verbalizer: Verbalizer, strategy: str, make_trainer):
-    """The longest rows come first; every row comes out once, beside its own number."""
+    """The longest rows come first, and every row appears once, with its own number."""
     trainer = make_trainer(verbalizer, num_rows=23, per_device_eval_batch_size=4, train_sampling_strategy=strategy)
     prediction = trainer.predict(trainer.eval_dataset)
     (scores, generated, _), ids = prediction.predictions, prediction.label_ids
@@ -172,6 +172,13 @@ def test_evaluation_loss_is_that_of_training(verbalizer: Verbalizer, loss_only: 
     trainer = make_trainer(verbalizer, per_device_eval_batch_size=12, prediction_loss_only=loss_only)
     expected = reference_loss(tiny_model(), trainer.train_dataset, verbalizer).item()
     assert trainer.evaluate()["eval_loss"] == pytest.approx(expected, rel=1e-5)
+
+
+def test_label_words_are_scored_even_if_only_the_loss_is_asked_for(make_trainer):
+    """The scores take little memory, and all results of a run come from them."""
+    trainer = make_trainer(prediction_loss_only=True)
+    assert trainer.evaluate()["eval_accuracy"] == make_trainer().evaluate()["eval_accuracy"]
+    assert predict(trainer, trainer.eval_dataset).scores.shape == (12, 3)
 
 
 def test_evaluation_loss_does_not_depend_on_the_batch_size(make_trainer):
@@ -197,7 +204,7 @@ def test_evaluation_reports_numbers_only(make_trainer):
 
 
 def dtypes_seen(trainer: Any) -> dict[bool, set[torch.dtype]]:
-    """Train and predict; in which data types logits were computed while training (True) and not (False)."""
+    """Train and predict, and return the data types of the logits during training (True) and evaluation (False)."""
     seen: dict[bool, set[torch.dtype]] = {True: set(), False: set()}
     trainer.model.lm_head.register_forward_hook(lambda module, inputs, output: seen[module.training].add(output.dtype))
     trainer.train()
@@ -207,7 +214,7 @@ def dtypes_seen(trainer: Any) -> dict[bool, set[torch.dtype]]:
 
 @pytest.mark.parametrize(("precision", "dtype"), [("fp32", torch.float32), ("bf16", torch.bfloat16)])
 def test_precision_is_that_of_training_alone(precision: str, dtype: torch.dtype, make_trainer):
-    """Also where training goes on after an evaluation."""
+    """This also holds for training steps after an evaluation."""
     trainer = make_trainer(precision=precision, max_steps=2, eval_strategy="steps", eval_steps=1)
     assert dtypes_seen(trainer) == {True: {dtype}, False: {torch.float32}}
     assert {weight.dtype for weight in trainer.model.parameters()} == {torch.float32}
@@ -227,7 +234,7 @@ def test_trainers_own_bf16_flag_does_not_reach_evaluation(flags: list[str], make
 
 
 def test_an_overflow_of_scaled_gradients_ends_nothing(make_trainer):
-    """With --fp16, such a step is left out and the scale lowered; a loss that is no number is another matter."""
+    """With --fp16, such a step is skipped and the scale is lowered; only a NaN loss ends the run."""
     trainer = make_trainer()
     with pytest.raises(RunError, match="grad_norm is inf"):
         trainer.log({"loss": 0.7, "grad_norm": float("inf")})

@@ -1,0 +1,71 @@
+"""Load the model and set up its training."""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import TYPE_CHECKING
+
+from ..label_words.tokenization import tokenize_stream
+from ..model.lora import add_adapter
+from ..runtime.device import choose_precision
+from ..runtime.distributed import on_first_process
+from .checkpoints import RecoverBestCheckpoint
+from .fingerprint import describe_run, refuse_changes
+from .trainer import LabelWordTrainer
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+    from transformers import TrainerCallback
+
+    from ..config.arguments import Arguments
+    from ..label_words.task import LabelWordTask
+
+
+def build_trainer(
+    flags: "Arguments",
+    task: "LabelWordTask",
+    tokenized: "dict[str, Dataset]",
+    checkpoint: str | None,
+    compute_metrics: Callable[..., dict[str, float]],
+    callbacks: Sequence["TrainerCallback"] = (),
+) -> LabelWordTrainer:
+    """Load the model and set up its training.
+
+    Args:
+        flags: Command-line arguments.
+        task: Prompt, label words and rows.
+        tokenized: Tokenized splits by name.
+        checkpoint: Folder to resume from; None to start from the beginning.
+        compute_metrics: Function that Trainer calls, with the additional arguments `verbalizer` and `constrained`.
+        callbacks: Callbacks that are called after those of this package.
+
+    Raises:
+        UsageError: If the model cannot be loaded, or the checkpoint belongs to a different run.
+    """
+    from transformers import set_seed
+
+    args, constrained = flags.training, flags.model.constrain_generation
+    precision = choose_precision(flags.model.precision, args.device)
+    set_seed(args.seed)  # for new embeddings, LoRA's matrices, and dropout
+    model = task.load_model(args, precision, max(tokenized["train"]["length"][:]))
+    run = describe_run(task, args, precision, model)
+    if checkpoint:
+        on_first_process(args, "comparing with the checkpoint", lambda: refuse_changes(checkpoint, run))
+    trainer = LabelWordTrainer(
+        run=run,
+        verbalizer=task.verbalizer,
+        precision=precision,
+        class_weights=task.data.class_weights,
+        constrained=constrained,
+        max_tokens=flags.run.max_tokens_per_microbatch or 0,
+        compute_metrics=partial(compute_metrics, verbalizer=task.verbalizer, constrained=constrained),
+        model=add_adapter(model, flags.model),
+        args=args,
+        train_dataset=tokenize_stream(task, args) if task.data.stream else tokenized["train"],
+        eval_dataset=tokenized["validation"],
+        processing_class=task.tokenizer,
+    )
+    if checkpoint:
+        trainer.add_callback(RecoverBestCheckpoint(checkpoint))
+    for callback in callbacks:
+        trainer.add_callback(callback)
+    return trainer
