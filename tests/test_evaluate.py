@@ -177,11 +177,14 @@ def test_the_prompt_is_read_back_from_its_tokenizer(kind: str, template: str):
         (["--modle", "x"], "unknown flag --modle"),
         (["--output_dir", "RUN"], "contains the model RUN"),
         (["--model_name_or_path", "gpt2", "--output_dir", "RUN"], "already contains a run"),
+        (["--model_name_or_path", "RUN", "gpt2"], "that this run would replace: comparison.json. Move"),
     ],
 )
 def test_mistakes_give_one_line(flags: list[str], message: str, run_dir: Path, tmp_path: Path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     write_csv(tmp_path / "other.csv", [("a b", "happy"), ("c d", "sad")] * 20)
+    (tmp_path / "evaluation").mkdir()
+    (tmp_path / "evaluation" / "comparison.json").write_text("mine")
     flags = [word.replace("RUN", str(run_dir)) for word in flags]
     flags = flags if "--train_file" in flags else ["--dataset_name", str(REVIEWS), *flags]
     monkeypatch.setattr(sys, "argv", ["evaluate", "--model_name_or_path", str(run_dir), *flags])

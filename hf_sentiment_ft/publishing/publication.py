@@ -10,7 +10,7 @@ from typing import Any
 
 from ..errors import PublishError, explain
 from ..hub import hub_errors, with_retries
-from ..runtime.run_files import begin_files, published_files, record_files
+from ..runtime.run_files import published_files
 from .card import CARD_VALUES, below_the_line, render_card
 from .examples import sample_answers
 from .metadata import minimal_metadata
@@ -54,7 +54,6 @@ def publish_run(folder: Path, destination: Destination) -> dict[str, Any]:
     record |= {"status": "begun", "command": command}
     try:
         # Log and record the command first, in case the machine goes down during publication.
-        begin_files(folder, ["README.md", RECORD])
         logger.info("Publishing %s. If this is interrupted, retry with:\n  %s", destination.repo_id, command)
         _write_record(folder, record)
         _publish(folder, destination, record)
@@ -65,9 +64,6 @@ def publish_run(folder: Path, destination: Destination) -> dict[str, Any]:
         with suppress(OSError):  # a full disk, which the error already reports
             _write_record(folder, record)
         raise PublishError(f"{reason}\nThe run is complete in {folder}. To publish it:\n  {command}") from error
-    finally:
-        with suppress(OSError):
-            record_files(folder)
     return record
 
 

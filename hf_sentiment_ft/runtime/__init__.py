@@ -4,7 +4,7 @@ from .device import choose_precision
 from .distributed import first_process_first, on_first_process, shutdown
 from .output_dir import begin_run, check_output_dir, refuse_foreign_files
 from .run_files import CLASSIFIER_FILES, COMPARISON, EVALUATION_FILES, begin_files, record_files
-from .start import log_to_console, start
+from .start import check_caches, log_to_console, start
 
 __all__ = [
     "CLASSIFIER_FILES",
@@ -12,6 +12,7 @@ __all__ = [
     "EVALUATION_FILES",
     "begin_files",
     "begin_run",
+    "check_caches",
     "check_output_dir",
     "choose_precision",
     "first_process_first",

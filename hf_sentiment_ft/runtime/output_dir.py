@@ -192,4 +192,5 @@ def clear_output_dir(args: "TrainingArguments") -> None:
                 path.unlink()
                 if path.parent != output_dir and not any(path.parent.iterdir()):
                     path.parent.rmdir()  # such as plots
-        (output_dir / RECORD).unlink(missing_ok=True)
+        if (output_dir / RECORD).is_file():
+            (output_dir / RECORD).unlink()

@@ -71,6 +71,9 @@ SIGNS = (
     (COMPARISON, '"only_first_right"', (COMPARISON,)),
 )
 
+# Publishing a run writes these anew, so they have no lasting size, but words that only we write.
+REWRITTEN = {"README.md": "hf_sentiment_ft", "publication.json": '"repo_id"'}
+
 
 def is_named(name: str, patterns: Iterable[str]) -> bool:
     """Return whether a path, relative to the output folder and with `/`, matches one of the patterns."""
@@ -91,13 +94,17 @@ def published_files(folder: Path) -> list[Path]:
 
 def own_files(folder: Path) -> list[Path]:
     """Return what runs have written to a folder: files, checkpoints, and the subfolder of a save that was cut off."""
-    record = _read_record(folder) or {"files": {}, "writing": _vouched_for(folder)}
+    recorded = _read_record(folder)
+    record = recorded or {"files": {}, "writing": _vouched_for(folder)}
 
     def is_own(name: str, path: Path) -> bool:
         if is_named(name, ["checkpoint-*"]):
             return is_own_checkpoint(path)
         if path.is_symlink() or path.is_dir() is not (name == UNFINISHED):
             return False
+        if name in REWRITTEN and (recorded is None or not is_named(name, record["writing"])):
+            of_a_run = bool({name, "card.json"} & set(record["files"])) or is_named(name, record["writing"])
+            return of_a_run and _contains(path, REWRITTEN[name])
         return is_named(name, record["writing"]) or record["files"].get(name) == path.stat().st_size
 
     return [path for name, path in present_files(folder, (*RUN_FILES, COMPARISON)).items() if is_own(name, path)]
@@ -169,10 +176,13 @@ def _vouched_for(folder: Path) -> list[str]:
     """Return the names of files that a run of version 0.1.0 has written to a folder, if there was one."""
     vouched: list[str] = []
     for name, words, patterns in SIGNS:
-        path = folder / name
-        if path.is_file() and words in path.read_text(encoding="utf-8", errors="replace"):
+        if _contains(folder / name, words):
             vouched += patterns
     return vouched
+
+
+def _contains(path: Path, words: str) -> bool:
+    return path.is_file() and words in path.read_text(encoding="utf-8", errors="replace")
 
 
 def _read_record(folder: Path) -> dict[str, Any] | None:

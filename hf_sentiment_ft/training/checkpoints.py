@@ -109,7 +109,8 @@ def delete_old_checkpoints(newest: Path, best: str | None, limit: int | None) ->
 def find_damage(folder: Path) -> str | None:
     """Return why a run cannot resume from a checkpoint, or None if the checkpoint is complete.
 
-    A checkpoint only gets its name once it is complete, but deleting or copying it can still be interrupted.
+    A checkpoint has its name only while it is complete, whenever a run is killed. But a copy or a download of it can be
+    interrupted, a power failure can empty its newest files, and runs of version 0.1.0 deleted it in place.
     """
     try:
         contents = json.loads((folder / CONTENTS).read_text(encoding="utf-8"))

@@ -90,7 +90,7 @@ def test_what_is_not_in_the_way_stays(finished: Path):
         put(finished / name)
     check_output_dir(arguments(finished), False, [])
     begin_run(arguments(finished))
-    put(finished / "README.md", b"by the run")
+    put(finished / "README.md", b"by the run, of hf_sentiment_ft")
     put(finished / "plots" / "training.png", b"by the run")
     save(finished, 2)
     record_files(finished)
@@ -176,10 +176,24 @@ def test_a_begun_run_that_has_written_nothing_is_none(tmp_path: Path):
     check_output_dir(arguments(tmp_path), False, [])
 
 
+@pytest.mark.parametrize("recorded", [True, False], ids=["recorded", "of version 0.1.0"])
+def test_a_published_run_is_the_same_run(recorded: bool, finished: Path):
+    """Publishing has written the card anew, with a person's words, and where to; another README is not the run's."""
+    with (finished / "README.md").open("a") as file:
+        file.write("\nMy aunt uses it.\n")
+    put(finished / "publication.json", b'{"repo_id": "user/name"}')
+    if not recorded:
+        (finished / RECORD).unlink()
+    check_output_dir(arguments(finished), True, [])
+    put(finished / "README.md")
+    put(finished / "publication.json")
+    with pytest.raises(UsageError, match=r"would replace: README\.md, publication\.json\."):
+        check_output_dir(arguments(finished), True, [])
+
+
 def test_a_later_command_adds_to_the_record(finished: Path):
-    """As publishing does with the card, and the export of a classifier."""
-    begin_files(finished, ["README.md", *CLASSIFIER_FILES])
-    put(finished / "README.md", b"another card")
+    """As the export of a classifier does."""
+    begin_files(finished, CLASSIFIER_FILES)
     put(finished / "text-classification" / "config.json", b"{}")
     record_files(finished)
     assert finished / "text-classification" / "config.json" in published_files(finished)
