@@ -44,7 +44,7 @@ def escape(value: Any) -> Markup:
     Character references are used, since they are text in every flavor of Markdown; a backslash before the bar of a
     table is not.
     """
-    return Markup(SPECIAL.sub(_references, visible(str(value)).strip()))
+    return Markup(SPECIAL.sub(_references, visible(str(value))))
 
 
 def _references(found: re.Match[str]) -> str:
@@ -60,6 +60,12 @@ def code(value: Any) -> Markup:
     if NOT_IN_BACKTICKS.search(text):
         return Markup(f"<code>{SPECIAL.sub(_references, text)}</code>")
     return Markup(f"`{text}`")
+
+
+def prose(value: str) -> Markup:
+    """Escape a sentence in which what is between backticks is code, as in the notes on the data."""
+    parts = enumerate(value.split("`"))
+    return Markup().join(code(part) if number % 2 else escape(part) for number, part in parts)
 
 
 def literal(value: str) -> Markup:
@@ -81,5 +87,5 @@ def environment() -> Environment:
         return value if isinstance(value, Markup | Undefined | int | float) else escape(value)
 
     made = Environment(autoescape=True, finalize=finalize, keep_trailing_newline=True)
-    made.filters |= {"code": code, "literal": literal}
+    made.filters |= {"code": code, "literal": literal, "prose": prose}
     return made

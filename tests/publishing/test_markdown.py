@@ -10,7 +10,7 @@ from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
 from hf_sentiment_ft.publishing.card import render_card
-from hf_sentiment_ft.publishing.markdown import code, escape, hides, link, literal, visible
+from hf_sentiment_ft.publishing.markdown import code, escape, hides, link, literal, prose, visible
 
 from ..conftest import launch
 from ..tiny import write_csv
@@ -69,6 +69,16 @@ def test_a_value_at_the_beginning_of_a_line_begins_no_block(value: str):
         tokens = parse(f"{before}{escape(value)}\n")
         assert [shown(token) for token in tokens if token.type == "inline"] == [visible(value)]
         assert kinds(tokens) <= HARMLESS - {"link", "image", "em", "strong", "heading", "table"}
+
+
+@pytest.mark.parametrize("value", HOSTILE)
+def test_a_sentence_with_code_is_text_and_code(value: str):
+    assert prose("Each text is formed from columns: `'{title}'`.") == "Each text is formed from columns: `'{title}'`."
+    tokens = parse(f"- {prose(f'Weights: {value} 0.5, by `x{value}`, seed {value}.')}\n")
+    assert kinds(tokens) <= HARMLESS - {"link", "image", "em", "strong", "heading", "table"}
+    (shown_,) = [shown(token) for token in tokens if token.type == "inline"]
+    assert shown_.replace("`", "").startswith("Weights:")
+    assert shown_.endswith(".")
 
 
 @pytest.mark.parametrize("value", [*HOSTILE, 'say "x"', "back\\slash", "\x07"])
