@@ -44,7 +44,7 @@ def flag(default: Any, help: str) -> Any:
 
 @dataclass
 class ModelArguments:
-    """Arguments for the model, its prompt and label words, precision, calibration and LoRA."""
+    """Arguments for the model, its prompt, precision, calibration and LoRA."""
 
     model_name_or_path: str = flag(
         "gpt2",
@@ -223,7 +223,7 @@ class DataArguments:
 
 @dataclass
 class HubArguments:
-    """Arguments for publishing, besides TrainingArguments' --push_to_hub, --hub_model_id, --hub_private_repo, ..."""
+    """Arguments for publishing, besides --push_to_hub and TrainingArguments' others."""
 
     hub_overwrite: bool = flag(False, "Overwrite a repository that was not published by this package.")
     hub_create_pr: bool = flag(False, "Open a pull request instead of committing.")
@@ -236,7 +236,7 @@ class HubArguments:
 
 @dataclass
 class RunArguments:
-    """Arguments for what happens around training: checks, output folder, memory and export."""
+    """Arguments for what happens around training: checks, memory and export."""
 
     dry_run: bool = flag(False, "Check everything, print the plan and exit, without training or writing to the Hub.")
     overwrite_output_dir: bool = flag(False, "Replace the run that --output_dir already contains.")

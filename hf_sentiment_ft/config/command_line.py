@@ -48,11 +48,11 @@ def print_help(command: str, *arguments: Any) -> None:
         "TrainingArguments: " + ", ".join(f"{name} {value}" for name, value in TRAINING_DEFAULTS.items()) + ".",
     )
     for dataclass_type in arguments:
-        group = parser.add_argument_group(dataclass_type.__doc__)
+        group = parser.add_argument_group(dataclass_type.__doc__.removesuffix("."))
         for one in dataclasses.fields(dataclass_type):
-            group.add_argument(
-                f"--{one.name}", default=one.default, help=one.metadata["help"].replace("%", "%%"), metavar=""
-            )
+            default = one.default.replace("\n", "\\n") if isinstance(one.default, str) else one.default
+            shown = argparse.SUPPRESS if default is None else default
+            group.add_argument(f"--{one.name}", default=shown, help=one.metadata["help"].replace("%", "%%"), metavar="")
     parser.print_help()
 
 

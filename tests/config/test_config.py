@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from hf_sentiment_ft.config.arguments import TRAINING_DEFAULTS, DataArguments, ModelArguments
-from hf_sentiment_ft.config.command_line import parse_train_arguments, resolve_precision
+from hf_sentiment_ft.config.command_line import OURS, parse_train_arguments, print_help, resolve_precision
 from hf_sentiment_ft.errors import UsageError
 
 from ..conftest import ROOT
@@ -259,6 +259,16 @@ def test_help_answers_without_heavy_imports(module: str, words: list[str]):
     assert "HEAVY []" in printed.stdout
     for word in words:
         assert word in printed.stdout
+
+
+@pytest.mark.parametrize("command", ["train", "evaluate"])
+def test_help_fits_a_terminal(command: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+    monkeypatch.setenv("COLUMNS", "80")
+    print_help(command, *OURS)
+    printed = capsys.readouterr().out
+    assert max(map(len, printed.splitlines())) <= 80
+    assert r"(default: \n{text}\nSentiment:{label_word})" in " ".join(printed.split()), "line breaks can be seen"
+    assert "(default: None)" not in printed
 
 
 def test_gradients_of_float16_weights_cannot_be_scaled():
