@@ -44,7 +44,7 @@ def run(flags: Arguments) -> None:
     destination = publishing.check_destination(flags, model_name)
 
     # 2. Load the rows, the label words, the tokenizer that puts the prompt around each text, and what the card cites.
-    with runtime.first_process_first(args, "loading the data set"):
+    with runtime.first_process_first(args, "loading the dataset"):
         rows = data.load_splits(flags.data, args.seed, flags.model.label_words)
     provenance = publishing.prepare_card(flags, base, model_name, destination)
     tokenizer = model.load_tokenizer(base, add_pad_token=not flags.model.publish_adapter)

@@ -28,7 +28,7 @@ CSV_OPTIONS = {"keep_default_na": False, "na_values": [""]}
 
 
 def load_raw(args: DataArguments) -> "DatasetDict":
-    """Load files, a folder (saved by `save_to_disk` or holding data files), or a Hub data set.
+    """Load files, a folder (saved by `save_to_disk` or holding data files), or a Hub dataset.
 
     With `--streaming`, the splits are of the class `IterableDataset`, and nothing is read yet.
 
@@ -177,7 +177,7 @@ def name_splits(raw: "DatasetDict", args: DataArguments) -> "dict[str, Dataset]"
     """Select the splits that the flags name, otherwise those with the usual names, skipping empty ones.
 
     Args:
-        raw: All splits of the data set.
+        raw: All splits of the dataset.
         args: `--train_split`, `--validation_split`, `--test_split`, such as `unsupervised` or `train[:80%]+extra`.
 
     Raises:
@@ -198,7 +198,7 @@ def name_splits(raw: "DatasetDict", args: DataArguments) -> "dict[str, Dataset]"
     if "train" not in named:
         there = ", ".join(map(str, raw))
         raise UsageError(
-            f"the data set has the splits {there}; expected one named train, with rows. Set it with --train_split."
+            f"the dataset has the splits {there}; expected one named train, with rows. Set it with --train_split."
         )
     return named
 

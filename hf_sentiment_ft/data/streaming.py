@@ -126,7 +126,7 @@ def _name_streams(raw: "dict[str, IterableDataset]", args: DataArguments) -> "di
         if found:
             named[split] = raw[found[0]]
     if "train" not in named:
-        raise UsageError(f"the data set has the splits {there}; expected one named train. Set it with --train_split.")
+        raise UsageError(f"the dataset has the splits {there}; expected one named train. Set it with --train_split.")
     return named
 
 
