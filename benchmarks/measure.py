@@ -49,7 +49,7 @@ def parser(comparison: str, *, rows: int, rounds: int = 2) -> argparse.ArgumentP
     )
     made.add_argument("--dataset", default="package:hf_sentiment_ft/sample_reviews", help="as --dataset_name")
     made.add_argument("--model", default=MODEL, help="base model")
-    made.add_argument("--rows", type=int, default=rows, help="rows of the data set, the same for all sides")
+    made.add_argument("--rows", type=int, default=rows, help="rows of the dataset, the same for all sides")
     made.add_argument("--rounds", type=int, default=rounds, help="how often every side runs")
     made.add_argument("--results", type=Path, default=RESULTS, help="folder of the JSON file")
     return made

@@ -2,7 +2,7 @@
 
     python -m benchmarks.scaling --dataset FOLDER --sizes 1000 1000000
 
-Each size in a fresh process with an empty cache. The rows of the data set are repeated, numbered so that none is the
+Each size in a fresh process with an empty cache. The rows of the dataset are repeated, numbered so that none is the
 same as another; batches come from our Trainer's dataloader, on a model of a few weights. A million rows take a few
 minutes and about 2 GB of disk, which are free again afterwards.
 """

@@ -63,7 +63,7 @@ def run(models: list[ModelArguments], flags: Arguments) -> None:
         runtime.refuse_foreign_files(output_dir, [runtime.COMPARISON])
 
     # 2. Load the rows, and each model's label words and prompt.
-    with runtime.first_process_first(args, "loading the data set"):
+    with runtime.first_process_first(args, "loading the dataset"):
         rows = data.load_evaluation_splits(flags.data, args.seed)
     tasks = [label_words.prepare_task(model, rows) for model in models]
 

@@ -47,7 +47,7 @@ def run(flags: Arguments) -> None:
     destination = publishing.check_destination(flags, model_name)
 
     # 2. Load the rows, the label words, the tokenizer that puts the prompt around each text, and what the card cites.
-    with runtime.first_process_first(args, "loading the data set"):
+    with runtime.first_process_first(args, "loading the dataset"):
         rows = data.load_splits(flags.data, args.seed, flags.model.label_words)
     provenance = publishing.trace_provenance(flags, base, model_name, destination)
     task = label_words.build_task(flags.model, base, config, rows)

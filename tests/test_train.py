@@ -20,7 +20,7 @@ def test_pipeline_says_what_the_results_say(run_dir: Path, results: dict):
         rows = list(csv.DictReader(file))
     texts = [row["text"] for row in rows]
     with (REVIEWS / "test.csv").open(encoding="utf-8") as file:
-        assert texts == [row["text"] for row in csv.DictReader(file)], "predictions are in the order of the data set"
+        assert texts == [row["text"] for row in csv.DictReader(file)], "predictions are in the order of the dataset"
 
     classify = pipeline("text-generation", model=str(run_dir))
     one_by_one = [classify(text, return_full_text=False)[0]["generated_text"] for text in texts]
@@ -121,7 +121,7 @@ def test_tutorial_recipe_with_flags_that_win(tiny_gpt2: Path, tmp_path: Path):
     )
     assert finished.returncode == 0, finished.stderr
     output = tmp_path / "output"
-    assert (tmp_path / "data" / "rotten_tomatoes" / "dataset_dict.json").is_file(), "the raw data set is kept"
+    assert (tmp_path / "data" / "rotten_tomatoes" / "dataset_dict.json").is_file(), "the raw dataset is kept"
     assert (output / "checkpoint-10").is_dir()
     state = json.loads(max(output.glob("checkpoint-*/trainer_state.json")).read_text())
     assert {entry["step"] for entry in state["log_history"] if "eval_loss" in entry} >= {10}

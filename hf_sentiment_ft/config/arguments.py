@@ -44,7 +44,7 @@ def flag(default: Any, help: str) -> Any:
 
 @dataclass
 class ModelArguments:
-    """Arguments for the model, its prompt and label words, precision, calibration and LoRA."""
+    """Arguments for the model, its prompt, precision, calibration and LoRA."""
 
     model_name_or_path: str = flag(
         "gpt2",
@@ -132,11 +132,11 @@ class DataArguments:
 
     dataset_name: str | None = flag(
         None,
-        "Data set id on the Hub, folder, or package:NAME/FOLDER. Default: cornell-movie-review-data/rotten_tomatoes, "
+        "Dataset id on the Hub, folder, or package:NAME/FOLDER. Default: cornell-movie-review-data/rotten_tomatoes, "
         "unless files are given.",
     )
-    dataset_config_name: str | None = flag(None, "Configuration (subset) of the data set.")
-    dataset_revision: str = flag("main", "Branch, tag or commit of the data set on the Hub.")
+    dataset_config_name: str | None = flag(None, "Configuration (subset) of the dataset.")
+    dataset_revision: str = flag("main", "Branch, tag or commit of the dataset on the Hub.")
     train_split: str | None = flag(
         None, "Split to train on, such as train[:80%] or train+extra. Default: the split named train."
     )
@@ -179,15 +179,15 @@ class DataArguments:
         "Stream the train rows during training, for data that does not fit on disk; requires --max_steps. Validation "
         "and test are the first 10,000 rows of their splits, or 1,000 rows taken from train; use --max_eval_samples "
         "and --max_test_samples to change that. Labels that are not in the first rows must be listed in --label_words "
-        "as a JSON object, unless the data set declares them.",
+        "as a JSON object, unless the dataset declares them.",
     )
     shuffle_buffer_size: int = flag(
         10_000,
         "With --streaming: number of rows in the shuffle buffer. As many are read before training, to find the labels.",
     )
     preprocessing_num_workers: int | None = flag(None, "Number of processes for tokenization. Default: one.")
-    save_dataset_dir: str | None = flag(None, "Save the raw data set to this folder (Dataset.save_to_disk).")
-    language: str | None = flag(None, "Language code for the model card, such as en. Default: the data set's language.")
+    save_dataset_dir: str | None = flag(None, "Save the raw dataset to this folder (Dataset.save_to_disk).")
+    language: str | None = flag(None, "Language code for the model card, such as en. Default: the dataset's language.")
 
     def __post_init__(self) -> None:
         for name in ("dataset_name", "train_file", "validation_file", "test_file", "save_dataset_dir"):
@@ -217,13 +217,13 @@ class DataArguments:
 
     @property
     def name(self) -> str:
-        """Return the name of the data set, or the path of the training file."""
+        """Return the name of the dataset, or the path of the training file."""
         return str(self.dataset_name or self.train_file)
 
 
 @dataclass
 class HubArguments:
-    """Arguments for publishing, besides TrainingArguments' --push_to_hub, --hub_model_id, --hub_private_repo, ..."""
+    """Arguments for publishing, besides --push_to_hub and TrainingArguments' others."""
 
     hub_overwrite: bool = flag(False, "Overwrite a repository that was not published by this package.")
     hub_create_pr: bool = flag(False, "Open a pull request instead of committing.")
@@ -236,7 +236,7 @@ class HubArguments:
 
 @dataclass
 class RunArguments:
-    """Arguments for what happens around training: checks, output folder, memory and export."""
+    """Arguments for what happens around training: checks, memory and export."""
 
     dry_run: bool = flag(False, "Check everything, print the plan and exit, without training or writing to the Hub.")
     overwrite_output_dir: bool = flag(False, "Replace the run that --output_dir already contains.")

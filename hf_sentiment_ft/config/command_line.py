@@ -29,6 +29,14 @@ from .training_checks import check_fields, check_limits, try_out
 if TYPE_CHECKING:
     from transformers import TrainingArguments
 
+# Names that TrainingArguments once had, or that other programs use.
+RENAMED = {
+    "evaluation_strategy": "eval_strategy",
+    "group_by_length": "train_sampling_strategy",
+    "lr": "learning_rate",
+    "no_cuda": "use_cpu",
+    "warmup_ratio": "warmup_steps",
+}
 OURS = (ModelArguments, DataArguments, HubArguments, RunArguments)
 
 
@@ -48,11 +56,11 @@ def print_help(command: str, *arguments: Any) -> None:
         "TrainingArguments: " + ", ".join(f"{name} {value}" for name, value in TRAINING_DEFAULTS.items()) + ".",
     )
     for dataclass_type in arguments:
-        group = parser.add_argument_group(dataclass_type.__doc__)
+        group = parser.add_argument_group(dataclass_type.__doc__.removesuffix("."))
         for one in dataclasses.fields(dataclass_type):
-            group.add_argument(
-                f"--{one.name}", default=one.default, help=one.metadata["help"].replace("%", "%%"), metavar=""
-            )
+            default = one.default.replace("\n", "\\n") if isinstance(one.default, str) else one.default
+            shown = argparse.SUPPRESS if default is None else default
+            group.add_argument(f"--{one.name}", default=shown, help=one.metadata["help"].replace("%", "%%"), metavar="")
     parser.print_help()
 
 
@@ -111,6 +119,8 @@ def parse_train_arguments(argv: list[str], command: str = "train") -> Arguments:
         raise UsageError(str(error)) from error
     if training_args.learning_rate is None:
         training_args.learning_rate = LORA_LEARNING_RATE if model_args.use_peft else TrainingArguments.learning_rate
+    if len(modules := training_args.optim_target_modules or []) == 1:
+        training_args.optim_target_modules = modules[0]  # a list of one word is no pattern, and not all-linear
     check_limits(training_args)
     try_out(training_args, command)
     resolve_precision(training_args, model_args)
@@ -135,8 +145,8 @@ def suggest(name: str, known: list[str]) -> str:
 def _nearness(name: str, flag: str) -> float:
     """Return how near a flag is to what was written: 3 for a flag that begins with it, down to 0."""
     words, parts = name.split("_"), flag.split("_")
-    if name == "lr":
-        return 3 * (flag == "learning_rate")
+    if name in RENAMED:
+        return 3 * (flag == RENAMED[name])
     if flag.startswith(name):
         return 3
     if all(any(part.startswith(word) or _shortens(part, word, words) for part in parts) for word in words):

@@ -44,8 +44,11 @@ LIMITS: tuple[tuple[str, float, float], ...] = (
     ("save_steps", 0, math.inf),
     ("eval_delay", 0, math.inf),
     ("dataloader_num_workers", 0, math.inf),
+    ("dataloader_prefetch_factor", 1, math.inf),
     ("seed", 0, 2**32 - 1),
     ("data_seed", 0, 2**32 - 1),
+    ("ddp_timeout", 1, math.inf),
+    ("ddp_bucket_cap_mb", 1, math.inf),
     ("neftune_noise_alpha", 0, math.inf),
 )
 

@@ -24,7 +24,7 @@ ROWS_WITH_NAMES = 10_000  # rows of JSON in which the names of the columns are l
 
 
 def load_raw(args: DataArguments) -> "DatasetDict":
-    """Load files, a folder (saved by `save_to_disk` or holding data files), or a Hub data set.
+    """Load files, a folder (saved by `save_to_disk` or holding data files), or a Hub dataset.
 
     With `--streaming`, the splits are of the class `IterableDataset`, and nothing is read yet.
 
@@ -157,7 +157,7 @@ def _load_files(files: Files, args: DataArguments) -> "Dataset":
 
 
 def _prepare(builder: "DatasetBuilder", tables: Any, streaming: bool, split: str | None = None) -> Any:
-    """Load a data set whose files become tables by our own reader instead of that of `datasets`."""
+    """Load a dataset whose files become tables by our own reader instead of that of `datasets`."""
     builder._generate_tables = tables
     if streaming:
         return builder.as_streaming_dataset(split)
@@ -166,7 +166,7 @@ def _prepare(builder: "DatasetBuilder", tables: Any, streaming: bool, split: str
 
 
 def load_or_refuse(given_as: str, load: Any, *args: Any, **options: Any) -> Any:
-    """Call a function of `datasets` with retries, and without the README of a data set if it cannot be parsed.
+    """Call a function of `datasets` with retries, and without the README of a dataset if it cannot be parsed.
 
     Args:
         given_as: The flag and its value, such as `--dataset_name is user/name`; the message begins with it.
@@ -186,7 +186,7 @@ def load_or_refuse(given_as: str, load: Any, *args: Any, **options: Any) -> Any:
     except (*hub_errors(), DatasetGenerationError, UsageError) as error:
         if _is_of_cache(error.__cause__ or error):
             raise UsageError(
-                f"the cache of data sets, {config.HF_DATASETS_CACHE}, cannot be written ({_reason(error)}). Set the "
+                f"the cache of datasets, {config.HF_DATASETS_CACHE}, cannot be written ({_reason(error)}). Set the "
                 "environment variable HF_HOME to a folder with free space that you may write to."
             ) from error
         raise UsageError(f"{given_as}, which cannot be loaded: {_reason(error)}") from error

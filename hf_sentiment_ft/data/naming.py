@@ -1,4 +1,4 @@
-"""Which splits of a data set are train, validation and test."""
+"""Which splits of a dataset are train, validation and test."""
 
 import math
 from typing import TYPE_CHECKING, Any
@@ -16,7 +16,7 @@ def name_splits(raw: "DatasetDict", args: DataArguments) -> "dict[str, Dataset]"
     """Select the splits that the flags name, otherwise those with the usual names, skipping empty tables.
 
     Args:
-        raw: All splits of the data set.
+        raw: All splits of the dataset.
         args: `--train_split`, `--validation_split`, `--test_split`, such as `unsupervised` or `train[:80%]+extra`.
 
     Raises:
@@ -38,7 +38,7 @@ def name_splits(raw: "DatasetDict", args: DataArguments) -> "dict[str, Dataset]"
             named[split] = raw[found[0]]
     if "train" not in named:
         raise UsageError(
-            f"the data set has the splits {', '.join(map(str, raw))}; expected one named train, with rows. Set it with "
+            f"the dataset has the splits {', '.join(map(str, raw))}; expected one named train, with rows. Set it with "
             "--train_split."
         )
     return named

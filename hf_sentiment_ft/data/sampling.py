@@ -92,7 +92,7 @@ class StreamedRows(IterableDataset[dict[str, Any]]):
         grouped: bool,
         seed: int,
     ) -> None:
-        """Create the data set.
+        """Create the dataset.
 
         Args:
             stream: Shuffled rows with the columns `text` and `label`; not empty.

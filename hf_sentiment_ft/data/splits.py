@@ -42,7 +42,7 @@ class LabelledSplits:
         labels: Label names in the order of their ids.
         notes: Sentences for the log and the card: what was split off or sampled, and how.
         split_off: The note of each split that was taken from train.
-        sources: The data set's own name for the rows of each split, such as `train[80%:]`, where a flag names them.
+        sources: The dataset's own name for the rows of each split, such as `train[80%:]`, where a flag names them.
         class_weights: Loss weight of each class, in the order of the ids; 1 on average over train.
         stream: All train rows, if train is streamed; `train` then contains the first ones.
     """
@@ -90,9 +90,7 @@ def load_splits(args: DataArguments, seed: int, label_words: str | None = None) 
     """
     source, copy = args.dataset_name, args.save_dataset_dir
     if source and copy and Path(source).resolve() == Path(copy).resolve():
-        raise UsageError(
-            f"--save_dataset_dir is {copy}, the folder that the data set is read from; use another folder."
-        )
+        raise UsageError(f"--save_dataset_dir is {copy}, the folder that the dataset is read from; use another folder.")
     stream = open_stream(args) if args.streaming else None
     named = stream.first_rows if stream else name_splits(_load_table(args), args)
     columns = find_columns(named["train"].column_names, args)
@@ -110,7 +108,7 @@ def load_splits(args: DataArguments, seed: int, label_words: str | None = None) 
         data.notes.append(f"Each text is formed from columns: `{columns.template!r}`.")
     given = {"train": args.train_split, "validation": args.validation_split, "test": args.test_split}
     data.sources = {split: spec for split, spec in given.items() if spec}
-    data.notes += [f"{split} is the data set's {spec}." for split, spec in data.sources.items() if spec != split]
+    data.notes += [f"{split} is the dataset's {spec}." for split, spec in data.sources.items() if spec != split]
 
     percentages = {"validation": args.validation_split_percentage, "test": args.test_split_percentage}
     for split, percentage in percentages.items():

@@ -149,12 +149,12 @@ def as_the_hub_accepts(
         else:
             raise UsageError(
                 f"the Hub rejects the model card's metadata: {objections[0]}. License, language, base model and data "
-                "set are taken from the cards of the base model and the data set. Use --language to set the language."
+                "set are taken from the cards of the base model and the dataset. Use --language to set the language."
             )
     if objections:
         instead = ", ".join(f"{name} {value or 'none'}" for name, value in {**language, **license_}.items())
         logger.warning(
-            "The Hub rejects what the cards of the base model and the data set say: %s. The model card says: %s.",
+            "The Hub rejects what the cards of the base model and the dataset say: %s. The model card says: %s.",
             objections[0],
             instead,
         )

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from hf_sentiment_ft.config.arguments import TRAINING_DEFAULTS, DataArguments, ModelArguments
-from hf_sentiment_ft.config.command_line import parse_train_arguments, resolve_precision
+from hf_sentiment_ft.config.command_line import OURS, parse_train_arguments, print_help, resolve_precision
 from hf_sentiment_ft.errors import UsageError
 
 from ..conftest import ROOT
@@ -127,6 +127,8 @@ def test_unknown_flag_suggests_the_nearest():
         ("--max_len", "--max_seq_length"),
         ("--lora_rank", "--lora_r"),
         ("--lr", "--learning_rate"),
+        ("--warmup_ratio", "--warmup_steps"),
+        ("--no-cuda", "--use_cpu"),
         ("--epochs", "--num_train_epochs"),
         ("--batch_size", "--per_device_train_batch_size"),
         ("--output", "--output_dir"),
@@ -174,6 +176,8 @@ def test_unknown_flag_suggests_what_was_meant(written: str, meant: str):
         (["--save_total_limit", "0"], "--save_total_limit is 0"),
         (["--dataloader_num_workers", "-1"], "--dataloader_num_workers is -1"),
         (["--seed", "-1"], "--seed is -1"),
+        (["--ddp_timeout", "0"], "--ddp_timeout is 0; expected at least 1"),
+        (["--dataloader_prefetch_factor", "0", "--dataloader_num_workers", "1"], "--dataloader_prefetch_factor is 0"),
         (["--bf16", "--precision", "fp32"], "--bf16 and --precision fp32 are both given"),
         (["--fp16", "--use_cpu"], "--fp16 needs a GPU"),
         (["--bf16_full_eval", "true"], "--bf16_full_eval is given"),
@@ -259,6 +263,16 @@ def test_help_answers_without_heavy_imports(module: str, words: list[str]):
     assert "HEAVY []" in printed.stdout
     for word in words:
         assert word in printed.stdout
+
+
+@pytest.mark.parametrize("command", ["train", "evaluate"])
+def test_help_fits_a_terminal(command: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+    monkeypatch.setenv("COLUMNS", "80")
+    print_help(command, *OURS)
+    printed = capsys.readouterr().out
+    assert max(map(len, printed.splitlines())) <= 80
+    assert r"(default: \n{text}\nSentiment:{label_word})" in " ".join(printed.split()), "line breaks can be seen"
+    assert "(default: None)" not in printed
 
 
 def test_gradients_of_float16_weights_cannot_be_scaled():

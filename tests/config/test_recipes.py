@@ -44,6 +44,8 @@ def parse(folder: Path, text: str) -> dict[str, Any]:
         ("lr_scheduler_type: cosine_with_min_lr\nlr_scheduler_kwargs: {min_lr: 1e-6}", {"min_lr": 1e-6}),
         ("gradient_checkpointing_kwargs: {use_reentrant: false}", {"use_reentrant": False}),
         ("report_to: [none]", []),
+        ("optim_target_modules: all-linear", "all-linear"),
+        ("optim_target_modules: [attn, mlp]", ["attn", "mlp"]),
     ],
 )
 def test_what_is_written_arrives(line: str, value: Any, tmp_path: Path):

@@ -1,4 +1,4 @@
-"""Data sets on the Hub: configurations, revisions, and those that not everybody may read."""
+"""Datasets on the Hub: configurations, revisions, and those that not everybody may read."""
 
 import json
 import subprocess

@@ -45,7 +45,7 @@ def test_splits_of_any_name_and_slices(folder: str):
     assert numbers(data, "train") == [*range(70), *range(100, 120)]
     assert numbers(data, "validation") == [*range(70, 90)]
     assert numbers(data, "test") == [*range(90, 100)]
-    assert data.notes[0] == "train is the data set's all[:70%]+extra."
+    assert data.notes[0] == "train is the dataset's all[:70%]+extra."
     assert data.sources["test"] == "all[-10:]"
 
 

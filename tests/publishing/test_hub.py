@@ -1,4 +1,4 @@
-"""The whole way over a Hub: data set from it, model to it, and back by a bare pipeline with an empty cache."""
+"""The whole way over a Hub: dataset from it, model to it, and back by a bare pipeline with an empty cache."""
 
 import json
 import os
@@ -36,7 +36,7 @@ def environment(server: HubServer, tmp_path_factory: pytest.TempPathFactory) -> 
 
 @pytest.fixture(scope="module")
 def published(server: HubServer, environment: dict[str, str], tiny_gpt2: Path, tmp_path_factory) -> Path:
-    """A run whose model and data set come from the Hub and whose result goes to it; its folder."""
+    """A run whose model and dataset come from the Hub and whose result goes to it; its folder."""
     api = HfApi(endpoint=server.endpoint, token="hf_alice")
     for repo_id, repo_type, folder in (("alice/tiny", "model", tiny_gpt2), ("alice/reviews", "dataset", REVIEWS)):
         api.create_repo(repo_id, repo_type=repo_type)

@@ -48,7 +48,7 @@ def test_results_are_read_back_by_the_hubs_own_class(run_dir: Path, results: dic
     }
     assert data.pipeline_tag == "text-generation"
     assert data.library_name == "transformers"
-    assert data.language == ["en"], "as the data set's card says"
+    assert data.language == ["en"], "as the dataset's card says"
     assert data.metrics == ["accuracy", "f1"]
 
 

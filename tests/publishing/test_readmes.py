@@ -1,4 +1,4 @@
-"""READMEs of base models and data sets are data: what can be read of them is used, and the rest never ends a run."""
+"""READMEs of base models and datasets are data: what can be read of them is used, and the rest never ends a run."""
 
 import logging
 import shutil
@@ -242,7 +242,7 @@ def test_a_language_that_the_hub_does_not_know(hub: HubServer, tmp_path: Path, c
 
 
 def test_an_eval_yaml_of_another_kind(stocked: None, hub: HubServer, api: HfApi, tmp_path, monkeypatch):  # noqa: F811
-    """What a data set says about benchmarks is data, too."""
+    """What a dataset says about benchmarks is data, too."""
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "fresh"))
     assert provenance_of(BASE, DATA).benchmark_task == "short_reviews"
     for content in (b"tasks: [abc]", b"tasks: {a: b}", b"- x", b"tasks: 3", b"\xe9", b"tasks: [{id: [x]}]", b"a: ["):

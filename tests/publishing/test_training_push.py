@@ -40,7 +40,7 @@ QUICK += ["--push_to_hub", "--hub_model_id", REPO, "--disable_tqdm", "true"]
 
 @pytest.fixture
 def stocked(api: HfApi, tiny_gpt2: Path) -> None:
-    """A base model and a benchmark data set on the Hub."""
+    """A base model and a benchmark dataset on the Hub."""
     api.create_repo(BASE)
     api.upload_folder(repo_id=BASE, folder_path=tiny_gpt2)
     card = b"---\nlicense: mit\nlanguage: en\nbase_model: org/original\n---\n"

@@ -44,7 +44,7 @@ def test_one_that_waits_in_vain_says_for_what(tiny_gpt2: Path, tmp_path: Path):
     codes, printed = forked.train(*flags, cwd=tmp_path, processes=2, before=late)
     assert all(codes), printed
     assert printed.count("error: ") == 1, printed
-    assert "error: process 1 waited 2 s (--ddp_timeout) for another process: loading the data set. If that" in printed
+    assert "error: process 1 waited 2 s (--ddp_timeout) for another process: loading the dataset. If that" in printed
     assert "Traceback" not in printed
 
 
