@@ -112,6 +112,8 @@ def read_rows(path: str, suffix: str) -> Iterator[Row]:
                 _read_parquet(file) if suffix == ".parquet" else read_lines(io.BufferedReader(file), suffix, name)
             )
     except UNREADABLE as error:
+        if "://" in name and isinstance(error, OSError):  # a fault of the network, which may be over soon
+            raise
         raise UsageError(f"{name} cannot be read ({first_line(error)}).") from error
 
 

@@ -113,3 +113,9 @@ def test_missing_file_is_told_before_the_model_is_asked_for(tmp_path: Path, monk
         Path("a.csv").write_text("text\nfine\n")
         with pytest.raises(UsageError, match=message):
             run(parse_train_arguments(["--model_name_or_path", "./no_model", "--train_file", path, "--use_cpu"]))
+
+
+def test_fault_of_the_network_is_not_the_files(tmp_path: Path):
+    """So that it is tried again; `memory` is another place that files may be at."""
+    with pytest.raises(FileNotFoundError):
+        list(read_rows("memory://gone.csv", ".csv"))
