@@ -55,6 +55,7 @@ def test_index_of_a_filtered_data_frame_is_just_a_column(tmp_path: Path):
             b"text,label\nfine,a\na dull, slow film,b\n",
             "a.csv: line 3: the rows have more fields than the head",
         ),
+        ("a.csv", b"\nsep=;\ntext;label\nx;a\n\ny;a;b\n", "a.csv: line 6: the rows have more fields"),
         ("a.csv", b'text,label\n"two\nlines",a\nx,b,c\n', "a.csv: line 4: the rows have more fields"),
         ("a.csv", b"text,label\nfine,a\ncaf\xe9,b\n", "a.csv: line 3 is not UTF-8 (UnicodeDecodeError: 'utf-8' codec"),
         (
