@@ -167,8 +167,8 @@ def _read_delimited(lines: Iterator[str], name: str, separator: str) -> Iterator
             elif any(row[len(names) :]):
                 raise UsageError(
                     f"{name}: line {before + reader.line_num}: the rows have more fields than the header has names; "
-                    f"put quotes around texts with commas. This row has {len(row)} fields separated by {separator!r}, the "
-                    f"header {len(names)}."
+                    f"put quotes around texts with commas. Here, {len(row)} fields are separated by {separator!r}; the "
+                    f"header has {len(names)}."
                 )
             elif row:
                 yield dict(zip_longest(names, row[: len(names)]))
