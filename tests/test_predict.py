@@ -5,6 +5,7 @@ import csv
 import gzip
 import io
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -311,6 +312,18 @@ def test_reader_that_has_had_enough(run_dir: Path, tmp_path: Path):
     assert process.returncode == 141
     assert "Traceback" not in error
     assert "error" not in error
+
+
+def test_progress_is_shown_on_a_terminal(run_dir: Path, tmp_path: Path):
+    pty, termios = pytest.importorskip("pty"), pytest.importorskip("termios")
+    (tmp_path / "in.txt").write_text("a film\n" * 40)
+    command = [sys.executable, "-m", "hf_sentiment_ft.predict", "--model", run_dir, "--input_file", tmp_path / "in.txt"]
+    screen, terminal = pty.openpty()
+    termios.tcsetwinsize(terminal, (24, 80))
+    subprocess.run(command, stdout=subprocess.DEVNULL, stderr=terminal, cwd=ROOT, check=True)
+    os.close(terminal)
+    assert b"40 rows [" in os.read(screen, 10_000)
+    os.close(screen)
 
 
 def test_device_that_is_not_there(run_predict, capsys):

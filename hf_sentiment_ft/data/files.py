@@ -9,7 +9,7 @@ import os
 import re
 import zipfile
 import zlib
-from collections.abc import Iterable, Iterator, Sequence, Set
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain, islice, zip_longest
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
@@ -112,6 +112,8 @@ def read_rows(path: str, suffix: str) -> Iterator[Row]:
                 _read_parquet(file) if suffix == ".parquet" else read_lines(io.BufferedReader(file), suffix, name)
             )
     except UNREADABLE as error:
+        if "://" in name and isinstance(error, OSError):  # a fault of the network, which may be over soon
+            raise
         raise UsageError(f"{name} cannot be read ({explain(error)}).") from error
 
 
@@ -150,27 +152,27 @@ def _decode(file: Iterable[bytes], name: str) -> Iterator[str]:
 def _read_delimited(lines: Iterator[str], name: str, separator: str) -> Iterator[Row]:
     """Read a table whose columns are separated by `separator` or, if the header lacks that, by another usual one."""
     csv.field_size_limit(2**31 - 1)
-    header = next((line for line in lines if line.strip()), "")
+    before, header = next(((number, line) for number, line in enumerate(lines) if line.strip()), (0, ""))
     if excel := re.fullmatch(r"sep=(.)\s*", header):  # Excel writes this line, and hides it
-        separator, header = excel[1], next(lines, "")
+        before, separator, header = before + 1, excel[1], next(lines, "")
     elif separator not in header:
         separator = max((separator, *",;\t|"), key=header.count)
     reader = csv.reader(chain.from_iterable(map(_split, chain([header], lines))), delimiter=separator, strict=True)
     names: list[str] = []
-    end = 0  # the line in which the row before ends
+    end = before  # the line in which the last row has ended
     try:
         for row in reader:
             if not names:
                 names = _distinct(row)
             elif any(row[len(names) :]):
                 raise UsageError(
-                    f"{name}: line {reader.line_num}: the rows have more fields than the header has names; put "
-                    f"quotes around texts with commas. This row has {len(row)} fields separated by {separator!r}, the "
-                    f"header {len(names)}."
+                    f"{name}: line {before + reader.line_num}: the rows have more fields than the header has names; "
+                    f"put quotes around texts with commas. Here, {len(row)} fields are separated by {separator!r}; the "
+                    f"header has {len(names)}."
                 )
             elif row:
                 yield dict(zip_longest(names, row[: len(names)]))
-            end = reader.line_num
+            end = before + reader.line_num
     except csv.Error as error:
         raise UsageError(
             f"{name}: the row that begins in line {end + 1}: {error}. Write a quotation mark inside quotes twice."
@@ -234,7 +236,7 @@ def _read_parquet(file: IO[bytes]) -> Iterator[Row]:
 
 
 def read_tables(
-    files_iterables: Any, suffix: str, names: Sequence[str] = (), texts: Set[str] = frozenset(), **_: Any
+    files_iterables: Any, suffix: str, names: Sequence[str] = (), texts: Sequence[str] = (), **_: Any
 ) -> Iterator[tuple[int, "pa.Table"]]:
     """Read files as Arrow tables, each with its number, as a builder of `datasets` does.
 
@@ -261,7 +263,9 @@ def read_tables(
             number += 1
 
 
-def _table(path: str, rows: list[Row], names: Sequence[str], texts: Set[str], schema: "pa.Schema | None") -> "pa.Table":
+def _table(
+    path: str, rows: list[Row], names: Sequence[str], texts: Sequence[str], schema: "pa.Schema | None"
+) -> "pa.Table":
     """Make a table of rows, with the types of the first table of the files."""
     import pyarrow as pa
 

@@ -1,4 +1,4 @@
-"""Load tables unchanged from files, a folder or the Hub, and select the splits of a run."""
+"""Load tables from files, a folder or the Hub, with the values and types that they have there."""
 
 import errno
 import glob
@@ -102,7 +102,7 @@ class Files:
     paths: list[Path]
     suffix: str
     names: list[str]
-    texts: frozenset[str]
+    texts: list[str]
 
 
 def check_files(args: DataArguments) -> list[Files]:
@@ -126,8 +126,7 @@ def check_files(args: DataArguments) -> list[Files]:
         if split != "test":  # which may be without labels
             require_column(names, split, columns.label, "label_column_name")
         used = names if args.save_dataset_dir else [name for name in names if name in (*columns.text, columns.label)]
-        joined = frozenset(columns.text if columns.joins else ())
-        found.append(Files(split, given_as, paths, suffix, used, joined))
+        found.append(Files(split, given_as, paths, suffix, used, columns.text if columns.joins else []))
     return found
 
 

@@ -16,7 +16,7 @@ from .loading import load_raw
 from .naming import name_splits
 from .sampling import sample_per_class, stratified_sample
 from .streaming import TrainStream, checked_rows, open_stream, stream_labels
-from .texts import number_texts, read_texts, refuse_numbers
+from .texts import number_texts, read_texts, refuse_swapped
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -97,7 +97,7 @@ def load_splits(args: DataArguments, seed: int, label_words: str | None = None) 
     values = {split: read_labels(dataset, split, columns) for split, dataset in named.items()}
     labels = stream_labels(stream, columns, values, label_words) if stream else []
     texts = {split: read_texts(dataset, split, columns) for split, dataset in named.items()}
-    refuse_numbers(texts["train"], columns)
+    refuse_swapped(texts["train"], values["train"], columns)
     data = LabelledSplits({}, labels or label_names(named["train"], "train", values["train"], columns), stream=stream)
     if stream:
         stream.checked = checked_rows(stream, columns, labels)

@@ -62,16 +62,24 @@ def refuse_blank(texts: Any, where: str, columns: Columns) -> None:
     refuse_rows(blank, where, f"no text in column {', '.join(map(repr, columns.text))}", columns.first_row)
 
 
-def refuse_numbers(texts: "Dataset", columns: Columns) -> None:
-    """Refuse a train split whose texts are all numbers, since the column is hardly the one that was meant.
+def refuse_swapped(texts: "Dataset", labels: "pa.ChunkedArray", columns: Columns) -> None:
+    """Refuse a train split whose texts are numbers, and fewer different ones than there are labels.
+
+    Args:
+        texts: Texts as from `read_texts`.
+        labels: Label names as from `read_labels`, (rows,).
+        columns: Names of the columns, for the message.
 
     Raises:
-        UsageError: If so.
+        UsageError: If so; the columns have probably been confused.
     """
-    if not columns.joins and all(re.fullmatch(NUMBER, text.strip()) for text in texts["text"]):
+    if columns.joins or not all(re.fullmatch(NUMBER, text.strip()) for text in texts["text"]):
+        return
+    if len(set(texts["text"])) < len(labels.unique()):
         raise UsageError(
             f"the text column {columns.text[0]!r} of the train split contains only numbers, such as "
-            f"{texts[0]['text']!r}; expected texts. Set the right column with --text_column_name."
+            f"{texts[0]['text']!r}, and fewer different ones than the label column {columns.label!r}. Set the right "
+            "columns with --text_column_name and --label_column_name."
         )
 
 

@@ -55,6 +55,7 @@ def test_index_of_a_filtered_data_frame_is_just_a_column(tmp_path: Path):
             b"text,label\nfine,a\na dull, slow film,b\n",
             "a.csv: line 3: the rows have more fields than the head",
         ),
+        ("a.csv", b"\nsep=;\ntext;label\nx;a\n\ny;a;b\n", "a.csv: line 6: the rows have more fields"),
         ("a.csv", b'text,label\n"two\nlines",a\nx,b,c\n', "a.csv: line 4: the rows have more fields"),
         ("a.csv", b"text,label\nfine,a\ncaf\xe9,b\n", "a.csv: line 3 is not UTF-8 (UnicodeDecodeError: 'utf-8' codec"),
         (
@@ -113,3 +114,9 @@ def test_missing_file_is_told_before_the_model_is_asked_for(tmp_path: Path, monk
         Path("a.csv").write_text("text\nfine\n")
         with pytest.raises(UsageError, match=message):
             run(parse_train_arguments(["--model_name_or_path", "./no_model", "--train_file", path, "--use_cpu"]))
+
+
+def test_fault_of_the_network_is_not_the_files(tmp_path: Path):
+    """So that it is tried again; `memory` is another place that files may be at."""
+    with pytest.raises(FileNotFoundError):
+        list(read_rows("memory://gone.csv", ".csv"))

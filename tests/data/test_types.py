@@ -40,6 +40,17 @@ def test_labels_that_are_numbers_are_in_the_order_of_their_values(tmp_path: Path
     assert load(train_file=table(tmp_path / "b.csv", "10", "9", "x")).labels == ["10", "9", "x"]
 
 
+def test_texts_of_text_files_are_as_written(tmp_path: Path):
+    """Unless they are as few as labels, since the columns have then been confused."""
+    rows = [(f"{i:03}", ("odd", "even")[i % 2]) for i in range(40)] + [("1.10", "odd"), ("NA", "even"), ("1E5", "odd")]
+    path = write_csv(tmp_path / "a.csv", rows)
+    assert all_texts(load(train_file=path)) == sorted(text for text, _ in rows)
+    data = load(train_file=write_csv(tmp_path / "numbers.csv", rows[:40]))
+    assert "007" in all_texts(data)
+    message = refusal(train_file=write_csv(tmp_path / "b.csv", [(str(i % 2), f"film {i}") for i in range(40)]))
+    assert "the text column 'text' of the train split contains only numbers, such as '0', and fewer" in message
+
+
 def test_types_do_not_change_from_part_to_part(tmp_path: Path):
     rows = [(f"film {i}", ("01", "02", "A1")[i % 3]) for i in range(10_000)] + [(f"late {i}", "01") for i in range(200)]
     assert load(train_file=write_csv(tmp_path / "a.csv", rows)).labels == ["01", "02", "A1"]
