@@ -145,3 +145,14 @@ def label_ids(values: "pa.ChunkedArray", split: str, columns: Columns, names: li
     examples = ", ".join(sorted({repr(name) for name in values.filter(unknown)[:10].to_pylist()}))
     refuse_rows(unknown, where, f"a label that train does not have ({examples})", columns.first_row)
     return ids.to_numpy().astype(np.int64)
+
+
+def label_numbers(labels: list[str]) -> list[float] | None:
+    """Return the label names as numbers, ignoring the word "stars", or None if that is not possible.
+
+    All labels must be numbers, and there must be more than two: with two classes, the distance between numbers says
+    nothing that accuracy does not.
+    """
+    found = [re.fullmatch(r"\s*(-?\d+(?:\.\d+)?)(?:[ _-]*stars?)?\s*", label, re.IGNORECASE) for label in labels]
+    numbers = [float(match[1]) for match in found if match]
+    return numbers if len(numbers) == len(labels) > 2 else None

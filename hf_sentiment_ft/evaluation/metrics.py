@@ -3,7 +3,6 @@
 The computations are those of scikit-learn and SciPy.
 """
 
-import re
 from typing import Any
 
 import datasets
@@ -12,6 +11,7 @@ import numpy as np
 from scipy.stats import binomtest
 from sklearn.metrics import confusion_matrix, log_loss, mean_absolute_error, precision_recall_fscore_support
 
+from ..data.labels import label_numbers
 from ..label_words.scoring import label_probabilities
 
 CALIBRATION_BINS = 15
@@ -59,17 +59,6 @@ class LabelWordMetrics(evaluate.Metric):
             "log_loss": float(log_loss(references, probabilities, labels=ids)),
             "expected_calibration_error": float(error / len(references)),
         }
-
-
-def label_numbers(labels: list[str]) -> list[float] | None:
-    """Return the label names as numbers, ignoring the word "stars", or None if that is not possible.
-
-    All labels must be numbers, and there must be more than two: with two classes, the distance between numbers says
-    nothing that accuracy does not.
-    """
-    found = [re.fullmatch(r"\s*(-?\d+(?:\.\d+)?)(?:[ _-]*stars?)?\s*", label, re.IGNORECASE) for label in labels]
-    numbers = [float(match[1]) for match in found if match]
-    return numbers if len(numbers) == len(labels) > 2 else None
 
 
 def accuracy_interval(accuracy: float, num_rows: int) -> list[float]:

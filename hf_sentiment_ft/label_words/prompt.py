@@ -121,6 +121,18 @@ def build_prompt(tokenizer: "PreTrainedTokenizerBase", template: str) -> Prompt:
     return Prompt(beginning, ending, beginning_ids, encode(ending), space)
 
 
+def tokenize_texts(tokenizer: "PreTrainedTokenizerFast", texts: list[str]) -> list[list[int]]:
+    """Return the token ids of each text within its prompt, as `tokenizer(texts).input_ids`, in half the time.
+
+    The tokenizer itself also makes offsets, masks and types of all tokens, which nobody reads.
+    """
+    backend = tokenizer.backend_tokenizer
+    backend.no_truncation()  # an earlier call may have set these three
+    backend.no_padding()
+    backend.encode_special_tokens = tokenizer.split_special_tokens
+    return [encoding.ids for encoding in backend.encode_batch_fast(texts)]
+
+
 def _encode_beginning(
     tokenizer: "PreTrainedTokenizerBase", encode: Callable[[str], list[int]], beginning: str
 ) -> tuple[list[int], str]:

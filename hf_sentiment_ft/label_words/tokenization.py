@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from ..data.sampling import StreamedRows
 from ..errors import UsageError
 from ..model.loading import context_length
-from .prompt import Prompt
+from .prompt import Prompt, tokenize_texts
 from .task import LabelWordTask
 from .verbalizer import Verbalizer
 
@@ -137,7 +137,7 @@ def _to_features(
     """Build the features that `tokenize` describes, for one batch of rows with these numbers."""
     features: dict[str, list[Any]] = {"input_ids": [], "labels": [], "length": [], "truncated": []}
     max_prompt_length = max_length - verbalizer.max_tokens
-    prompts = tokenizer(rows["text"], verbose=False).input_ids
+    prompts = tokenize_texts(tokenizer, rows["text"])
     labels = rows.get("label") or [0] * len(numbers)  # unlabelled rows get 0 as a placeholder, which is never read
     for ids, label, number in zip(prompts, labels, numbers, strict=True):
         cut = prompt.truncate(ids, max_prompt_length, truncation_side)

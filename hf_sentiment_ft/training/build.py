@@ -4,6 +4,8 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
+from ..data.labels import label_numbers
+from ..errors import UsageError
 from ..label_words.tokenization import tokenize_stream
 from ..model.lora import add_adapter
 from ..runtime.device import choose_precision
@@ -14,7 +16,7 @@ from .trainer import LabelWordTrainer
 
 if TYPE_CHECKING:
     from datasets import Dataset
-    from transformers import TrainerCallback
+    from transformers import TrainerCallback, TrainingArguments
 
     from ..config.arguments import Arguments
     from ..label_words.task import LabelWordTask
@@ -44,6 +46,7 @@ def build_trainer(
     from transformers import set_seed
 
     args, constrained = flags.training, flags.model.constrain_generation
+    _check_metric(args, task.verbalizer.labels, constrained)
     precision = choose_precision(flags.model.precision, args.device)
     set_seed(args.seed)  # for new embeddings, LoRA's matrices, and dropout
     model = task.load_model(args, precision, max(tokenized["train"]["length"][:]))
@@ -69,3 +72,18 @@ def build_trainer(
     for callback in callbacks:
         trainer.add_callback(callback)
     return trainer
+
+
+def _check_metric(args: "TrainingArguments", labels: list[str], constrained: bool) -> None:
+    """Refuse to choose the best checkpoint by a metric that this run does not compute."""
+    metric = str(args.metric_for_best_model).removeprefix("eval_")
+    if metric == "mean_absolute_error" and not label_numbers(labels):
+        shown = ", ".join(labels[:10])
+        raise UsageError(
+            f"--metric_for_best_model is {metric}, but the labels are not numbers: {shown}. Use log_loss or accuracy."
+        )
+    if metric == "unconstrained_generation_accuracy" and not constrained:
+        raise UsageError(
+            f"--metric_for_best_model is {metric}, but --constrain_generation is false, so it is the same as "
+            "generation_accuracy. Use that."
+        )
