@@ -34,6 +34,7 @@ def run_side(args: argparse.Namespace) -> None:
 
     texts = load_rows(args.dataset, args.rows, "test")["text"][:]
     device = "cuda" if torch.cuda.is_available() else "cpu"
+    probabilities: list[float] = []
     if args.side == "pipeline":
         from transformers import pipeline
 
@@ -51,38 +52,53 @@ def run_side(args: argparse.Namespace) -> None:
 
         def answer(texts: list[str]) -> list[str]:
             rows, columns = ({"text": text} for text in texts), Columns(["text"], label="")
-            return [row["label_word"] for row in label_rows(loaded, rows, columns, 32)]
+            labelled = list(label_rows(loaded, rows, columns, 32, precision=args.side))
+            probabilities.extend(row[f"probability_{loaded.verbalizer.labels[0]}"] for row in labelled)
+            return [row["label_word"] for row in labelled]
 
     answer(texts[:4])
+    probabilities.clear()
     start = time.perf_counter()
     answers = answer(texts)
-    finish_side(rows_per_second=len(texts) / (time.perf_counter() - start), answers=answers)
+    finish_side(
+        rows_per_second=len(texts) / (time.perf_counter() - start), answers=answers, probabilities=probabilities
+    )
 
 
 def main() -> None:
     made = parser("benchmarks.prediction", rows=128)
-    made.add_argument("--side", choices=("pipeline", "ours"), help=argparse.SUPPRESS)
+    made.add_argument("--side", choices=("pipeline", "fp32", "bf16"), help=argparse.SUPPRESS)
     args = made.parse_args()
     if args.side:
         return run_side(args)
     del args.side
     folder = trained_model(model_folder(args.model), args.dataset)
     flags = ["--model", folder, "--dataset", args.dataset, "--rows", args.rows, "--side"]
-    sides = {
-        name: side("prediction", *flags, key) for name, key in (("pipeline, batch 32", "pipeline"), ("ours", "ours"))
-    }
-    runs = in_turn(sides, args.rounds)
+    names = {"pipeline, batch 32": "pipeline", "ours": "fp32", "ours, --precision bf16": "bf16"}
+    runs = in_turn({name: side("prediction", *flags, key) for name, key in names.items()}, args.rounds)
     table = medians(runs, {"rows_per_second": "rows/s", "peak_gib": "peak GiB"})
-    (theirs, ours) = (of[0].pop("answers") for of in runs.values())
-    same = sum(a == b for a, b in zip(theirs, ours, strict=True)) / len(ours)
+    for row in table:
+        row["× pipeline"] = row["rows/s"] / table[0]["rows/s"]
+    theirs, ours, in_bf16 = (of[0]["answers"] for of in runs.values())
+    _, exact, rounded = (of[0]["probabilities"] for of in runs.values())
+    apart = max(abs(a - b) for a, b in zip(exact, rounded, strict=True))
     for of in runs.values():
         for run in of:
-            run.pop("answers", None)
+            del run["answers"], run["probabilities"]
     goals = [
-        Goal("predict against a loop over pipeline", table[1]["rows/s"] / table[0]["rows/s"], 3),
-        Goal("share of the same answers", same, 1),
+        Goal("predict against a loop over pipeline", table[1]["× pipeline"], 3),
+        Goal("predict in bf16 against a loop over pipeline", table[2]["× pipeline"], 3),
+        Goal("share of the same answers", share(theirs, ours), 1),
     ]
-    return finish("Prediction", args, table, goals, runs=runs)
+    notes = [
+        f"In bf16, {share(ours, in_bf16):.2%} of the answers are the same, probabilities at most {apart:.2g} apart."
+    ]
+    return finish("Prediction", args, table, goals, notes=notes, runs=runs)
+
+
+def share(some: list[str], others: list[str]) -> float:
+    """The share of rows with the same answer."""
+    return sum(a == b for a, b in zip(some, others, strict=True)) / len(some)
 
 
 if __name__ == "__main__":

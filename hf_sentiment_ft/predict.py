@@ -64,6 +64,16 @@ def parse_predict_arguments(argv: list[str]) -> argparse.Namespace:
     )
     parser.add_argument("--batch_size", type=int, default=32, help="texts per forward pass (default: 32)")
     parser.add_argument("--device", help="such as cpu or cuda (default: cuda if available, otherwise cpu)")
+    parser.add_argument(
+        "--precision",
+        choices=("fp32", "bf16"),
+        default="fp32",
+        help="bf16 is faster on CPUs with bf16 instructions, and changes probabilities a little (default: fp32, as "
+        "the model was evaluated)",
+    )
+    parser.add_argument(
+        "--num_cpu_threads", type=int, help="threads on a CPU (default: as many as the process may use cores)"
+    )
     args = parser.parse_args(argv)
 
     from .data.files import TABLES, find_files
@@ -73,6 +83,8 @@ def parse_predict_arguments(argv: list[str]) -> argparse.Namespace:
         raise UsageError("texts and --input_file are both given; keep one.")
     if args.batch_size < 1:
         raise UsageError(f"--batch_size is {args.batch_size}; expected at least 1.")
+    if args.num_cpu_threads is not None and args.num_cpu_threads < 1:
+        raise UsageError(f"--num_cpu_threads is {args.num_cpu_threads}; expected at least 1.")
     paths: list[Path] = []
     args.input_type = ".txt"
     if args.input_file:
@@ -136,7 +148,12 @@ def text_columns(first: "Row", given: str | None, prompt_template: str) -> "Colu
 
 
 def label_rows(
-    loaded: "LabelWordModel", rows: "Iterable[Row]", columns: "Columns", batch_size: int, where: str = "the input"
+    loaded: "LabelWordModel",
+    rows: "Iterable[Row]",
+    columns: "Columns",
+    batch_size: int,
+    where: str = "the input",
+    precision: str = "fp32",
 ) -> "Iterator[Row]":
     """Yield each row with `prediction`, `label_word` and `probability_LABEL` added.
 
@@ -148,6 +165,7 @@ def label_rows(
         columns: The columns that form the text.
         batch_size: Texts per forward pass.
         where: What the rows are of, for messages.
+        precision: `fp32` or `bf16`; see `predict_probabilities`.
 
     Raises:
         UsageError: If a row has no text.
@@ -159,9 +177,8 @@ def label_rows(
     added = {"prediction", "label_word", *(f"probability_{label}" for label in labels)}
     rows, number = iter(rows), 0
     while chunk := list(islice(rows, ROWS_AT_ONCE)):
-        probabilities = predict_probabilities(
-            loaded, texts_of(chunk, where, replace(columns, first_row=number)), batch_size
-        )
+        texts = texts_of(chunk, where, replace(columns, first_row=number))
+        probabilities = predict_probabilities(loaded, texts, batch_size, precision)
         if number == 0 and (taken := sorted(added & set(chunk[0]))):
             logger.warning(
                 "The input already has the columns %s; they are kept as input_%s.",
@@ -196,14 +213,18 @@ def main() -> None:
         from .data.texts import form_text
         from .data.writing import as_one_line, write_rows
         from .label_words.model import load_label_word_model
+        from .runtime.start import check_caches
+        from .runtime.threads import use_cpu_threads
 
+        use_cpu_threads(args.num_cpu_threads)
+        check_caches(args.model, None)
         loaded = load_label_word_model(args.model, args.model_revision)
         place(loaded, args.device)
         first = next(rows, None)
         if first is None:  # standard input was empty
             return
         columns = text_columns(first, args.text_column_name, loaded.model.config.prompt_template)
-        labelled = label_rows(loaded, chain([first], rows), columns, args.batch_size, where)
+        labelled = label_rows(loaded, chain([first], rows), columns, args.batch_size, where, args.precision)
 
         def as_line(row: "Row") -> str:
             figures = ", ".join(f"{label} {row[f'probability_{label}']:.4f}" for label in loaded.verbalizer.labels)

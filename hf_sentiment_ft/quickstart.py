@@ -56,7 +56,9 @@ def main() -> None:
         from transformers import logging, pipeline
 
         from .label_words.model import load_label_word_model, predict_probabilities
+        from .runtime.threads import use_cpu_threads
 
+        use_cpu_threads()
         logging.disable_progress_bar()
         classify = pipeline("text-generation", model=str(OUTPUT_DIR))
         answers = classify(list(SENTENCES), return_full_text=False)

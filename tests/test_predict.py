@@ -56,6 +56,18 @@ def test_csv_gives_the_probabilities_of_the_evaluation(run_predict, run_dir: Pat
     assert [row["label"] for row in predicted] == [row["label"] for row in evaluated], "other columns are kept"
 
 
+def test_bf16_is_close_and_another_number(run_predict, run_dir: Path, tmp_path: Path):
+    """Rounded to 8 bits; that some probability differs shows that the flag reaches the model."""
+    given = ["--input_file", run_dir / "test_predictions.csv", "--output_file"]
+    run_predict(*given, tmp_path / "fp32.csv")
+    run_predict(*given, tmp_path / "bf16.csv", "--precision", "bf16")
+    exact, rounded = (
+        [float(row["probability_positive"]) for row in read_csv(tmp_path / f"{name}.csv")] for name in ("fp32", "bf16")
+    )
+    assert rounded == pytest.approx(exact, abs=0.02)
+    assert rounded != exact
+
+
 def test_json_lines_in_and_out(run_predict, tmp_path: Path):
     (tmp_path / "in.jsonl").write_text('{"id": 7, "review": "schön"}\n{"id": 8, "review": "a dull film"}\n')
     printed = run_predict("--input_file", tmp_path / "in.jsonl", "--text_column_name", "review")

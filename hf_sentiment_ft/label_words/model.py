@@ -105,7 +105,9 @@ def prepare_for_generation(
     )
 
 
-def predict_probabilities(loaded: "LabelWordModel", texts: list[str], batch_size: int) -> "np.ndarray[Any, Any]":
+def predict_probabilities(
+    loaded: "LabelWordModel", texts: list[str], batch_size: int, precision: str = "fp32"
+) -> "np.ndarray[Any, Any]":
     """Return the probability of each label for each text, in the order of `loaded.verbalizer.labels`.
 
     Texts of similar length are batched together. A text that is too long for the model is truncated; its prompt never
@@ -115,6 +117,8 @@ def predict_probabilities(loaded: "LabelWordModel", texts: list[str], batch_size
         loaded: Trained model.
         texts: Texts without the prompt.
         batch_size: Number of texts in one forward pass.
+        precision: `bf16` for matrix products in bf16, which are faster on some CPUs; `fp32` for those in the data type
+            of the weights, as evaluation and `pipeline` have them.
 
     Returns:
         Probabilities, (rows, num_labels).
@@ -130,10 +134,11 @@ def predict_probabilities(loaded: "LabelWordModel", texts: list[str], batch_size
     order = sorted(range(len(texts)), key=lambda row: len(prompts[row]))
     accepted = forward_arguments(model)
     scores = np.empty((len(texts), len(loaded.verbalizer.labels)))
-    for start in range(0, len(order), batch_size):
-        rows = order[start : start + batch_size]
-        batch = left_pad_prompts([prompts[row] for row in rows], tokenizer.pad_token_id)
-        input_ids, mask = (values.to(model.device) for values in batch)
-        with torch.inference_mode():
+    # One context for all batches: autocast keeps the converted weights until it ends.
+    with torch.inference_mode(), torch.autocast(model.device.type, torch.bfloat16, enabled=precision == "bf16"):
+        for start in range(0, len(order), batch_size):
+            rows = order[start : start + batch_size]
+            batch = left_pad_prompts([prompts[row] for row in rows], tokenizer.pad_token_id)
+            input_ids, mask = (values.to(model.device) for values in batch)
             scores[rows] = score_label_words(model, input_ids, mask, loaded.verbalizer, accepted)[0].cpu().numpy()
     return label_probabilities(scores if loaded.log_prior is None else scores - loaded.log_prior)

@@ -6,6 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from hf_sentiment_ft.config.command_line import parse_train_arguments
+from hf_sentiment_ft.errors import UsageError
+from hf_sentiment_ft.train import run
 from hf_sentiment_ft.training.checkpoints import RecoverBestCheckpoint
 
 from .test_trainer import make_trainer  # noqa: F401
@@ -101,3 +104,36 @@ def test_a_checkpoint_without_a_score_of_its_own(tmp_path: Path, caplog):
     RecoverBestCheckpoint(str(tmp_path)).on_train_begin(args, state, TrainerControl())
     assert (state.best_metric, state.best_global_step, state.best_model_checkpoint) == (None, None, None)
     assert "is missing. The best model will be chosen from the checkpoints saved from now on." in caplog.text
+
+
+METRIC = ["--use_cpu", "--max_steps", "1", "--zero_shot_baseline", "false", "--metric_for_best_model"]
+
+
+def write_table(folder: Path, *labels: str) -> list[str]:
+    rows = [f"{text} {number},{label}" for number in range(10) for text, label in zip("abc", labels, strict=False)]
+    (folder / "table.csv").write_text("\n".join(["text,label", *rows]))
+    return ["--train_file", str(folder / "table.csv"), "--test_split_percentage", "10"]
+
+
+def test_the_distance_between_numbers_may_choose(tiny_gpt2: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    table = write_table(tmp_path, "1", "2", "3")
+    run(parse_train_arguments([*table, "--model_name_or_path", str(tiny_gpt2), *METRIC, "mean_absolute_error"]))
+    state = json.loads((tmp_path / "output" / "checkpoint-1" / "trainer_state.json").read_text())
+    assert state["best_metric"] == state["log_history"][-1]["eval_mean_absolute_error"]
+
+
+@pytest.mark.parametrize(
+    ("flags", "problem"),
+    [
+        (["mean_absolute_error"], "mean_absolute_error, but the labels are not numbers: no, yes. Use log_loss"),
+        (["unconstrained_generation_accuracy", "--constrain_generation", "false"], "Use that."),
+    ],
+)
+def test_a_metric_that_the_run_does_not_compute_is_refused(
+    flags: list[str], problem: str, tiny_gpt2: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(tmp_path)
+    given = [*write_table(tmp_path, "no", "yes"), "--model_name_or_path", str(tiny_gpt2), *METRIC, *flags]
+    with pytest.raises(UsageError, match=problem):
+        run(parse_train_arguments(given))
