@@ -173,7 +173,8 @@ def _try_optimizer(args: "TrainingArguments") -> None:
     with _refused(f"--optim {name}{given}", "Or remove it; the default is adamw_torch_fused."):
         kind, keywords = Trainer.get_optimizer_cls_and_kwargs(tried, model)
         optimizer = kind(keywords.pop("params", None) or model.parameters(), **keywords)
-        model(torch.ones(1, 64, device=args.device)).sum().backward()
+        for parameter in model.parameters():
+            parameter.grad = torch.ones_like(parameter)
         optimizer.step()
     scheduler_type = args.lr_scheduler_type.value
     example = SCHEDULER_ARGUMENTS.get(scheduler_type)

@@ -21,7 +21,18 @@ def written(folder: Path, task: str | None = "films", rows: int = 3, split_off: 
     test.info.splits = SplitDict({"test": SplitInfo("test", num_examples=3)})
     data = LabelledSplits({"test": test.select(range(rows))}, ["bad", "good"], split_off=split_off or {})
     revision = "0" * 40
-    provenance = Provenance(None, "a model", None, DATA, "films", "Films", DATA, None, revision, ["en"], task)
+    local = dict.fromkeys(("base_model_id", "license", "license_name", "license_link", "license_text"))
+    films = {"dataset_title": "films", "dataset_name": "Films", "dataset_text": DATA, "dataset_config": None}
+    provenance = Provenance(
+        **local,
+        **films,
+        base_model_text="a model",
+        dataset_id=DATA,
+        dataset_revision=revision,
+        languages=["en"],
+        other_files={},
+        benchmark_task=task,
+    )
     save_benchmark_result(provenance, data, {"test_accuracy": 0.5}, folder)
     return [yaml.safe_load(path.read_text()) for path in folder.glob(".eval_results/*.yaml")]
 
