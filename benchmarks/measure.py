@@ -61,9 +61,17 @@ def require(package: str) -> None:
         sys.exit(f'skipped: {package} is not installed; pip install --constraint constraints.txt ".[bench]"')
 
 
+# As the README launches training; the values are Accelerate's defaults, which it would otherwise warn about.
+LAUNCH = "-m accelerate.commands.launch --num_processes 1 --num_machines 1 --mixed_precision no --dynamo_backend no"
+
+
 def side(module: str, *flags: object) -> list[str]:
-    """The command of one side: a module of this package that prints its figures as a line of JSON."""
-    return [sys.executable, "-m", f"benchmarks.{module}", *map(str, flags)]
+    """The command of one side: a module of this package that prints its figures as a line of JSON.
+
+    Ours goes through the launcher, as users type it: what a launcher sets, such as the number of threads, counts.
+    """
+    launcher = LAUNCH.split() if module == "ours" else []
+    return [sys.executable, *launcher, "-m", f"benchmarks.{module}", *map(str, flags)]
 
 
 def run_side(command: list[str]) -> Figures:

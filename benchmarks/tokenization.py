@@ -66,7 +66,7 @@ def main() -> None:
     runs = run(args)
     table = medians(runs, {"rows_per_second": "rows/s"})
     ratio = table[1]["rows/s"] / table[0]["rows/s"]
-    goals = [Goal("tokenization against the tutorial's loop", ratio, 10)]
+    goals = [Goal("tokenization against the tutorial's loop", ratio, 4)]
     finish("Tokenization", args, table, goals, runs=runs)
 
 
