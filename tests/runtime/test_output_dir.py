@@ -254,7 +254,7 @@ def test_the_command_names_them_before_any_work(flags: list[str], tiny_gpt2: Pat
     put(tmp_path / "README.md")
     put(tmp_path / "config.json")
     monkeypatch.chdir(tmp_path)
-    given = ["--model_name_or_path", str(tiny_gpt2), "--dataset_name", REVIEWS, "--output_dir", "."]
+    given = ["--model_name_or_path", str(tiny_gpt2), "--dataset_name", str(REVIEWS), "--output_dir", "."]
     monkeypatch.setattr("sys.argv", ["train", *given, *flags])
     with pytest.raises(SystemExit) as exit_info:
         train.main()
