@@ -14,8 +14,8 @@ from .tables import goal_row, render, table
 INTRODUCTION = """# Performance
 
 Made from `benchmarks/results/*.json` by `make bench`, or by the command of each section, which may be longer; not
-written by hand. Every side of a comparison runs in a fresh process, the sides in turn, on the same rows; ours is started
-by `accelerate launch`, as users start it. Figures are medians over the rounds. Ratios carry over to other
+written by hand. Every side of a comparison runs in a fresh process, the sides in turn, on the same rows; ours is
+started by `accelerate launch`, as users start it. Figures are medians over the rounds. Ratios carry over to other
 machines better than seconds do. A goal that is missed is marked **missed**. Sections are measured one at a time, so one
 may be of an earlier state of the package than another.
 
