@@ -51,7 +51,7 @@ def parse_predict_arguments(argv: list[str]) -> argparse.Namespace:
     parser.add_argument(
         "--input_file",
         help="CSV, TSV, JSON lines, Parquet or .txt file (one text per line), optionally compressed (.csv.gz), or a "
-        "pattern for several files",
+        "pattern for several files; - for the lines of standard input",
     )
     parser.add_argument(
         "--output_file",
@@ -87,6 +87,8 @@ def parse_predict_arguments(argv: list[str]) -> argparse.Namespace:
         raise UsageError(f"--num_cpu_threads is {args.num_cpu_threads}; expected at least 1.")
     paths: list[Path] = []
     args.input_type = ".txt"
+    if args.input_file == "-":
+        args.input_file = None
     if args.input_file:
         pattern = os.path.expanduser(args.input_file)
         paths, args.input_type = find_files("--input_file", pattern, (*TABLES, ".txt"))
@@ -210,19 +212,22 @@ def main() -> None:
 
         from tqdm import tqdm  # type: ignore[import-untyped]
 
+        from .data.columns import named_columns
         from .data.texts import form_text
         from .data.writing import as_one_line, write_rows
         from .label_words.model import load_label_word_model
         from .runtime.start import check_caches
         from .runtime.threads import use_cpu_threads
 
+        first = next(rows, None)
+        if first is None:  # standard input was empty
+            return
+        if args.text_column_name:  # before the model is loaded
+            named_columns(list(first), args.text_column_name)
         use_cpu_threads(args.num_cpu_threads)
         check_caches(args.model, None)
         loaded = load_label_word_model(args.model, args.model_revision)
         place(loaded, args.device)
-        first = next(rows, None)
-        if first is None:  # standard input was empty
-            return
         columns = text_columns(first, args.text_column_name, loaded.model.config.prompt_template)
         labelled = label_rows(loaded, chain([first], rows), columns, args.batch_size, where, args.precision)
 

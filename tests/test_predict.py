@@ -249,6 +249,7 @@ def test_standard_input_and_texts_that_are_no_text(run_predict, monkeypatch, cap
             run_predict(*texts)
         assert message in capsys.readouterr().err
     assert run_predict(stdin="") == ""
+    assert run_predict("--input_file", "-", stdin="fine film") == run_predict(stdin="fine film")
     assert run_predict("two\nlines").endswith("\ttwo lines\n")
 
 
@@ -259,6 +260,7 @@ def test_standard_input_and_texts_that_are_no_text(run_predict, monkeypatch, cap
         ("link.csv", "which is the input; choose another file."),
         ("folder.csv", "which is a folder; expected a file."),
         ("none/out.csv", "but there is no folder {folder}/none; create it first."),
+        ("/proc/out.csv", "but no file can be written there: "),
     ],
 )
 def test_output_that_cannot_be_is_refused_before_anything(output, message, run_predict, tmp_path: Path, capsys):
@@ -348,3 +350,10 @@ def test_a_model_of_another_kind_is_refused(run_predict, tiny_gpt2: Path, capsys
     with pytest.raises(SystemExit):
         run_predict("a", model=tiny_gpt2)
     assert "a model without label words" in capsys.readouterr().err
+
+
+def test_column_that_is_missing_is_told_before_the_model_is_loaded(run_predict, tmp_path: Path, capsys):
+    (tmp_path / "in.csv").write_text("text\nfine\n")
+    with pytest.raises(SystemExit):
+        run_predict("--input_file", tmp_path / "in.csv", "--text_column_name", "review", model=tmp_path / "none")
+    assert "--text_column_name is 'review'; the columns are: text" in capsys.readouterr().err

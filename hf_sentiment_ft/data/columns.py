@@ -91,7 +91,10 @@ def find_column(columns: Sequence[str], given: str | None, usual: Sequence[str],
     by_name = {name.lower(): name for name in reversed(columns)}
     found = next((by_name[name] for name in usual if name in by_name), None)
     if found is None:
-        raise UsageError(f"no {what} column found among {', '.join(columns)}; set it with --{flag_name}.")
+        raise UsageError(
+            f"no {what} column found among {', '.join(columns)}; set it with --{flag_name}. The first line of a CSV "
+            "file must name the columns, and a JSON file must be a list of objects, or have one object in each line."
+        )
     if f"{found}.1" in columns:  # how pandas renames a second column of the same name
         raise UsageError(
             f"there are two columns named {found!r}, read as {', '.join(columns)}; choose one with --{flag_name}."

@@ -141,6 +141,8 @@ def read_lines(file: Iterable[bytes], suffix: str, name: str) -> Iterator[Row]:
 
 def _decode(file: Iterable[bytes], name: str) -> Iterator[str]:
     for number, line in enumerate(file, start=1):
+        if number == 1 and b"\0" in line:
+            raise UsageError(f"{name}: line 1 has NUL characters, as UTF-16 has. Save the file as UTF-8.")
         try:
             yield line.decode("utf-8-sig" if number == 1 else "utf-8")
         except UnicodeDecodeError as error:
@@ -163,7 +165,7 @@ def _read_delimited(lines: Iterator[str], name: str, separator: str) -> Iterator
     try:
         for row in reader:
             if not names:
-                names = _distinct(row)
+                names = _distinct([one.strip() for one in row])
             elif any(row[len(names) :]):
                 raise UsageError(
                     f"{name}: line {before + reader.line_num}: the rows have more fields than the header has names; "

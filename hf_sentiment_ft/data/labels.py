@@ -49,7 +49,7 @@ def read_labels(dataset: "Dataset", split: str, columns: Columns) -> "pa.Chunked
             values = pc.cast(values, pa.int64())
     if pa.types.is_integer(values.type) or pa.types.is_null(values.type):
         return pc.cast(values, pa.string())
-    kind = str(getattr(feature, "dtype", feature))
+    kind = "objects" if isinstance(feature, dict) else str(getattr(feature, "dtype", feature))
     if kind.startswith("Json"):
         raise UsageError(
             f"the label column {columns.label!r} of the {split} split contains values of several types, such as "

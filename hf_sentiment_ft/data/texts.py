@@ -34,8 +34,9 @@ def read_texts(dataset: "Dataset", split: str, columns: Columns) -> "Dataset":
     else:
         feature = dataset.features[columns.text[0]]
         if getattr(feature, "dtype", None) not in ("string", "large_string", "null"):
+            kind = "objects" if isinstance(feature, dict) else feature
             raise UsageError(
-                f"the text column {columns.text[0]!r} of the {split} split contains {feature}; expected strings. Set "
+                f"the text column {columns.text[0]!r} of the {split} split contains {kind}; expected strings. Set "
                 "the right column with --text_column_name."
             )
         texts = texts.rename_columns({columns.text[0]: "text"})

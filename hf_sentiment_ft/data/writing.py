@@ -4,6 +4,7 @@ import csv
 import json
 import os
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import chain, islice
@@ -34,8 +35,11 @@ def check_output(flag: str, path: Path, inputs: list[Path]) -> str:
         raise UsageError(f"{flag} is {path}, which is a folder; expected a file.")
     if not path.parent.is_dir():
         raise UsageError(f"{flag} is {path}, but there is no folder {path.parent}; create it first.")
-    if not os.access(path.parent, os.W_OK):
-        raise UsageError(f"{flag} is {path}, but you have no permission to write to {path.parent}.")
+    try:
+        with tempfile.TemporaryFile(dir=path.parent):
+            pass
+    except OSError as error:
+        raise UsageError(f"{flag} is {path}, but no file can be written there: {error.strerror}.") from error
     return suffix
 
 

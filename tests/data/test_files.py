@@ -1,10 +1,13 @@
 """Files as users have them: separators, encodings, broken lines, and faults that are not the table's."""
 
+import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from hf_sentiment_ft.data.files import read_rows
+from hf_sentiment_ft.errors import UsageError
 
 from ..splits import load, refusal, texts
 from ..tiny import write_csv
@@ -106,7 +109,6 @@ def test_splits_that_few_rows_do_not_suffice_for_are_told_with_what_was_taken(tm
 
 def test_missing_file_is_told_before_the_model_is_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     from hf_sentiment_ft.config.command_line import parse_train_arguments
-    from hf_sentiment_ft.errors import UsageError
     from hf_sentiment_ft.train import run
 
     monkeypatch.chdir(tmp_path)
@@ -114,6 +116,26 @@ def test_missing_file_is_told_before_the_model_is_asked_for(tmp_path: Path, monk
         Path("a.csv").write_text("text\nfine\n")
         with pytest.raises(UsageError, match=message):
             run(parse_train_arguments(["--model_name_or_path", "./no_model", "--train_file", path, "--use_cpu"]))
+
+
+def test_white_space_around_column_names_is_no_part_of_them(tmp_path: Path):
+    (tmp_path / "a.csv").write_text(" text , label \n fine ,a\n")
+    assert list(read_rows(str(tmp_path / "a.csv"), ".csv")) == [{"text": " fine ", "label": "a"}]
+
+
+def test_utf_16_without_a_mark_is_told(tmp_path: Path):
+    (tmp_path / "a.csv").write_bytes("text,label\nfine,a\n".encode("utf-16-le"))
+    with pytest.raises(UsageError, match="line 1 has NUL characters, as UTF-16 has. Save the file as UTF-8."):
+        list(read_rows(str(tmp_path / "a.csv"), ".csv"))
+
+
+@pytest.mark.parametrize(
+    ("label", "kind"), [({"a": 1, "b": 2}, "objects"), (["a"], "List(Value('string'))"), (0.5, "float64")]
+)
+def test_labels_of_another_kind_are_told(label: Any, kind: str, tmp_path: Path):
+    rows = [{"text": f"row {number}", "label": label} for number in range(20)]
+    (tmp_path / "a.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    assert f"the label column 'label' contains {kind}; expected" in refusal(train_file=tmp_path / "a.jsonl")
 
 
 def test_fault_of_the_network_is_not_the_files(tmp_path: Path):
