@@ -48,7 +48,7 @@ LIMITS: tuple[tuple[str, float, float], ...] = (
 )
 BELOW_1 = ("label_smoothing_factor", "adam_beta1", "adam_beta2")
 # An empty one is often a variable of a shell that is not set; the default, such as other data, is not meant.
-NEVER_EMPTY = ("output_dir", "resume_from_checkpoint", "model_name_or_path", "dataset_name")
+NEVER_EMPTY: tuple[str, ...] = ("output_dir", "resume_from_checkpoint", "model_name_or_path", "dataset_name")
 NEVER_EMPTY += ("train_file", "validation_file", "test_file", "hub_model_id")
 STEPS = ("logging_steps", "eval_steps", "save_steps")
 

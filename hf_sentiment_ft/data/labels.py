@@ -68,7 +68,7 @@ def _strip(labels: "pa.ChunkedArray", where: str) -> "pa.ChunkedArray":
     """Return the labels without white space and invisible marks around them, and null instead of a blank one."""
     import pyarrow.compute as pc
 
-    blank = "".join(map(chr, filter(lambda number: chr(number).isspace(), range(0x3001)))) + INVISIBLE
+    blank = "".join(filter(str.isspace, map(chr, range(0x3001)))) + INVISIBLE
     stripped = pc.utf8_trim(labels, characters=blank)
     changed = labels.filter(pc.and_(pc.not_equal(labels, stripped), pc.not_equal(stripped, "")))
     if len(changed):
