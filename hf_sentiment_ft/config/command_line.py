@@ -35,7 +35,15 @@ RENAMED = {
     "group_by_length": "train_sampling_strategy",
     "lr": "learning_rate",
     "no_cuda": "use_cpu",
+    "push_to_hub_model_id": "hub_model_id",
+    "push_to_hub_token": "hub_token",
+    "torch_dtype": "dtype",
     "warmup_ratio": "warmup_steps",
+}
+# Names that TrainingArguments no longer has, and what to do instead.
+REMOVED = {
+    "logging_dir": "set the environment variable TENSORBOARD_LOGGING_DIR instead.",
+    "save_safetensors": "weights are always saved as safetensors, so remove it.",
 }
 OURS = (ModelArguments, DataArguments, HubArguments, RunArguments)
 
@@ -138,6 +146,8 @@ def suggest(name: str, known: list[str]) -> str:
         name: The unknown flag, without dashes.
         known: All flags, without dashes; of those that are equally near, the first one is suggested.
     """
+    if name in REMOVED:
+        return f"; {REMOVED[name]}"
     nearest = max(known, key=lambda flag: _nearness(name, flag))
     return f"; did you mean --{nearest}?" if _nearness(name, nearest) > 0.75 else "; see --help."
 

@@ -71,7 +71,7 @@ WORKS = {
     "hub_revision": "",
     "load_best_model_at_end": "off by default if nothing is evaluated or saved",
     "metric_for_best_model": "one of the figures on the validation split",
-    "greater_is_better": "",
+    "greater_is_better": "refused if it contradicts `--metric_for_best_model`",
     "full_determinism": "",
     "seed": "",
     "data_seed": "",

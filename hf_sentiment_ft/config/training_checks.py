@@ -35,13 +35,8 @@ LIMITS: tuple[tuple[str, float, float], ...] = (
     ("weight_decay", 0, 1000),
     ("max_grad_norm", 0, math.inf),
     ("label_smoothing_factor", 0, 1),
-    ("adam_beta1", 0, 1),
-    ("adam_beta2", 0, 1),
     ("adam_epsilon", 0, 1),
     ("save_total_limit", 1, math.inf),
-    ("logging_steps", 0, math.inf),
-    ("eval_steps", 0, math.inf),
-    ("save_steps", 0, math.inf),
     ("eval_delay", 0, math.inf),
     ("dataloader_num_workers", 0, math.inf),
     ("dataloader_prefetch_factor", 1, math.inf),
@@ -51,6 +46,11 @@ LIMITS: tuple[tuple[str, float, float], ...] = (
     ("ddp_bucket_cap_mb", 1, math.inf),
     ("neftune_noise_alpha", 0, math.inf),
 )
+BELOW_1 = ("label_smoothing_factor", "adam_beta1", "adam_beta2")
+# An empty one is often a variable of a shell that is not set; the default, such as other data, is not meant.
+NEVER_EMPTY: tuple[str, ...] = ("output_dir", "resume_from_checkpoint", "model_name_or_path", "dataset_name")
+NEVER_EMPTY += ("train_file", "validation_file", "test_file", "hub_model_id")
+STEPS = ("logging_steps", "eval_steps", "save_steps")
 
 
 def check_limits(args: "TrainingArguments") -> None:
@@ -62,8 +62,11 @@ def check_limits(args: "TrainingArguments") -> None:
     for name, least, greatest in LIMITS:
         value = getattr(args, name)
         if value is not None and not least <= value <= greatest:  # written like this, it refuses NaN as well
-            expected = f"at least {least}" if greatest == math.inf else f"{least:g} to {greatest:g}"
+            expected = f"at least {least}" if greatest == math.inf else f"{least:g} to {greatest:.10g}"
             raise UsageError(f"--{name} is {value}; expected {expected}.")
+    for name in BELOW_1:
+        if not 0 <= getattr(args, name) < 1:
+            raise UsageError(f"--{name} is {getattr(args, name)}; expected at least 0 and less than 1.")
     if args.max_steps == 0 or args.max_steps < -1:
         raise UsageError(f"--max_steps is {args.max_steps}; expected at least 1, or -1 to use --num_train_epochs.")
     if args.max_steps == -1 and not 0 < args.num_train_epochs < math.inf:
@@ -91,6 +94,17 @@ def check_fields(asked: Namespace, command: str) -> None:
         if command == "train" or not one.name.startswith("do_"):  # a recipe of training may be evaluated
             said = "given" if value is True else value
             raise UsageError(f"--{one.name} is {said}, but {REFUSED[one.name]}")
+    for name in NEVER_EMPTY:
+        value = getattr(asked, name, None)
+        if isinstance(value, str) and not value.strip():
+            raise UsageError(f"--{name} is empty. Pass a value, or remove the flag.")
+    for name in STEPS:  # as they were given: some of them follow others, which would then be blamed
+        steps = getattr(asked, name)
+        if steps is not None and not (0 < steps < 1 or steps >= 1 and steps % 1 == 0):
+            raise UsageError(f"--{name} is {steps}; expected a number of steps, or a share of all steps below 1.")
+    trackers = asked.report_to if isinstance(asked.report_to, list) else []
+    if len(trackers) > 1 and {"none", "all"} & set(trackers):
+        raise UsageError(f"--report_to is {' '.join(trackers)}; expected none or all alone, or names of trackers.")
     if asked.ddp_backend and not several_processes():
         raise UsageError(
             f"--ddp_backend is {asked.ddp_backend}, but only one process was started. Remove it, or start several "
@@ -99,6 +113,11 @@ def check_fields(asked: Namespace, command: str) -> None:
     metric = str(asked.metric_for_best_model).removeprefix("eval_")
     if metric not in METRICS:
         raise UsageError(f"--metric_for_best_model is {metric!r}; expected one of {', '.join(METRICS)}.")
+    if asked.greater_is_better not in (None, METRICS[metric]):
+        raise UsageError(
+            f"--greater_is_better is {asked.greater_is_better}, which would keep the worst checkpoint by {metric}. "
+            "Remove it."
+        )
 
 
 def _check_json(name: str, value: str) -> None:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 MAX_LABELS = 1000
+INVISIBLE = "\u00ad\u200b\u200c\u200d\u200e\u200f\u2060\ufeff"  # marks that take no place, as word processors leave
 
 
 def read_labels(dataset: "Dataset", split: str, columns: Columns) -> "pa.ChunkedArray":
@@ -64,13 +65,14 @@ def read_labels(dataset: "Dataset", split: str, columns: Columns) -> "pa.Chunked
 
 
 def _strip(labels: "pa.ChunkedArray", where: str) -> "pa.ChunkedArray":
-    """Return the labels without white space around them, and null instead of a blank one."""
+    """Return the labels without white space and invisible marks around them, and null instead of a blank one."""
     import pyarrow.compute as pc
 
-    stripped = pc.utf8_trim_whitespace(labels)
+    blank = "".join(filter(str.isspace, map(chr, range(0x3001)))) + INVISIBLE
+    stripped = pc.utf8_trim(labels, characters=blank)
     changed = labels.filter(pc.and_(pc.not_equal(labels, stripped), pc.not_equal(stripped, "")))
     if len(changed):
-        _warn_once(f"Labels in {where} have white space around them, which is ignored, such as {changed[0].as_py()!r}.")
+        _warn_once(f"Labels in {where} have white space around them, which is ignored, such as {changed[0].as_py()!a}.")
     return pc.if_else(pc.equal(stripped, ""), None, stripped)
 
 
@@ -113,7 +115,8 @@ def label_names(
         raise UsageError(f"the {split} split has one label, {names[0]!r}; expected at least two.")
     alike: dict[str, list[str]] = {}
     for name in names:
-        alike.setdefault(unicodedata.normalize("NFKC", name).casefold(), []).append(name)
+        seen = "".join(letter for letter in name if letter not in INVISIBLE)
+        alike.setdefault(unicodedata.normalize("NFKC", seen).casefold(), []).append(name)
     for group in alike.values():
         if len(group) > 1:
             logger.warning(

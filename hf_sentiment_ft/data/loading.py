@@ -196,14 +196,17 @@ def _readmes_may_be_broken() -> Iterator[None]:
     """Let `datasets` read its README.md files by a class that does not fail; it has no option for that."""
     import yaml
     from datasets import load
+    from datasets.info import DatasetInfosDict
     from huggingface_hub import DatasetCard
 
     class Card(DatasetCard):
         @classmethod
         def load(cls, repo_id_or_path: Any, *args: Any, **options: Any) -> Any:
             try:
-                return super().load(repo_id_or_path, *args, **options)
-            except (yaml.YAMLError, ValueError, RecursionError) as error:
+                card = super().load(repo_id_or_path, *args, **options)
+                DatasetInfosDict.from_dataset_card_data(card.data)
+                return card
+            except (yaml.YAMLError, ValueError, TypeError, AttributeError, KeyError, RecursionError) as error:
                 ignore_readme(Path(repo_id_or_path), error)
                 return cls("---\n{}\n---\n")
 

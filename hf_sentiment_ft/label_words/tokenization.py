@@ -42,10 +42,13 @@ def tokenize_splits(task: LabelWordTask, num_proc: int | None = None) -> "dict[s
     prompt, verbalizer = task.prompt, task.verbalizer
     readable = context_length(task.config)
     if task.max_train_length < prompt.num_tokens + verbalizer.max_tokens + 1:
+        cure = "Shorten --prompt_template"
+        if verbalizer.max_tokens > prompt.num_tokens:
+            cure = "Choose shorter words with --label_words"
         raise UsageError(
             f"--max_seq_length is {task.args.max_seq_length} and the model reads at most {readable} tokens, but the "
             f"prompt has {prompt.num_tokens} tokens and the longest label word has {verbalizer.max_tokens}, which "
-            "leaves no room for the text. Shorten --prompt_template, or raise --max_seq_length if the model allows it."
+            f"leaves no room for the text. {cure}, or raise --max_seq_length if the model allows it."
         )
     tokenized = {}
     for split, dataset in task.data.splits.items():

@@ -55,6 +55,8 @@ def check_output_dir(
     with first_process_first(args, "checking the output folder"):
         try:
             try_writing(output_dir)
+        except FileExistsError as error:
+            raise UsageError(f"--output_dir {output_dir} is not a folder. Use another name.") from error
         except OSError as error:
             raise UsageError(f"--output_dir {output_dir} cannot be written to: {error.strerror}.") from error
         lock = _lock(output_dir) if args.process_index == 0 else None

@@ -129,6 +129,8 @@ def test_unknown_flag_suggests_the_nearest():
         ("--lr", "--learning_rate"),
         ("--warmup_ratio", "--warmup_steps"),
         ("--no-cuda", "--use_cpu"),
+        ("--push_to_hub_token", "--hub_token"),
+        ("--torch_dtype", "--dtype"),
         ("--epochs", "--num_train_epochs"),
         ("--batch_size", "--per_device_train_batch_size"),
         ("--output", "--output_dir"),
@@ -139,6 +141,10 @@ def test_unknown_flag_suggests_the_nearest():
 )
 def test_unknown_flag_suggests_what_was_meant(written: str, meant: str):
     assert refusal(written, "x").endswith(f"; did you mean {meant}?")
+
+
+def test_a_flag_that_is_gone_says_what_to_do_instead():
+    assert refusal("--logging_dir", "x").endswith("; set the environment variable TENSORBOARD_LOGGING_DIR instead.")
 
 
 @pytest.mark.parametrize(

@@ -36,7 +36,7 @@ RUNS = [
     "--log_level_replica error --log_on_each_node false --skip_memory_metrics false --torch_empty_cache_steps 1 "
     "--gradient_checkpointing true --gradient_checkpointing_kwargs '{\"use_reentrant\": false}'",
     "--save_strategy best --optim sgd --optim_args momentum=0.9 --logging_strategy no --debug underflow_overflow "
-    "--average_tokens_across_devices false --restore_callback_states_from_checkpoint true --greater_is_better false "
+    "--average_tokens_across_devices false --restore_callback_states_from_checkpoint true --greater_is_better true "
     "--logging_nan_inf_filter false --local_rank 0 --dataloader_pin_memory false --report_to all --tf32 false",
     "--save_strategy no --train_sampling_strategy batch_rebalance --full_determinism true --adam_beta1 0.8 "
     "--adam_beta2 0.9 --adam_epsilon 1e-6 --trackio_space_id a --trackio_bucket_id b --trackio_static_space_id c "
@@ -263,6 +263,31 @@ def test_steps_that_do_not_fit_are_refused_by_the_whole_message():
     message = refusal("--eval_steps", "20", "--save_steps", "30")
     assert message.startswith("--load_best_model_at_end requires the saving steps to be a round multiple of the eval")
     assert message.endswith("but found 30, which is not a round multiple of 20.")
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        ("--save_steps 1.5", "--save_steps is 1.5; expected a number of steps, or a share of all steps below 1."),
+        ("--eval_steps 0", "--eval_steps is 0.0; expected a number of steps, or a share"),
+        ("--logging_steps nan", "--logging_steps is nan; expected a number"),
+        ("--adam_beta1 1", "--adam_beta1 is 1.0; expected at least 0 and less than 1."),
+        ("--adam_beta2 nan", "--adam_beta2 is nan; expected at least 0"),
+        ("--label_smoothing_factor 1", "--label_smoothing_factor is 1.0; expected at least 0 and less than 1."),
+        ("--seed -1", "--seed is -1; expected 0 to 4294967295."),
+        ("--report_to none tensorboard", "--report_to is none tensorboard; expected none or all alone"),
+        ("--output_dir=", "--output_dir is empty. Pass a value, or remove the flag."),
+        ("--resume_from_checkpoint=", "--resume_from_checkpoint is empty. Pass"),
+        ("--train_file=", "--train_file is empty. Pass"),
+        ("--model_name_or_path=", "--model_name_or_path is empty. Pass"),
+        (
+            "--metric_for_best_model loss --greater_is_better true",
+            "--greater_is_better is True, which would keep the worst checkpoint by loss. Remove it.",
+        ),
+    ],
+)
+def test_values_without_sense_are_refused_under_the_name_that_was_given(flags: str, message: str):
+    assert refusal(*flags.split()).startswith(message)
 
 
 @pytest.mark.parametrize(("metric", "greater"), METRICS.items())

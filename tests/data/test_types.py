@@ -100,7 +100,18 @@ def test_white_space_around_labels_is_told_and_ignored(tmp_path: Path, caplog: p
     )
 
 
-@pytest.mark.parametrize("alike", [("Pos", "pos"), ("caf\u00e9", "cafe\u0301"), ("STRASSE", "straße")])
+def test_invisible_marks_around_labels_are_white_space(tmp_path: Path, caplog: pytest.LogCaptureFixture):
+    path = table(tmp_path / "a.csv", "pos", "neg", "pos\u200b", "\ufeffneg", "\u00a0pos")
+    with caplog.at_level(logging.WARNING):
+        assert load(train_file=path).labels == ["neg", "pos"]
+    assert "which is ignored, such as 'pos\\u200b'" in caplog.text  # written out, so that it is seen
+    blank = write_csv(tmp_path / "b.csv", [("a", "x"), ("b", "\u200b"), ("c", "y")])
+    assert "1 row of the train split has no label in column 'label'" in refusal(train_file=blank)
+
+
+@pytest.mark.parametrize(
+    "alike", [("Pos", "pos"), ("caf\u00e9", "cafe\u0301"), ("STRASSE", "straße"), ("new york", "new\u200b york")]
+)
 def test_labels_that_look_alike_are_told(alike: tuple[str, str], tmp_path: Path, caplog: pytest.LogCaptureFixture):
     with caplog.at_level(logging.WARNING):
         assert len(load(train_file=table(tmp_path / "a.csv", *alike, "neg")).labels) == 3

@@ -108,6 +108,12 @@ def test_length_without_room_for_the_text_is_refused(words: str, data: LabelledS
     assert f"the longest label word has {verbalizer.max_tokens}, which" in str(error.value)
 
 
+def test_label_words_that_take_the_room_are_blamed(data: LabelledSplits, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setitem(WORDS, "long", [" negative" + "!?" * 40, " positive"])
+    with pytest.raises(UsageError, match="Choose shorter words with --label_words, or raise --max_seq_length"):
+        tokenize(data, "long", max_seq_length=40)
+
+
 def test_train_is_cut_and_evaluation_is_not(data: LabelledSplits, caplog: pytest.LogCaptureFixture):
     limit = 20
     with caplog.at_level(logging.WARNING, "hf_sentiment_ft"):

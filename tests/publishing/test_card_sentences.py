@@ -38,7 +38,8 @@ def train(folder: Path, *flags: object) -> str:
 def test_a_run_that_chose_the_best_of_its_checkpoints(run_dir: Path):
     card = card_of(run_dir)
     step, steps = values_of(run_dir)["kept"]["step"], values_of(run_dir)["steps"]
-    kept = f"Of 2 checkpoints that were evaluated, the one with the best validation accuracy was kept (step {step})."
+    kept = "The model was evaluated 2 times during training, and the checkpoint with the best validation accuracy was "
+    kept += f"kept (step {step})."
     assert f"{kept} | | | |---|---| | steps | {steps} |" in card
     assert "The checkpoint was chosen without it. This model was evaluated on it once, after training, and the" in card
     assert "base model once, before training." in card
@@ -94,6 +95,15 @@ def test_an_evaluation_that_never_came_and_a_run_that_was_resumed(tiny_gpt2: Pat
     card = train(tmp_path, *flags, "--resume_from_checkpoint", "true")
     assert "Training had already ended when the run was resumed" in card
     assert "Training took" not in card
+
+
+def test_evaluations_are_not_called_checkpoints(tiny_gpt2: Path, tmp_path: Path):
+    """Where it is evaluated more often than it is saved."""
+    flags = ["--dataset_name", REVIEWS, "--max_train_samples", 64, "--max_eval_samples", 32, "--max_test_samples", 16]
+    flags += ["--max_steps", 4, "--eval_steps", 1, "--save_steps", 4, "--metric_for_best_model", "loss"]
+    card = train(tmp_path, "--model_name_or_path", tiny_gpt2, "--learning_rate", 1e-3, *flags)
+    assert "evaluated 4 times during training, and the checkpoint with the best validation loss was kept" in card
+    assert "checkpoints" not in card
 
 
 def test_a_checkpoint_that_was_the_best_only_when_it_was_saved(run_dir: Path):

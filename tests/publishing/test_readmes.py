@@ -43,6 +43,8 @@ BROKEN = {
     "a control character": b"---\nlicense: \x07mit\n---\n",
     "nested without end": b"---\na: " + b"[" * 5000 + b"\n---\n",
     "a key that is a list": b"---\n? [a]\n: b\n---\n",
+    "features without names": b"---\ndataset_info:\n  features: nonsense\n---\n",
+    "a word for information": b"---\ndataset_info:\n- nonsense\n---\n",
 }
 
 

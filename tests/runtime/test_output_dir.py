@@ -44,6 +44,11 @@ def contents(folder: Path) -> dict[str, bytes]:
     return {name: path.read_bytes() for name, path in files.items() if name != ".lock" or path.stat().st_size}
 
 
+def test_a_file_in_place_of_the_folder_is_called_so(tmp_path: Path):
+    with pytest.raises(UsageError, match="is not a folder. Use another name."):
+        check_output_dir(arguments(put(tmp_path / "output")), False, [])
+
+
 @pytest.fixture
 def finished(run_dir: Path, tmp_path: Path) -> Path:
     """A copy of a finished run, which a test may change."""
