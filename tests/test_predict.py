@@ -348,3 +348,9 @@ def test_a_model_of_another_kind_is_refused(run_predict, tiny_gpt2: Path, capsys
     with pytest.raises(SystemExit):
         run_predict("a", model=tiny_gpt2)
     assert "a model without label words" in capsys.readouterr().err
+
+
+def test_a_closed_standard_input_is_told(run_dir: Path):
+    command = f"exec {sys.executable} -m hf_sentiment_ft.predict --model {run_dir} <&-"
+    done = subprocess.run(command, shell=True, capture_output=True, text=True, cwd=ROOT, check=False)
+    assert (done.returncode, done.stderr) == (2, "error: there is no standard input; give texts or --input_file.\n")

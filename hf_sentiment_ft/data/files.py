@@ -136,11 +136,16 @@ def read_lines(file: Iterable[bytes], suffix: str, name: str) -> Iterator[Row]:
         return _read_delimited(lines, name, SEPARATORS[suffix])
     if TABLES.get(suffix) == "json":
         return _read_json(lines, name)
-    return ({"text": line.rstrip("\r\n")} for line in lines if line.strip())
+    return ({"text": line.rstrip("\r\n")} for line in chain.from_iterable(map(_split, lines)) if line.strip())
 
 
 def _decode(file: Iterable[bytes], name: str) -> Iterator[str]:
     for number, line in enumerate(file, start=1):
+        if b"\0" in line and not line.startswith((b"\xff\xfe", b"\xfe\xff")):
+            raise UsageError(
+                f"{name}: line {number} contains the byte 0, as in files that are UTF-16 or no text. "
+                "Save the file as UTF-8."
+            )
         try:
             yield line.decode("utf-8-sig" if number == 1 else "utf-8")
         except UnicodeDecodeError as error:
@@ -155,15 +160,15 @@ def _read_delimited(lines: Iterator[str], name: str, separator: str) -> Iterator
     before, header = next(((number, line) for number, line in enumerate(lines) if line.strip()), (0, ""))
     if excel := re.fullmatch(r"sep=(.)\s*", header):  # Excel writes this line, and hides it
         before, separator, header = before + 1, excel[1], next(lines, "")
-    elif separator not in header:
-        separator = max((separator, *",;\t|"), key=header.count)
+    elif separator not in (bare := re.sub(r'"[^"]*"', "", header)):
+        separator = max((separator, *",;\t|"), key=bare.count)
     reader = csv.reader(chain.from_iterable(map(_split, chain([header], lines))), delimiter=separator, strict=True)
     names: list[str] = []
     end = before  # the line in which the last row has ended
     try:
         for row in reader:
             if not names:
-                names = _distinct(row)
+                names = _distinct([name.strip() for name in row])
             elif any(row[len(names) :]):
                 raise UsageError(
                     f"{name}: line {before + reader.line_num}: the rows have more fields than the header has names; "
@@ -214,7 +219,9 @@ def _read_json(lines: Iterator[str], name: str) -> Iterator[Row]:
                 f"{where} contains half of a surrogate pair, {error.object[error.start]!r}; remove it."
             ) from error
         except ValueError as error:
-            raise UsageError(f"{where} is not JSON: {error}") from error
+            raise UsageError(
+                f"{where} is not JSON: {error}. Expected an object on each line, or one list of objects."
+            ) from error
         for row in parsed if whole else [parsed]:
             if not isinstance(row, dict):
                 raise UsageError(f"{where} is {str(row)[:60]}; expected a JSON object.")
