@@ -141,11 +141,8 @@ def read_lines(file: Iterable[bytes], suffix: str, name: str) -> Iterator[Row]:
 
 def _decode(file: Iterable[bytes], name: str) -> Iterator[str]:
     for number, line in enumerate(file, start=1):
-        if b"\0" in line and not line.startswith((b"\xff\xfe", b"\xfe\xff")):
-            raise UsageError(
-                f"{name}: line {number} contains the byte 0, as in files that are UTF-16 or no text. "
-                "Save the file as UTF-8."
-            )
+        if number == 1 and b"\0" in line[:2]:  # without its mark, UTF-16 is UTF-8 with a zero at every letter
+            raise UsageError(f"{name}: line 1 is not UTF-8, but probably UTF-16. Save the file as UTF-8.")
         try:
             yield line.decode("utf-8-sig" if number == 1 else "utf-8")
         except UnicodeDecodeError as error:

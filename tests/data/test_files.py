@@ -130,7 +130,7 @@ def test_fault_of_the_network_is_not_the_files(tmp_path: Path):
 @pytest.mark.parametrize("name", ["a.csv", "a.jsonl", "a.txt"])
 def test_utf_16_without_a_mark_is_refused(name: str, tmp_path: Path):
     (tmp_path / name).write_bytes("\n".join(LINES).encode("utf-16-le"))
-    with pytest.raises(UsageError, match=r"line 1 contains the byte 0, as in files that are UTF-16"):
+    with pytest.raises(UsageError, match="line 1 is not UTF-8, but probably UTF-16. Save the file as UTF-8"):
         list(read_rows(str(tmp_path / name), (tmp_path / name).suffix))
 
 
