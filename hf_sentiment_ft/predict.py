@@ -111,6 +111,8 @@ def read_input(args: argparse.Namespace) -> "tuple[Iterator[Row], str]":
 
     if args.texts:
         return ({"text": text} for text in args.texts), "the given texts"
+    if not args.input_file and sys.stdin is None:  # it is closed
+        raise UsageError("there is no standard input; give texts or --input_file.")
     if not args.input_file:
         return read_lines(sys.stdin.buffer, ".txt", "standard input"), "standard input"
     name = ", ".join(map(str, args.input_file))

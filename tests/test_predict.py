@@ -357,3 +357,9 @@ def test_column_that_is_missing_is_told_before_the_model_is_loaded(run_predict, 
     with pytest.raises(SystemExit):
         run_predict("--input_file", tmp_path / "in.csv", "--text_column_name", "review", model=tmp_path / "none")
     assert "--text_column_name is 'review'; the columns are: text" in capsys.readouterr().err
+
+
+def test_a_closed_standard_input_is_told(run_dir: Path):
+    command = f"exec {sys.executable} -m hf_sentiment_ft.predict --model {run_dir} <&-"
+    done = subprocess.run(command, shell=True, capture_output=True, text=True, cwd=ROOT, check=False)
+    assert (done.returncode, done.stderr) == (2, "error: there is no standard input; give texts or --input_file.\n")

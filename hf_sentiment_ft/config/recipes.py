@@ -9,6 +9,7 @@ import yaml
 from ..errors import UsageError
 
 NULL, MERGE = "tag:yaml.org,2002:null", "tag:yaml.org,2002:merge"
+READ = (NULL, *(f"tag:yaml.org,2002:{kind}" for kind in ("str", "seq", "map")), None)  # None refuses other tags
 
 
 class RecipeLoader(yaml.SafeLoader):
@@ -21,6 +22,22 @@ class RecipeLoader(yaml.SafeLoader):
         first: [(tag, pattern) for tag, pattern in resolvers if tag in (NULL, MERGE)]
         for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
     }
+    yaml_constructors = {tag: yaml.SafeLoader.yaml_constructors[tag] for tag in READ}
+
+    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
+        """Refuse a name that is there twice, however deep."""
+        node = super().compose_mapping_node(anchor)
+        names = [key.value for key, _ in node.value]
+        for key, _ in node.value:
+            if names.count(key.value) > 1:
+                raise yaml.composer.ComposerError(
+                    None, None, f"it sets {key.value} twice; keep one of the lines", key.start_mark
+                )
+        return node
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = True) -> dict[Any, Any]:
+        """Construct a mapping with all that is in it, so that one that contains itself is refused."""
+        return super().construct_mapping(node, deep=True)
 
 
 def yaml_to_flags(path: Path, several: frozenset[str] = frozenset()) -> list[str]:
@@ -35,17 +52,13 @@ def yaml_to_flags(path: Path, several: frozenset[str] = frozenset()) -> list[str
     """
     try:
         text = path.read_text(encoding="utf-8")
-        root: Any = yaml.compose(text, Loader=RecipeLoader)
         recipe = yaml.load(text, Loader=RecipeLoader)  # noqa: S506, a SafeLoader
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise UsageError(f"cannot read the recipe {path}: {error}") from error
+    if recipe is None:
+        raise UsageError(f"the recipe {path} is empty; expected lines of the form name: value.")
     if not isinstance(recipe, dict):
         raise UsageError(f"the recipe {path} contains {type(recipe).__name__}; expected lines of the form name: value.")
-    for mapping in (root, *(value for _, value in root.value if isinstance(value, yaml.MappingNode))):
-        names = [key.value for key, _ in mapping.value]
-        for name in names:
-            if names.count(name) > 1:
-                raise UsageError(f"the recipe {path} sets {name} twice; keep one of the lines.")
     flags: list[str] = []
     for name, value in recipe.items():
         if name in several and isinstance(value, list):

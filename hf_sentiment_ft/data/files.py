@@ -136,13 +136,13 @@ def read_lines(file: Iterable[bytes], suffix: str, name: str) -> Iterator[Row]:
         return _read_delimited(lines, name, SEPARATORS[suffix])
     if TABLES.get(suffix) == "json":
         return _read_json(lines, name)
-    return ({"text": line.rstrip("\r\n")} for line in lines if line.strip())
+    return ({"text": line.rstrip("\r\n")} for line in chain.from_iterable(map(_split, lines)) if line.strip())
 
 
 def _decode(file: Iterable[bytes], name: str) -> Iterator[str]:
     for number, line in enumerate(file, start=1):
-        if number == 1 and b"\0" in line:
-            raise UsageError(f"{name}: line 1 has NUL characters, as UTF-16 has. Save the file as UTF-8.")
+        if number == 1 and b"\0" in line[:2]:  # without its mark, UTF-16 is UTF-8 with a zero at every letter
+            raise UsageError(f"{name}: line 1 is not UTF-8, but probably UTF-16. Save the file as UTF-8.")
         try:
             yield line.decode("utf-8-sig" if number == 1 else "utf-8")
         except UnicodeDecodeError as error:
@@ -157,8 +157,8 @@ def _read_delimited(lines: Iterator[str], name: str, separator: str) -> Iterator
     before, header = next(((number, line) for number, line in enumerate(lines) if line.strip()), (0, ""))
     if excel := re.fullmatch(r"sep=(.)\s*", header):  # Excel writes this line, and hides it
         before, separator, header = before + 1, excel[1], next(lines, "")
-    elif separator not in header:
-        separator = max((separator, *",;\t|"), key=header.count)
+    elif separator not in (bare := re.sub(r'"[^"]*"', "", header)):
+        separator = max((separator, *",;\t|"), key=bare.count)
     reader = csv.reader(chain.from_iterable(map(_split, chain([header], lines))), delimiter=separator, strict=True)
     names: list[str] = []
     end = before  # the line in which the last row has ended
@@ -216,7 +216,9 @@ def _read_json(lines: Iterator[str], name: str) -> Iterator[Row]:
                 f"{where} contains half of a surrogate pair, {error.object[error.start]!r}; remove it."
             ) from error
         except ValueError as error:
-            raise UsageError(f"{where} is not JSON: {error}") from error
+            raise UsageError(
+                f"{where} is not JSON: {error}. Expected an object on each line, or one list of objects."
+            ) from error
         for row in parsed if whole else [parsed]:
             if not isinstance(row, dict):
                 raise UsageError(f"{where} is {str(row)[:60]}; expected a JSON object.")

@@ -50,6 +50,8 @@ def read_labels(dataset: "Dataset", split: str, columns: Columns) -> "pa.Chunked
             values = pc.cast(values, pa.int64())
     if pa.types.is_integer(values.type) or pa.types.is_null(values.type):
         return pc.cast(values, pa.string())
+    if pa.types.is_string_view(values.type):
+        values = pc.cast(values, pa.large_string())
     kind = "objects" if isinstance(feature, dict) else str(getattr(feature, "dtype", feature))
     if kind.startswith("Json"):
         raise UsageError(

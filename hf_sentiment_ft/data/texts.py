@@ -33,7 +33,7 @@ def read_texts(dataset: "Dataset", split: str, columns: Columns) -> "Dataset":
         texts = texts.with_format(None)
     else:
         feature = dataset.features[columns.text[0]]
-        if getattr(feature, "dtype", None) not in ("string", "large_string", "null"):
+        if getattr(feature, "dtype", None) not in ("string", "large_string", "string_view", "null"):
             kind = "objects" if isinstance(feature, dict) else feature
             raise UsageError(
                 f"the text column {columns.text[0]!r} of the {split} split contains {kind}; expected strings. Set "

@@ -90,7 +90,7 @@ def test_null_leaves_the_default(recipe):
     ("text", "message"),
     [
         ("- a\n- b\n", "contains list; expected lines of the form name: value"),
-        ("", "contains NoneType; expected"),
+        ("", "is empty; expected"),
         ("just words", "contains str; expected"),
         ("label_words: [a\n", "cannot read the recipe"),
         ("learnin_rate: 1\n", "unknown flag --learnin_rate; did you mean --learning_rate?"),

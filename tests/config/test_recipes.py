@@ -73,3 +73,22 @@ def test_lines_in_common_may_be_merged(tmp_path: Path):
     recipe = "label_words: &words {a: x}\n<<: {seed: 3, max_steps: 5}\nseed: 4"
     values = parse(tmp_path, recipe)
     assert (values["seed"], values["max_steps"]) == (4, 5)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "is empty"),
+        ("# seed: 1", "is empty"),
+        ("label_words: &words [*words]", "recursive"),
+        ("label_words: &words {a: *words}", "recursive"),
+        ("seed: !!int x", "could not determine a constructor for the tag"),
+        ("label_words: !!set {a, b}", "could not determine a constructor for the tag"),
+        ("fsdp_config: {a: {b: 1, b: 2}}", "sets b twice; keep one of the lines"),
+        ("label_words: [{a: 1, a: 2}]", "sets a twice; keep one of the lines"),
+    ],
+)
+def test_a_recipe_with_what_no_flag_can_mean(text: str, message: str, tmp_path: Path):
+    with pytest.raises(UsageError) as error:
+        parse(tmp_path, text)
+    assert message in str(error.value)

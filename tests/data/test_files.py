@@ -4,6 +4,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from hf_sentiment_ft.data.files import read_rows
@@ -24,6 +26,8 @@ LINES = ["text,label", *(",".join(row) for row in ROWS)]
         ("bars.csv", "\n".join(LINES).replace(",", "|")),
         ("commas.tsv", "\n".join(LINES)),
         ("excel.csv", "\ufeff" + "\r\n".join(["sep=;", *LINES]).replace(",", ";")),
+        ("comma_in_a_name.csv", "\n".join(f"{line},".replace(",", ";") for line in LINES).replace("l;", 'l;"a,b"', 1)),
+        ("blanks_around_names.csv", "\n".join(["text , label", *LINES[1:]])),
         ("macintosh.csv", "\r".join(LINES)),
         ("blank_lines.csv", "\n\n" + "\n\n".join(LINES) + "\n\n"),
         ("empty_column.csv", "\n".join(f"{line}," for line in LINES)),
@@ -125,7 +129,7 @@ def test_white_space_around_column_names_is_no_part_of_them(tmp_path: Path):
 
 def test_utf_16_without_a_mark_is_told(tmp_path: Path):
     (tmp_path / "a.csv").write_bytes("text,label\nfine,a\n".encode("utf-16-le"))
-    with pytest.raises(UsageError, match="line 1 has NUL characters, as UTF-16 has. Save the file as UTF-8."):
+    with pytest.raises(UsageError, match="line 1 is not UTF-8, but probably UTF-16. Save the file as UTF-8."):
         list(read_rows(str(tmp_path / "a.csv"), ".csv"))
 
 
@@ -142,3 +146,29 @@ def test_fault_of_the_network_is_not_the_files(tmp_path: Path):
     """So that it is tried again; `memory` is another place that files may be at."""
     with pytest.raises(FileNotFoundError):
         list(read_rows("memory://gone.csv", ".csv"))
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a.jsonl", "a.txt"])
+def test_utf_16_without_a_mark_is_refused(name: str, tmp_path: Path):
+    (tmp_path / name).write_bytes("\n".join(LINES).encode("utf-16-le"))
+    with pytest.raises(UsageError, match="line 1 is not UTF-8, but probably UTF-16. Save the file as UTF-8"):
+        list(read_rows(str(tmp_path / name), (tmp_path / name).suffix))
+
+
+def test_lines_of_text_may_end_in_any_way(tmp_path: Path):
+    (tmp_path / "a.txt").write_bytes(b"one\rtwo\r\n\rthree\nfour")
+    rows = [row["text"] for row in read_rows(str(tmp_path / "a.txt"), ".txt")]
+    assert rows == ["one", "two", "three", "four"]
+
+
+def test_an_object_on_many_lines_is_told_what_is_expected(tmp_path: Path):
+    (tmp_path / "a.json").write_text('{\n "data": []\n}', encoding="utf-8")
+    with pytest.raises(UsageError, match="Expected an object on each line, or one list of objects"):
+        list(read_rows(str(tmp_path / "a.json"), ".json"))
+
+
+def test_strings_as_polars_writes_them(tmp_path: Path):
+    columns = {"text": [text for text, _ in ROWS], "label": [label for _, label in ROWS]}
+    views = {name: pa.array(values, pa.string_view()) for name, values in columns.items()}
+    pq.write_table(pa.table(views), tmp_path / "a.parquet")
+    assert load(train_file=str(tmp_path / "a.parquet")).labels == ["bad", "good"]
