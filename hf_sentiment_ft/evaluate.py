@@ -173,7 +173,7 @@ def evaluate_model(task: "LabelWordTask", data_args: DataArguments, args: "Train
         processing_class=task.tokenizer,
     )
     prior_rows = evaluation.prior_rows(task.args.calibration, tokenized, task.tokenizer)
-    runtime.begin_run(args, runtime.EVALUATION_FILES)  # only now that nothing is left to refuse
+    runtime.begin_run(args, runtime.EVALUATION_FILES)  # after the last check that can fail
     prior = getattr(task.config, "label_log_prior", None)  # saved with the model, otherwise measured now
     if prior is None:
         prior = evaluation.label_log_prior(trainer, prior_rows)

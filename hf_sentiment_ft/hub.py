@@ -98,7 +98,7 @@ def with_retries(call: Callable[[], Answer], timeout: float = PATIENCE) -> Answe
             wait = max(pause, _retry_after(error))
             if not is_transient(error) or time.monotonic() + wait > deadline:
                 raise
-            logger.warning("The Hub: %s. Retrying in %.0f s.", explain(error), wait)
+            logger.warning("Request to the Hub failed: %s. Retrying in %.0f s.", explain(error), wait)
             time.sleep(wait)
             pause = min(2 * pause, 8.0)
 

@@ -72,7 +72,7 @@ def parse_predict_arguments(argv: list[str]) -> argparse.Namespace:
         "the model was evaluated)",
     )
     parser.add_argument(
-        "--num_cpu_threads", type=int, help="threads on a CPU (default: as many as the process may use cores)"
+        "--num_cpu_threads", type=int, help="threads on a CPU (default: one per core that the process may use)"
     )
     args = parser.parse_args(argv)
 

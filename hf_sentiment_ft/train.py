@@ -18,7 +18,7 @@ from .errors import errors_exit
 
 def main() -> None:
     """Parse the flags and run; a user error ends without a traceback."""
-    gc.disable()  # imports create no garbage, and looking for it would take a second
+    gc.disable()  # collecting garbage during imports would take a second
     with errors_exit():
         flags = parse_train_arguments(sys.argv[1:])
         check_streaming(flags.data, flags.training)
@@ -30,8 +30,7 @@ def main() -> None:
 
 def run(flags: Arguments) -> None:
     """Load the data and the model, train, evaluate, save, write the card, and publish."""
-    # Imported here, so that --help answers at once.
-    from . import data, evaluation, label_words, model, publishing, training
+    from . import data, evaluation, label_words, model, publishing, training  # here, so that --help answers at once
 
     args = flags.training
 
@@ -46,7 +45,7 @@ def run(flags: Arguments) -> None:
     model_name = publishing.default_model_name(flags.model.model_name_or_path, flags.data.name)
     destination = publishing.check_destination(flags, model_name)
 
-    # 2. Load the rows, the label words, the tokenizer that puts the prompt around each text, and what the card cites.
+    # 2. Load the rows, the label words, the tokenizer with the prompt, and the sources for the card.
     with runtime.first_process_first(args, "loading the dataset"):
         rows = data.load_splits(flags.data, args.seed, flags.model.label_words)
     provenance = publishing.trace_provenance(flags, base, model_name, destination)
@@ -60,11 +59,11 @@ def run(flags: Arguments) -> None:
         training.print_plan(flags, task, tokenized, publishing.describe_publication(destination, args.hub_strategy))
         return
 
-    # 3. Train; the model is evaluated just before, too, for the zero-shot baseline and its calibration.
+    # 3. Train, after measuring the zero-shot baseline and the calibration.
     checkpoint_push = publishing.CheckpointPush(destination, args.hub_strategy)
     trainer = training.build_trainer(flags, task, tokenized, checkpoint, evaluation.compute_metrics, [checkpoint_push])
     prior_rows = evaluation.prior_rows(flags.model.calibration, tokenized, task.tokenizer)
-    runtime.begin_run(args)  # only now that nothing is left to refuse
+    runtime.begin_run(args)  # after the last check that can fail
     baseline_rows = tokenized.get("test") if flags.model.zero_shot_baseline else None
     baseline = evaluation.ZeroShotBaseline(trainer, baseline_rows, prior_rows)
     trained = trainer.train(resume_from_checkpoint=checkpoint)

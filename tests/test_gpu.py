@@ -15,7 +15,7 @@ from huggingface_hub import HfApi
 
 from benchmarks.measure import machine, run_side, side
 from hf_sentiment_ft.model.inputs import forward_arguments, model_inputs
-from hf_sentiment_ft.runtime.device import leave_out_cudnn_attention
+from hf_sentiment_ft.runtime.device import disable_cudnn_attention
 
 from .conftest import REVIEWS, launch
 from .gpu import CARDS, DEVICE, FIRST, LAST, NEEDS_ONE, ONE_CARD, tell, watched  # noqa: F401
@@ -126,7 +126,7 @@ def test_memory_is_what_the_documentation_estimates(tiny_gpt2: Path, tmp_path: P
 @pytest.fixture
 def without_cudnn_attention() -> Iterator[None]:
     before = torch.backends.cuda.cudnn_sdp_enabled()
-    leave_out_cudnn_attention(DEVICE)
+    disable_cudnn_attention(DEVICE)
     yield
     torch.backends.cuda.enable_cudnn_sdp(before)
 

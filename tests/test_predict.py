@@ -356,7 +356,7 @@ def test_column_that_is_missing_is_told_before_the_model_is_loaded(run_predict, 
     (tmp_path / "in.csv").write_text("text\nfine\n")
     with pytest.raises(SystemExit):
         run_predict("--input_file", tmp_path / "in.csv", "--text_column_name", "review", model=tmp_path / "none")
-    assert "--text_column_name is 'review'; the columns are: text" in capsys.readouterr().err
+    assert "--text_column_name is 'review', which is not a column; the columns are: text" in capsys.readouterr().err
 
 
 def test_a_closed_standard_input_is_told(run_dir: Path):

@@ -25,7 +25,7 @@ class RecipeLoader(yaml.SafeLoader):
     yaml_constructors = {tag: yaml.SafeLoader.yaml_constructors[tag] for tag in READ}
 
     def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
-        """Refuse a name that is there twice, however deep."""
+        """Refuse a name that appears twice, however deep."""
         node = super().compose_mapping_node(anchor)
         names = [key.value for key, _ in node.value]
         for key, _ in node.value:

@@ -63,6 +63,6 @@ def resolve_columns(model_args: ModelArguments, data_args: DataArguments) -> Non
         )
     if not names or set(NO_COLUMNS) & set(names):
         raise UsageError(
-            f"the text template is {data_args.text_template!r}; expected column names in braces, without "
-            f"{', '.join(f'{{{name}}}' for name in NO_COLUMNS)} between them."
+            f"the text template is {data_args.text_template!r}; expected column names in braces, and none "
+            f"of {', '.join(f'{{{name}}}' for name in NO_COLUMNS)}."
         )

@@ -149,7 +149,7 @@ def try_out(args: "TrainingArguments", command: str) -> None:
     from transformers.integrations import get_reporting_integration_callbacks
 
     for tracker in args.report_to:
-        with _refused(f"--report_to {tracker}", "Or remove it."):
+        with _refused(f"--report_to {tracker}", "Correct it, or remove it."):
             for callback in get_reporting_integration_callbacks([tracker]):
                 callback()
     loading = {
@@ -166,10 +166,10 @@ def try_out(args: "TrainingArguments", command: str) -> None:
     if args.torch_compile:
         compilation = {"backend": args.torch_compile_backend, "mode": args.torch_compile_mode}
         given = " and ".join(f"--torch_compile_{name} {value}" for name, value in compilation.items() if value)
-        with _refused(given, "Or use --torch_compile true alone."):
+        with _refused(given, "Use --torch_compile true alone."):
             torch.compile(torch.nn.Identity(), **compilation)
     if args.gradient_checkpointing and args.gradient_checkpointing_kwargs:
-        with _refused("--gradient_checkpointing_kwargs", "Or remove it."):
+        with _refused("--gradient_checkpointing_kwargs", "Correct it, or remove it."):
             keywords = {"use_reentrant": False} | args.gradient_checkpointing_kwargs
             checkpoint(torch.nn.Identity(), torch.ones(1, requires_grad=True), **keywords)
     _try_optimizer(args)
@@ -189,7 +189,7 @@ def _try_optimizer(args: "TrainingArguments") -> None:
     tried.optim_target_modules = args.optim_target_modules and "all-linear"
     model = torch.nn.Sequential(torch.nn.Linear(64, 128)).to(args.device)  # 8-bit optimizers leave out fewer weights
     given = f" with --optim_args {args.optim_args}" if args.optim_args else ""
-    with _refused(f"--optim {name}{given}", "Or remove it; the default is adamw_torch_fused."):
+    with _refused(f"--optim {name}{given}", "Correct it, or remove it; the default is adamw_torch_fused."):
         kind, keywords = Trainer.get_optimizer_cls_and_kwargs(tried, model)
         optimizer = kind(keywords.pop("params", None) or model.parameters(), **keywords)
         for parameter in model.parameters():
@@ -197,7 +197,11 @@ def _try_optimizer(args: "TrainingArguments") -> None:
         optimizer.step()
     scheduler_type = args.lr_scheduler_type.value
     example = SCHEDULER_ARGUMENTS.get(scheduler_type)
-    cure = f"Its arguments are given like this: --lr_scheduler_kwargs '{example}'." if example else "Or remove it."
+    cure = (
+        f"Its arguments are given like this: --lr_scheduler_kwargs '{example}'."
+        if example
+        else "Correct it, or remove it."
+    )
     given = f" with --lr_scheduler_kwargs {json.dumps(args.lr_scheduler_kwargs)}" if args.lr_scheduler_kwargs else ""
     with _refused(f"--lr_scheduler_type {scheduler_type}{given}", cure):
         scheduler = get_scheduler(

@@ -86,7 +86,9 @@ def find_column(columns: Sequence[str], given: str | None, usual: Sequence[str],
     """
     if given is not None:
         if given not in columns:
-            raise UsageError(f"--{flag_name} is {given!r}; the columns are: {', '.join(columns)}.")
+            raise UsageError(
+                f"--{flag_name} is {given!r}, which is not a column; the columns are: {', '.join(columns)}."
+            )
         return given
     by_name = {name.lower(): name for name in reversed(columns)}
     found = next((by_name[name] for name in usual if name in by_name), None)

@@ -101,7 +101,7 @@ def read_rows(path: str, suffix: str) -> Iterator[Row]:
         suffix: The type of the file, as from `file_type`.
 
     Raises:
-        UsageError: If the file is damaged, or a line of it is; the message names both.
+        UsageError: If the file or one of its lines is damaged; the message names both.
     """
     import fsspec
 
@@ -187,7 +187,7 @@ def _split(line: str) -> Iterable[str]:
 
 
 def _distinct(names: list[str]) -> list[str]:
-    """Return column names of which none is there twice; the second `text` is called `text.1`, as in pandas."""
+    """Return column names of which none appears twice; the second `text` is called `text.1`, as in pandas."""
     distinct: dict[str, None] = {}
     for name in names:
         number, new = 0, name
@@ -228,7 +228,7 @@ def _read_json(lines: Iterator[str], name: str) -> Iterator[Row]:
 def _object(pairs: list[tuple[str, Any]]) -> Row:
     if len(row := dict(pairs)) < len(pairs):
         names = [name for name, _ in pairs]
-        raise ValueError(f"the name {next(name for name in names if names.count(name) > 1)!r} is there twice")
+        raise ValueError(f"the name {next(name for name in names if names.count(name) > 1)!r} appears twice")
     return row
 
 
@@ -249,7 +249,7 @@ def read_tables(
         suffix: Their type.
         names: The columns to read; by default all of a file.
         texts: Those of them whose numbers are read as text.
-        **_: What else a builder says of the files.
+        **_: Other options that a builder passes; ignored.
 
     Raises:
         UsageError: If a file is damaged, lacks a column, or has values of several types in one.

@@ -185,8 +185,8 @@ def load_or_refuse(given_as: str, load: Any, *args: Any, **options: Any) -> Any:
     except (*hub_errors(), DatasetGenerationError, UsageError) as error:
         if _is_of_cache(error.__cause__ or error):
             raise UsageError(
-                f"the cache of datasets, {config.HF_DATASETS_CACHE}, cannot be written ({_reason(error)}). Set the "
-                "environment variable HF_HOME to a folder with free space that you may write to."
+                f"the cache of datasets, {config.HF_DATASETS_CACHE}, cannot be written to ({_reason(error)}). Set "
+                "HF_HOME to a writable folder with free disk space."
             ) from error
         raise UsageError(f"{given_as}, which cannot be loaded: {_reason(error)}") from error
 

@@ -95,7 +95,7 @@ def _write_text(rows: Iterator[Row], file: IO[str], suffix: str, as_line: Callab
             if other := [name for name in row if name not in writer.fieldnames]:
                 raise UsageError(
                     f"row {number} (counted from 0) has the column {other[0]!r}, which the first row lacks, so that a "
-                    f"{suffix} file has no place for it. Write a .jsonl file with --output_file."
+                    f"{suffix} file cannot store it. Write a .jsonl file with --output_file."
                 )
             writer.writerow(row)
         elif suffix == ".txt":

@@ -18,8 +18,8 @@ from ..model.loading import (
     load_model,
     load_tokenizer,
 )
-from ..model.lora import merge_adapter, put_on_whole_weights, quantization, save_adapter_config
-from ..runtime.device import choose_attention, leave_out_cudnn_attention, log_compilation
+from ..model.lora import merge_adapter, move_to_full_precision, quantization, save_adapter_config
+from ..runtime.device import choose_attention, disable_cudnn_attention, log_compilation
 from .model import prepare_for_generation, saved_verbalizer
 from .prompt import Prompt, build_prompt, put_prompt_into_tokenizer, read_prompt, remove_prompt
 from .verbalizer import Verbalizer, build_verbalizer, choose_label_words, label_words_only
@@ -81,7 +81,7 @@ class LabelWordTask:
             longest: Number of tokens of the longest training prompt.
         """
         attention = choose_attention(self.args.attn_implementation, args.device, longest)
-        leave_out_cudnn_attention(args.device)
+        disable_cudnn_attention(args.device)
         log_compilation(args.torch_compile)
         quantized = quantization(precision) if self.args.load_in_4bit else None
         model = load_model(self.base, self.args.dtype, self.tokenizer, attention, quantized)
@@ -98,7 +98,7 @@ class LabelWordTask:
             trainer: Trainer that has trained the model; it continues with the merged model.
         """
         if self.args.load_in_4bit:
-            put_on_whole_weights(trainer, lambda: load_model(self.base, self.args.dtype, self.tokenizer))
+            move_to_full_precision(trainer, lambda: load_model(self.base, self.args.dtype, self.tokenizer))
         if self.args.use_peft and not self.args.publish_adapter:
             merge_adapter(trainer)
 
@@ -177,7 +177,7 @@ def prepare_task(args: ModelArguments, data: LabelledSplits) -> LabelWordTask:
         if len(data.labels) < 2:
             raise UsageError(
                 f"the rows have one label, {data.labels[0]!r}, and {args.model_name_or_path} was not trained with "
-                "hf_sentiment_ft, so that it knows no others. Evaluate it on rows of at least two labels."
+                "hf_sentiment_ft, so it knows no other labels. Evaluate it on rows of at least two labels."
             )
         return build_task(args, base, config, data)
     tokenizer = load_tokenizer(base)

@@ -183,7 +183,7 @@ def add_adapter(model: "PreTrainedModel", args: ModelArguments) -> Any:
     return adapted
 
 
-def put_on_whole_weights(trainer: "Trainer", load_base: "Callable[[], PreTrainedModel]") -> None:
+def move_to_full_precision(trainer: "Trainer", load_base: "Callable[[], PreTrainedModel]") -> None:
     """Move an adapter that was trained on 4-bit weights onto the whole weights, which its users will load.
 
     The 4-bit weights and the optimizer are released first, since the memory may not be enough for both.

@@ -108,12 +108,14 @@ def trace_provenance(
         provenance = find_provenance(flags.model, base, flags.data, published)
         if destination is None:
             return provenance
-        return as_the_hub_accepts(provenance, model_name, destination, keep_language=flags.data.language is not None)
+        return make_metadata_acceptable(
+            provenance, model_name, destination, keep_language=flags.data.language is not None
+        )
 
     return from_first_process(flags.training, "reading the cards of model and data", trace)
 
 
-def as_the_hub_accepts(
+def make_metadata_acceptable(
     provenance: Provenance, model_name: str, destination: "Destination", keep_language: bool
 ) -> Provenance:
     """Let the Hub check the card's front matter before training, with placeholders for the metrics.

@@ -29,12 +29,12 @@ def choose_precision(requested: str, device: "torch.device") -> str:
     Returns:
         The requested precision, or the chosen one.
     """
-    precision, reason = (requested, "set by --precision") if requested != "auto" else _what_device_does_well(device)
+    precision, reason = (requested, "set by --precision") if requested != "auto" else _fastest_precision(device)
     logger.info("Training in %s: %s", precision, reason)
     return precision
 
 
-def _what_device_does_well(device: "torch.device") -> tuple[str, str]:
+def _fastest_precision(device: "torch.device") -> tuple[str, str]:
     import torch
 
     if device.type == "cuda":
@@ -73,7 +73,7 @@ def choose_attention(requested: str, device: "torch.device", longest: int) -> st
     return None
 
 
-def leave_out_cudnn_attention(device: "torch.device") -> None:
+def disable_cudnn_attention(device: "torch.device") -> None:
     """Exclude the cuDNN kernel from torch's fused attention.
 
     On H100, its gradients are NaN for rows of the mask that attend to nothing, such as left padding, at sequence

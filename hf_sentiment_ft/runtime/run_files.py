@@ -62,7 +62,7 @@ PRIVATE_FILES = ("training_args.bin", "train_results.json", "trainer_state.json"
 RUN_FILES = (*PUBLISHED_FILES, *PRIVATE_FILES, "checkpoint-*", UNFINISHED)
 COMPARISON = "comparison.json"  # of several models, in the folder around those of the models
 
-# Runs of version 0.1.0 have no record. These files contain words that only we write, and so vouch for others.
+# Runs of version 0.1.0 have no record. These files contain text that only this package writes.
 SIGNS = (
     ("card.json", '"label_rows"', RUN_FILES),
     ("all_results.json", "_generation_accuracy", (*EVALUATION_FILES, "train_results.json")),
@@ -95,7 +95,7 @@ def published_files(folder: Path) -> list[Path]:
 def own_files(folder: Path) -> list[Path]:
     """Return what runs have written to a folder: files, checkpoints, and the subfolder of a save that was cut off."""
     recorded = _read_record(folder)
-    record = recorded or {"files": {}, "writing": _vouched_for(folder)}
+    record = recorded or {"files": {}, "writing": _files_of_0_1_0(folder)}
 
     def is_own(name: str, path: Path) -> bool:
         if is_named(name, ["checkpoint-*"]):
@@ -138,7 +138,7 @@ def is_own_checkpoint(folder: Path) -> bool:
 
 
 def begin_files(folder: Path, patterns: Iterable[str]) -> None:
-    """Record that files of these names are written from now on, in addition to those that are recorded already.
+    """Mark these file names as belonging to the run, in addition to those that are recorded already.
 
     Until `record_files` is called, they are the run's whatever their size, since a kill may come at any moment.
     """
@@ -172,7 +172,7 @@ def _sizes(folder: Path, paths: Iterable[Path]) -> dict[str, int]:
     return {path.relative_to(folder).as_posix(): path.stat().st_size for path in files}
 
 
-def _vouched_for(folder: Path) -> list[str]:
+def _files_of_0_1_0(folder: Path) -> list[str]:
     """Return the names of files that a run of version 0.1.0 has written to a folder, if there was one."""
     vouched: list[str] = []
     for name, words, patterns in SIGNS:

@@ -65,7 +65,9 @@ def check_caches(model: str, dataset: str | None) -> None:
         "HF_DATASETS_CACHE": datasets.config.HF_DATASETS_CACHE,
         "HF_METRICS_CACHE": os.environ.get("HF_METRICS_CACHE", os.path.join(constants.HF_HOME, "metrics")),
     }
-    if not (constants.HF_HUB_OFFLINE or _is_at_hand("model", model) and _is_at_hand("dataset", dataset)):
+    if not (
+        constants.HF_HUB_OFFLINE or _is_local_or_cached("model", model) and _is_local_or_cached("dataset", dataset)
+    ):
         caches["HF_HUB_CACHE"] = constants.HF_HUB_CACHE
     for variable, folder in caches.items():
         try:
@@ -77,7 +79,7 @@ def check_caches(model: str, dataset: str | None) -> None:
             ) from error
 
 
-def _is_at_hand(kind: str, name: str | None) -> bool:
+def _is_local_or_cached(kind: str, name: str | None) -> bool:
     """Return whether a model or a dataset is in a local file, an installed package, or the Hub's cache."""
     from huggingface_hub import constants
 

@@ -68,7 +68,7 @@ class SaveOnSignal(TrainerCallback):
             name = signal.Signals(self.agreed).name
             raise Interrupted(
                 f"stopped by {name} after step {state.global_step} of {state.max_steps}; saved {checkpoint}. "
-                f"To resume, run:\n\n    {command_to_go_on()}\n",
+                f"To resume, run:\n\n    {resume_command()}\n",
                 self.agreed,
             )
 
@@ -87,7 +87,7 @@ class SaveOnSignal(TrainerCallback):
         self.received = self.received or signum
 
 
-def command_to_go_on() -> str:
+def resume_command() -> str:
     """Return the command that resumes this run.
 
     It is the command that started the run, including its launcher, without the token and with `--resume_from_checkpoint

@@ -134,8 +134,16 @@ def test_columns_may_have_each_others_names(table):
     [
         (("foo", "label"), {}, "no text column found among foo, label; set it with --text_column_name"),
         (("text", "bar"), {}, "no label column found among text, bar; set it with --label_column_name"),
-        (("a", "label"), {"text_column_name": "b"}, "--text_column_name is 'b'; the columns are: a, label"),
-        (("text", "a"), {"label_column_name": "b"}, "--label_column_name is 'b'; the columns are: text, a"),
+        (
+            ("a", "label"),
+            {"text_column_name": "b"},
+            "--text_column_name is 'b', which is not a column; the columns are: a, label",
+        ),
+        (
+            ("text", "a"),
+            {"label_column_name": "b"},
+            "--label_column_name is 'b', which is not a column; the columns are: text, a",
+        ),
         (("label", "text"), {}, "the text column 'text' of the train split contains"),
     ],
 )

@@ -109,7 +109,7 @@ def test_home_and_several_files_by_a_pattern(tmp_path: Path, monkeypatch: pytest
         ),
         (
             {"a.jsonl": '{"text": "a", "text": "b", "label": 1}\n'},
-            "{folder}/a.jsonl: line 1 is not JSON: the name 'text' is there twice",
+            "{folder}/a.jsonl: line 1 is not JSON: the name 'text' appears twice",
         ),
         (
             {"a.jsonl": '{"text": "\\ud83d", "label": 1}\n'},
@@ -176,7 +176,7 @@ def test_columns_are_joined_by_a_line_break(tmp_path: Path):
         data = load(train_file=str(tmp_path / name), text_column_name="title, body,note")
         assert [text for text, _ in rows_of(data)] == expected
     given = {"train_file": str(tmp_path / "train.csv")}
-    assert "--text_column_name is 'nobody'; the columns are: title, body" in refusal(
+    assert "--text_column_name is 'nobody', which is not a column; the columns are: title, body" in refusal(
         **given, text_column_name="title,nobody"
     )
     message = refusal(**given, text_column_name="body,note")

@@ -41,7 +41,9 @@ def test_a_run_that_chose_the_best_of_its_checkpoints(run_dir: Path):
     kept = "The model was evaluated 2 times during training, and the checkpoint with the best validation accuracy was "
     kept += f"kept (step {step})."
     assert f"{kept} | | | |---|---| | steps | {steps} |" in card
-    assert "The checkpoint was chosen without it. This model was evaluated on it once, after training, and the" in card
+    assert (
+        "It was not used to choose the checkpoint. This model was evaluated on it once, after training, and the" in card
+    )
     assert "base model once, before training." in card
     assert "![Training loss over steps]" not in card
     assert "Training took" in card

@@ -15,7 +15,7 @@ from hf_sentiment_ft.errors import UsageError
 from hf_sentiment_ft.hub import parse_mapping, read_front_matter
 from hf_sentiment_ft.model.loading import find_base_model
 from hf_sentiment_ft.publishing.card import render_card
-from hf_sentiment_ft.publishing.metadata import as_the_hub_accepts
+from hf_sentiment_ft.publishing.metadata import make_metadata_acceptable
 from hf_sentiment_ft.publishing.provenance import Provenance, find_provenance
 
 from ..conftest import REVIEWS, launch
@@ -221,7 +221,7 @@ def test_the_license_in_a_gguf_file(monkeypatch: pytest.MonkeyPatch, tmp_path: P
 def test_a_license_that_the_hub_does_not_know(hub: HubServer, tmp_path: Path, caplog: pytest.LogCaptureFixture):
     """It was written by others, so it is no reason to refuse a run."""
     found = provenance_of(folder_with(tmp_path, b"---\nlicense: My License\n---\n"))
-    accepted = as_the_hub_accepts(found, "x", check(), keep_language=False)
+    accepted = make_metadata_acceptable(found, "x", check(), keep_language=False)
     assert (accepted.license, accepted.license_name, accepted.license_text) == ("other", "My License", "My License")
     (warning,) = [one.getMessage() for one in caplog.records if "The Hub rejects" in one.getMessage()]
     assert '"license" must be one of' in warning
@@ -232,15 +232,15 @@ def test_a_language_that_the_hub_does_not_know(hub: HubServer, tmp_path: Path, c
     refusal = {"status": 400, "body": b'{"errors": [{"message": "no such language"}]}'}
     found = provenance_of(tmp_path, folder_with(tmp_path, b"---\nlanguage: Klingon\nlicense: mit\n---\n"))
     hub.inject(Fault("POST", "/api/validate-yaml", times=1, **refusal))
-    assert as_the_hub_accepts(found, "x", check(), keep_language=False).languages == []
+    assert make_metadata_acceptable(found, "x", check(), keep_language=False).languages == []
     assert "no such language. The model card says: languages none." in caplog.text
     hub.inject(Fault("POST", "/api/validate-yaml", times=None, **refusal))
     with pytest.raises(UsageError, match="the Hub rejects the model card's metadata: no such language. .*--language"):
-        as_the_hub_accepts(found, "x", check(), keep_language=True)
+        make_metadata_acceptable(found, "x", check(), keep_language=True)
     hub.clear_faults()
     hub.inject(Fault("POST", "/api/validate-yaml", times=None, status=503))
     with pytest.raises(UsageError, match="the Hub could not check the model card's metadata: HTTP 503"):
-        as_the_hub_accepts(found, "x", check(timeout=1), keep_language=False)
+        make_metadata_acceptable(found, "x", check(timeout=1), keep_language=False)
 
 
 def test_an_eval_yaml_of_another_kind(stocked: None, hub: HubServer, api: HfApi, tmp_path, monkeypatch):  # noqa: F811
