@@ -55,3 +55,11 @@ def test_the_root_of_the_package_has_commands_and_the_ground_only():
 def test_tests_mirror_the_package():
     folders = {folder.name for folder in (ROOT / "tests").iterdir() if list(folder.glob("test_*.py"))}
     assert folders - {"hub_server"} == set(GROUND) - {"errors", "hub", "paths"}
+
+
+@pytest.mark.parametrize("command", ["train", "evaluate"])
+def test_what_a_command_does_fits_one_screen(command: str):
+    tree = ast.parse((PACKAGE / f"{command}.py").read_text(encoding="utf-8"))
+    (run,) = (node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name == "run")
+    assert run.end_lineno is not None
+    assert run.end_lineno - run.lineno < 60
