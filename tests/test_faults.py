@@ -113,7 +113,7 @@ def test_file_in_place_of_the_folder_is_refused_before_training(given: list[obje
     (tmp_path / "output").touch()
     codes, printed = forked.train(*given, cwd=tmp_path)
     assert codes == [2], printed
-    refused(printed, "error: --output_dir output cannot be written to: File exists.")
+    refused(printed, "error: --output_dir output is not a folder. Use another name.")
 
 
 @pytest.mark.parametrize("reason", ["Permission denied", "Read-only file system"])

@@ -98,7 +98,7 @@ def test_cache_that_cannot_be_written_is_not_the_tables_fault(tmp_path: Path, mo
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", str(tmp_path / "file" / "datasets"))
     message = refusal(train_file=write_csv(tmp_path / "a.csv", ROWS))
     assert message.startswith(f"the cache of datasets, {tmp_path}/file/datasets, cannot be written to (NotADirectory")
-    assert "Set the environment variable HF_HOME" in message
+    assert "Set HF_HOME to a writable folder" in message
     assert "a.csv" not in message
 
 
