@@ -18,6 +18,7 @@ SCRIPT = """
 import json, sys
 import torch
 from transformers import TrainingArguments
+from hf_sentiment_ft.runtime import shutdown
 from hf_sentiment_ft.training.trainer import LabelWordTrainer
 from tests.training.test_trainer import MIXED, rows_of
 from tests.tiny import base_tokenizer, tiny_model
@@ -42,6 +43,7 @@ for size in json.loads(sizes):
 if trainer.is_world_process_zero():
     losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
     torch.save([losses, trainer.accelerator.unwrap_model(trainer.model).state_dict(), counted], folder + "/seen.pt")
+shutdown()  # or a process that still has connections may abort at its end
 """
 
 
