@@ -150,8 +150,8 @@ def make_metadata_acceptable(
             objections.append(objection)
         else:
             raise UsageError(
-                f"the Hub rejects the model card's metadata: {objections[0]}. License, language, base model and data "
-                "set are taken from the cards of the base model and the dataset. Use --language to set the language."
+                f"the Hub rejects the model card's metadata: {objections[0]}. License, language and base model are "
+                "taken from the cards of the base model and the dataset. Use --language to set the language."
             )
     if objections:
         instead = ", ".join(f"{name} {value or 'none'}" for name, value in {**language, **license_}.items())
