@@ -4,7 +4,6 @@ import csv
 import json
 import os
 import sys
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import chain, islice
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from ..errors import UsageError, explain
+from ..runtime.output_dir import try_writing
 from .files import COMPRESSIONS, ROWS_OF_TABLE, SEPARATORS, Row, file_type
 
 WRITTEN = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet", ".txt")
@@ -36,8 +36,7 @@ def check_output(flag: str, path: Path, inputs: list[Path]) -> str:
     if not path.parent.is_dir():
         raise UsageError(f"{flag} is {path}, but there is no folder {path.parent}; create it first.")
     try:
-        with tempfile.TemporaryFile(dir=path.parent):
-            pass
+        try_writing(path.parent)
     except OSError as error:
         raise UsageError(f"{flag} is {path}, but no file can be written there: {error.strerror}.") from error
     return suffix
