@@ -65,7 +65,11 @@ def put_clock_on_trainers(warmup_steps: int, rows_per_step: int) -> None:
         """Begins at the end of the last step that does not count."""
 
         started = 0.0
+        training = 0.0
         first_step = 0.0
+
+        def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+            self.training = time.time()
 
         def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
             if not self.first_step or state.global_step == warmup_steps:
@@ -82,6 +86,7 @@ def put_clock_on_trainers(warmup_steps: int, rows_per_step: int) -> None:
             losses = [entry["loss"] for entry in state.log_history if "loss" in entry]
             finish(
                 samples_per_second=rows / seconds if warmup_steps else None,
+                seconds_to_training=self.training - float(launched) if launched else None,
                 seconds_to_first_step=self.first_step - float(launched) if launched else None,
                 losses=losses,
             )

@@ -14,22 +14,20 @@ WITHOUT = {
     "rows in a random order": ["--train_sampling_strategy", "random"],
     "freed memory given back": ["--keep_freed_memory", "false"],
     "with gradient checkpointing": ["--gradient_checkpointing", "true"],
+    "compiled": ["--torch_compile", "true"],
 }
 
 
 def main() -> None:
-    made = parser("benchmarks.defaults", rows=64, rounds=1)
-    made.add_argument("--compiled", action="store_true", help="also with --torch_compile, which takes minutes")
-    args = made.parse_args()
-    changes = WITHOUT | ({"compiled": ["--torch_compile", "true"]} if args.compiled else {})
+    args = parser("benchmarks.defaults", rows=64, rounds=1).parse_args()
     common = [*training_flags(args), "--precision", best_precision(), "--warmup_steps", args.rows // 8]
     sides = {"as it is": side("ours", *common)}
-    sides |= {name: side("ours", *common, *flags) for name, flags in changes.items()}
+    sides |= {name: side("ours", *common, *flags) for name, flags in WITHOUT.items()}
     runs = in_turn(sides, args.rounds)
     table = medians(runs, COLUMNS | {"run_seconds": "whole run, s"})
     for row in table:
         row["× as it is"] = row["samples/s"] / table[0]["samples/s"]
-        row["flag"] = f"`{' '.join(changes[row['']])}`" if row[""] in changes else ""
+        row["flag"] = f"`{' '.join(WITHOUT[row['']])}`" if row[""] in WITHOUT else ""
     notes = ["Every side trains on the rows twice, and the second time counts: compiling has been done by then."]
     finish("What each default is worth", args, table, [], notes=notes, runs=runs)
 

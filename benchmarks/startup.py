@@ -17,7 +17,8 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, Trainer
 AutoTokenizer.from_pretrained(sys.argv[1])
 model = AutoModelForCausalLM.from_pretrained(sys.argv[1], dtype="float32")
 model.to("cuda" if torch.cuda.is_available() else "cpu")
-print(json.dumps({"seconds_to_first_step": time.time() - float(sys.argv[2])}))
+seconds = time.time() - float(sys.argv[2])
+print(json.dumps({"seconds_to_training": seconds, "seconds_to_first_step": seconds}))
 """
 
 
@@ -26,9 +27,8 @@ def main() -> None:
     folder = str(model_folder(args.model))
     ours = side("ours", "--model", folder, "--dataset", args.dataset, "--rows", args.rows, "--warmup_steps", 0)
     ours += ["--precision", best_precision()]
-    one_process = ["--num_processes", "1", "--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no"]
-    launch = [sys.executable, "-m", "accelerate.commands.launch", *one_process, *ours[1:]]
-    sides = {"imports and weights": None, "python -m hf_sentiment_ft.train": ours, "accelerate launch -m …": launch}
+    alone = [sys.executable, *ours[ours.index("benchmarks.ours") - 1 :]]
+    sides = {"imports and weights": None, "python -m hf_sentiment_ft.train": alone, "accelerate launch -m …": ours}
     runs: dict[str, list[Figures]] = {name: [] for name in sides}
     for number in range(args.rounds + 1):  # the first round warms the caches
         for name, command in sides.items():
@@ -37,11 +37,11 @@ def main() -> None:
             figures = run_side(command or [sys.executable, "-c", BASELINE, folder, started])
             if number:
                 runs[name].append(figures)
-    table = medians(runs, {"seconds_to_first_step": "seconds"})
+    table = medians(runs, {"seconds_to_training": "training begins, s", "seconds_to_first_step": "first step done, s"})
     for row in table:
-        row["× imports and weights"] = row["seconds"] / table[0]["seconds"]
+        row["× imports and weights"] = row["first step done, s"] / table[0]["first step done, s"]
     goals = [
-        Goal("command to first optimizer step, s", table[1]["seconds"], 15, True),
+        Goal("command to first optimizer step, s", table[1]["first step done, s"], 15, True),
         Goal("the same ÷ importing and loading", table[1]["× imports and weights"], 1.2, True),
     ]
     notes = ["With `--zero_shot_baseline false`: the untouched model's evaluation would come before the first step."]

@@ -165,9 +165,10 @@ def try_out(args: "TrainingArguments", command: str) -> None:
         return
     if args.torch_compile:
         compilation = {"backend": args.torch_compile_backend, "mode": args.torch_compile_mode}
-        given = " and ".join(f"--torch_compile_{name} {value}" for name, value in compilation.items() if value)
-        with _refused(given, "Use --torch_compile true alone."):
-            torch.compile(torch.nn.Identity(), **compilation)
+        given = "".join(f" --torch_compile_{name} {value}" for name, value in compilation.items() if value)
+        cure = "Use --torch_compile true alone, with a C++ compiler such as g++ installed; or do not compile."
+        with _refused(f"--torch_compile true{given}", cure):
+            torch.compile(torch.nn.ReLU(), **compilation)(torch.ones(2, device=args.device))
     if args.gradient_checkpointing and args.gradient_checkpointing_kwargs:
         with _refused("--gradient_checkpointing_kwargs", "Correct it, or remove it."):
             keywords = {"use_reentrant": False} | args.gradient_checkpointing_kwargs

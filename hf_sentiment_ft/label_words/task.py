@@ -19,7 +19,7 @@ from ..model.loading import (
     load_tokenizer,
 )
 from ..model.lora import merge_adapter, move_to_full_precision, quantization, save_adapter_config
-from ..runtime.device import choose_attention, disable_cudnn_attention, log_compilation
+from ..runtime.device import choose_attention, disable_cudnn_attention
 from .model import prepare_for_generation, saved_verbalizer
 from .prompt import Prompt, build_prompt, put_prompt_into_tokenizer, read_prompt, remove_prompt
 from .verbalizer import Verbalizer, build_verbalizer, choose_label_words, label_words_only
@@ -76,13 +76,12 @@ class LabelWordTask:
         """Load the base model, with attention and quantization for training, ready to generate label words.
 
         Args:
-            args: Training arguments, for the device and whether the model is compiled.
+            args: Training arguments, for the device.
             precision: `fp32` or `bf16`.
             longest: Number of tokens of the longest training prompt.
         """
         attention = choose_attention(self.args.attn_implementation, args.device, longest)
         disable_cudnn_attention(args.device)
-        log_compilation(args.torch_compile)
         quantized = quantization(precision) if self.args.load_in_4bit else None
         model = load_model(self.base, self.args.dtype, self.tokenizer, attention, quantized)
         self.set_generation_config(model)

@@ -89,15 +89,6 @@ def disable_cudnn_attention(device: "torch.device") -> None:
         logger.info("Attention: cuDNN's kernel is disabled, since its gradients may be NaN with padding")
 
 
-def log_compilation(compiled: bool) -> None:
-    """Log that training is compiled, or why not: compiling for batches of all lengths takes minutes.
-
-    On a CPU, it gains nothing; see docs/performance.md.
-    """
-    reason = "set by --torch_compile" if compiled else "compiling takes minutes; use --torch_compile true to compile"
-    logger.info("%s: %s", "Compiled" if compiled else "Not compiled", reason)
-
-
 def keep_freed_memory() -> None:
     """Make glibc keep freed memory instead of returning it to the kernel.
 

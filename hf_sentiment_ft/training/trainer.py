@@ -4,12 +4,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from accelerate.utils import TorchDynamoPlugin
 
 from ..errors import RunError
 from ..label_words.scoring import score_label_words
 from ..label_words.verbalizer import Verbalizer
 from ..model.inputs import check_attention, forward_arguments
 from .batches import LabelWordCollator, split_batch
+from .compilation import compile_layers, uncompiled
 from .engines import exchanges_gradients, set_up_engine
 from .loss import label_targets, label_word_loss
 from .resumable import ResumableTrainer, diverged
@@ -68,6 +70,8 @@ class LabelWordTrainer(ResumableTrainer):
         if self.place_model_on_device:  # an engine that shards the model moves it when training begins
             training = torch.autocast(self.args.device.type, torch.bfloat16, enabled=precision == "bf16")
             check_attention(self.model, self.processing_class, training if self.train_dataset is not None else None)
+        if self.train_dataset is not None:
+            compile_layers(self.model, self.args)
 
     def training_step(
         self, model: "nn.Module", inputs: dict[str, Any], num_items_in_batch: "Tensor | int | None" = None
@@ -99,6 +103,11 @@ class LabelWordTrainer(ResumableTrainer):
             with self.accelerator.no_sync(model):
                 losses.append(super().training_step(model, part, num_items_in_batch))
         return sum(losses, super().training_step(model, last, num_items_in_batch))
+
+    def _build_accelerator_args(self, **kwargs: Any) -> dict[str, Any]:
+        """Extend Trainer's arguments of Accelerator to leave compiling to `compile_layers`."""
+        kwargs = super()._build_accelerator_args(**kwargs)
+        return kwargs | ({"dynamo_plugin": TorchDynamoPlugin(backend="no")} if self.args.torch_compile else {})
 
     def _loss(self, outputs: Any, labels: "Tensor", num_items_in_batch: "Tensor | int | None" = None) -> "Tensor":
         self.targets = self.targets.to(labels.device)
@@ -155,7 +164,7 @@ class LabelWordTrainer(ResumableTrainer):
         longest = 0  # gathered only if it matters, since this synchronizes with the GPU
         if self.verbalizer.max_tokens > 1 and (self.is_fsdp_enabled or self.is_deepspeed_enabled):
             longest = int(self.accelerator.gather(torch.tensor([input_ids.size(1)], device=input_ids.device)).max())
-        with self.compute_loss_context_manager():
+        with self.compute_loss_context_manager(), uncompiled():
             scores, free, constrained = score_label_words(
                 model, input_ids, inputs["attention_mask"], self.verbalizer, self.accepted, longest
             )

@@ -49,12 +49,12 @@ ELSEWHERE = {
     *("gradient_accumulation_steps", "label_smoothing_factor", "disable_tqdm", "logging_steps", "save_only_model"),
     *("per_device_eval_batch_size", "save_total_limit", "seed", "use_cpu", "load_best_model_at_end"),
     *("resume_from_checkpoint", "push_to_hub", "hub_token", "hub_private_repo", "hub_model_id", "hub_strategy"),
-    *("hub_revision", "ddp_timeout", "fsdp", "deepspeed", "torch_compile"),
+    *("hub_revision", "ddp_timeout", "fsdp", "deepspeed", "torch_compile", "torch_compile_backend"),
 }
 # Only handed on by Trainer, to PyTorch or to packages that are not installed: not run by any test.
 HANDED_ON = {
     *("ddp_find_unused_parameters", "ddp_bucket_cap_mb", "ddp_broadcast_buffers", "ddp_backend", "fsdp_config"),
-    *("torch_compile_backend", "torch_compile_mode", "optim_target_modules"),
+    *("torch_compile_mode", "optim_target_modules"),
 }
 
 

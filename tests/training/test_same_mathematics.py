@@ -23,12 +23,12 @@ from hf_sentiment_ft.training.trainer import LabelWordTrainer
 from tests.training.test_trainer import MIXED, rows_of
 from tests.tiny import base_tokenizer, tiny_model
 
-folder, sampling, sizes = sys.argv[1], sys.argv[5], sys.argv[6]
+folder, sampling, sizes, compiled = sys.argv[1], sys.argv[5], sys.argv[6], sys.argv[7] == "compiled"
 batch, accumulation, max_tokens = map(int, sys.argv[2:5])
 args = TrainingArguments(
     output_dir=folder, use_cpu=True, per_device_train_batch_size=batch, gradient_accumulation_steps=accumulation,
     num_train_epochs=2, learning_rate=0.1, optim="sgd", logging_steps=1, save_strategy="no", report_to="none",
-    disable_tqdm=True, train_sampling_strategy=sampling, per_device_eval_batch_size=4,
+    disable_tqdm=True, train_sampling_strategy=sampling, per_device_eval_batch_size=4, torch_compile=compiled,
 )
 trainer = LabelWordTrainer(
     verbalizer=MIXED, precision="fp32", max_tokens=max_tokens, model=tiny_model(), args=args,
@@ -36,6 +36,7 @@ trainer = LabelWordTrainer(
     train_dataset=rows_of(MIXED, 43, training=True), eval_dataset=rows_of(MIXED, 9, training=False),
 )
 trainer.train()
+assert all(bool(layer._compiled_call_impl) == compiled for layer in trainer.model.transformer.h)
 counted = {}
 for size in json.loads(sizes):
     prediction = trainer.predict(rows_of(MIXED, size, training=False))
@@ -47,12 +48,22 @@ shutdown()  # or a process that still has connections may abort at its end
 """
 
 
-def train(folder: Path, processes: int, batch: int, accumulation: int, max_tokens: int, sampling: str) -> list:
+def train(
+    folder: Path, processes: int, batch: int, accumulation: int, max_tokens: int, sampling: str, compiled: str = ""
+) -> list:
     folder.mkdir()
     (folder / "script.py").write_text(SCRIPT)
     command = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", str(processes), "--standalone"]
     command = command if processes > 1 else [sys.executable]
-    flags = [str(folder), str(batch), str(accumulation), str(max_tokens), sampling, json.dumps([1, 2, 5, 8, 11, 23])]
+    flags = [
+        str(folder),
+        str(batch),
+        str(accumulation),
+        str(max_tokens),
+        sampling,
+        json.dumps([1, 2, 5, 8, 11, 23]),
+        compiled,
+    ]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     run = [*command, str(folder / "script.py"), *flags]
     finished = subprocess.run(run, env=environment, capture_output=True, text=True)
@@ -75,6 +86,18 @@ def test_processes_and_accumulation_change_nothing(sampling: str, tmp_path: Path
         for size, (rows, loss) in others[2].items():
             assert rows == list(range(size)), "every row once"
             assert loss == pytest.approx(counted[size][1], rel=1e-3)
+
+
+def test_compiled_layers_learn_the_same(tmp_path: Path):
+    losses, weights, counted = train(tmp_path / "plain", 1, 8, 1, 0, "group_by_length")
+    compiled = train(tmp_path / "compiled", 1, 8, 1, 0, "group_by_length", "compiled")
+    assert compiled[0] == pytest.approx(losses, rel=1e-4)
+    assert compiled[1].keys() == weights.keys(), "checkpoints are those of the model as it was written"
+    for key, value in compiled[1].items():
+        torch.testing.assert_close(value, weights[key], rtol=1e-3, atol=1e-5)
+    for size, (rows, loss) in compiled[2].items():
+        assert rows == list(range(size))
+        assert loss == pytest.approx(counted[size][1], rel=1e-3)
 
 
 @pytest.mark.parametrize("lengths", [None, list(range(43))])
