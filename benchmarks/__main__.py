@@ -18,6 +18,7 @@ COMPARISONS = {
     "defaults": ["--rows", "32"],
     "microbatches": ["--rows", "64", "--tokens", "1024"],
     "limit": ["--rows", "96", "--rounds", "1"],
+    "step_budget": ["--rows", "96"],
     "evaluation": ["--rows", "256", "--rounds", "1"],
     "strong_scaling": ["--rows", "64"],
     "tokenization": ["--rounds", "3"],

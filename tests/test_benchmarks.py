@@ -14,7 +14,7 @@ from benchmarks.measure import Goal, finish, in_turn
 from .conftest import ROOT
 
 
-@pytest.mark.parametrize("comparison", ["__main__", "report", "gemm", "step_profile", *COMPARISONS])
+@pytest.mark.parametrize("comparison", ["__main__", "report", "gemm", "step_parts", *COMPARISONS])
 def test_help_names_the_flags(comparison: str):
     command = [sys.executable, "-m", f"benchmarks.{comparison}", "--help"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
