@@ -217,7 +217,7 @@ def main() -> None:
         from .data.columns import named_columns
         from .data.texts import form_text
         from .data.writing import as_one_line, write_rows
-        from .label_words.model import load_label_word_model
+        from .label_words.model import load_label_word_model, place
         from .runtime.start import check_caches
         from .runtime.threads import use_cpu_threads
 
@@ -246,25 +246,6 @@ def main() -> None:
         except BrokenPipeError:  # whoever reads the output, such as head, has had enough
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             sys.exit(BROKEN_PIPE)
-
-
-def place(loaded: "LabelWordModel", device: str | None) -> None:
-    """Move a model to a device, by default to the GPU if there is one.
-
-    Raises:
-        UsageError: If there is no such device, or the model cannot be used on it.
-    """
-    import torch
-
-    from .model.inputs import check_attention
-
-    try:
-        loaded.model.to(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-    except (AssertionError, RuntimeError) as error:
-        if device is None or isinstance(error, torch.OutOfMemoryError):
-            raise
-        raise UsageError(f"--device is {device}, which cannot be used: {error}") from error
-    check_attention(loaded.model, loaded.tokenizer, cure="--device cpu")
 
 
 if __name__ == "__main__":
