@@ -213,6 +213,7 @@ def main() -> None:
         rows, where = read_input(args)
 
         from tqdm import tqdm  # type: ignore[import-untyped]
+        from transformers.utils import logging
 
         from .data.columns import named_columns
         from .data.texts import form_text
@@ -227,6 +228,7 @@ def main() -> None:
         if args.text_column_name:  # before the model is loaded
             named_columns(list(first), args.text_column_name)
         use_cpu_threads(args.num_cpu_threads)
+        logging.disable_progress_bar()  # of loading the weights
         check_caches(args.model, None)
         loaded = load_label_word_model(args.model, args.model_revision)
         place(loaded, args.device)
