@@ -3,6 +3,10 @@
 import os
 import sys
 from importlib.machinery import PathFinder
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .classifier import LabelWordClassifier as LabelWordClassifier
 
 __version__ = "0.1.0"
 
@@ -33,6 +37,15 @@ def _search_working_folder_last() -> None:
             "commands. This one uses the libraries of that name. Rename what is yours, or use another folder.",
             file=sys.stderr,
         )
+
+
+def __getattr__(name: str) -> Any:
+    """Import `LabelWordClassifier` when it is asked for, since that takes seconds."""
+    if name == "LabelWordClassifier":
+        from .classifier import LabelWordClassifier
+
+        return LabelWordClassifier
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 if sys.argv[:1] == ["-m"]:  # one of our commands is about to be run as `python -m`

@@ -213,11 +213,12 @@ def main() -> None:
         rows, where = read_input(args)
 
         from tqdm import tqdm  # type: ignore[import-untyped]
+        from transformers.utils import logging
 
         from .data.columns import named_columns
         from .data.texts import form_text
         from .data.writing import as_one_line, write_rows
-        from .label_words.model import load_label_word_model
+        from .label_words.model import load_label_word_model, place
         from .runtime.start import check_caches
         from .runtime.threads import use_cpu_threads
 
@@ -227,6 +228,7 @@ def main() -> None:
         if args.text_column_name:  # before the model is loaded
             named_columns(list(first), args.text_column_name)
         use_cpu_threads(args.num_cpu_threads)
+        logging.disable_progress_bar()  # of loading the weights
         check_caches(args.model, None)
         loaded = load_label_word_model(args.model, args.model_revision)
         place(loaded, args.device)
@@ -246,25 +248,6 @@ def main() -> None:
         except BrokenPipeError:  # whoever reads the output, such as head, has had enough
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             sys.exit(BROKEN_PIPE)
-
-
-def place(loaded: "LabelWordModel", device: str | None) -> None:
-    """Move a model to a device, by default to the GPU if there is one.
-
-    Raises:
-        UsageError: If there is no such device, or the model cannot be used on it.
-    """
-    import torch
-
-    from .model.inputs import check_attention
-
-    try:
-        loaded.model.to(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-    except (AssertionError, RuntimeError) as error:
-        if device is None or isinstance(error, torch.OutOfMemoryError):
-            raise
-        raise UsageError(f"--device is {device}, which cannot be used: {error}") from error
-    check_attention(loaded.model, loaded.tokenizer, cure="--device cpu")
 
 
 if __name__ == "__main__":

@@ -9,10 +9,12 @@ r"""Fine-tune a causal language model to answer with the label word.
 import gc
 import sys
 from pathlib import Path
+from typing import Any
 
 from . import runtime
 from .config.arguments import Arguments
 from .config.command_line import check_streaming, parse_train_arguments
+from .config.recipes import to_flags
 from .errors import errors_exit
 
 
@@ -28,8 +30,27 @@ def main() -> None:
         runtime.shutdown()
 
 
-def run(flags: Arguments) -> None:
-    """Load the data and the model, train, evaluate, save, write the card, and publish."""
+def train(**flags: Any) -> dict[str, Any] | None:
+    """Train from Python, such as in a notebook, with the command's flags as keyword arguments.
+
+    For several processes, hand it to `accelerate.notebook_launcher`.
+
+    Args:
+        **flags: Any flag, such as `model_name_or_path="gpt2"`; None keeps the default.
+
+    Returns:
+        The metrics, as in `all_results.json`, on the first process; None on the others, and for a dry run.
+
+    Raises:
+        UsageError: If a flag is unknown or a value is invalid.
+    """
+    arguments = parse_train_arguments(to_flags(flags))
+    check_streaming(arguments.data, arguments.training)
+    return run(arguments)
+
+
+def run(flags: Arguments) -> dict[str, Any] | None:
+    """Load the data and the model, train, evaluate, save, write the card, and publish; return the metrics."""
     from . import data, evaluation, label_words, model, publishing, training  # here, so that --help answers at once
 
     args = flags.training
@@ -57,7 +78,7 @@ def run(flags: Arguments) -> None:
     training.warn_if_little_is_learned(args, len(tokenized["train"]), task.prompt)
     if flags.run.dry_run:
         training.print_plan(flags, task, tokenized, publishing.describe_publication(destination, args.hub_strategy))
-        return
+        return None
 
     # 3. Train, after measuring the zero-shot baseline and the calibration.
     checkpoint_push = publishing.CheckpointPush(destination, args.hub_strategy)
@@ -75,7 +96,7 @@ def run(flags: Arguments) -> None:
     predictions = evaluation.predict_splits(trainer, tokenized, log_prior)
 
     # 5. Write the results and the card, and publish: once, on the first process.
-    def finish() -> None:
+    def finish() -> dict[str, Any]:
         folder = Path(str(args.output_dir))
         results = evaluation.save_results(trainer, rows, predictions, trained.metrics, baseline)
         publishing.save_benchmark_result(provenance, rows, results, folder)
@@ -86,8 +107,9 @@ def run(flags: Arguments) -> None:
         print(evaluation.summary(results, args.output_dir))
         if checkpoint_push.destination:
             publishing.print_summary(publishing.publish_run(folder, checkpoint_push.destination))
+        return results
 
-    runtime.on_first_process(args, "writing the results and publishing them", finish)
+    return runtime.on_first_process(args, "writing the results and publishing them", finish)
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ import yaml
 from ..errors import UsageError
 
 NULL, MERGE = "tag:yaml.org,2002:null", "tag:yaml.org,2002:merge"
+SEVERAL = frozenset({"report_to", "optim_target_modules"})  # flags that take several words
 READ = (NULL, *(f"tag:yaml.org,2002:{kind}" for kind in ("str", "seq", "map")), None)  # None refuses other tags
 
 
@@ -59,14 +60,27 @@ def yaml_to_flags(path: Path, several: frozenset[str] = frozenset()) -> list[str
         raise UsageError(f"the recipe {path} is empty; expected lines of the form name: value.")
     if not isinstance(recipe, dict):
         raise UsageError(f"the recipe {path} contains {type(recipe).__name__}; expected lines of the form name: value.")
+    # Labels and words stay strings; the arguments of a scheduler, say, are numbers and booleans.
+    typed = {
+        name: _typed(value) if isinstance(value, list | dict) and name not in ("label_words", *several) else value
+        for name, value in recipe.items()
+    }
+    return to_flags(typed, several)
+
+
+def to_flags(values: dict[str, Any], several: frozenset[str] = SEVERAL) -> list[str]:
+    """Return values by name as command-line flags; those that are None are left out.
+
+    Args:
+        values: Values by the name of the flag, without dashes.
+        several: Names of the flags that take several values; other lists and mappings become JSON.
+    """
     flags: list[str] = []
-    for name, value in recipe.items():
+    for name, value in values.items():
         if name in several and isinstance(value, list):
             flags += [f"--{name}", *map(str, value)]
         elif isinstance(value, list | dict):
-            # Labels and words stay strings; the arguments of a scheduler, say, are numbers and booleans.
-            typed = value if name == "label_words" else _typed(value)
-            flags.append(f"--{name}={json.dumps(typed, ensure_ascii=False)}")
+            flags.append(f"--{name}={json.dumps(value, ensure_ascii=False)}")
         elif value is not None:  # with =, since a value may begin with a dash
             flags.append(f"--{name}={value}")
     return flags

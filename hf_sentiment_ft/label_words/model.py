@@ -60,6 +60,25 @@ def load_label_word_model(path: str, revision: str = "main") -> LabelWordModel:
     return LabelWordModel(model.eval(), tokenizer, verbalizer, getattr(config, "label_log_prior", None))
 
 
+def place(loaded: LabelWordModel, device: str | None) -> None:
+    """Move a model to a device, by default to the GPU if there is one.
+
+    Raises:
+        UsageError: If there is no such device, or the model cannot be used on it.
+    """
+    import torch
+
+    from ..model.inputs import check_attention
+
+    try:
+        loaded.model.to(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    except (AssertionError, RuntimeError) as error:
+        if device is None or isinstance(error, torch.OutOfMemoryError):
+            raise
+        raise UsageError(f"--device is {device}, which cannot be used: {error}") from error
+    check_attention(loaded.model, loaded.tokenizer, cure="--device cpu")
+
+
 def prepare_for_generation(
     model: "PreTrainedModel",
     tokenizer: "PreTrainedTokenizerBase",

@@ -27,12 +27,12 @@ def start(flags: "Arguments", command: str = "train") -> None:
         UsageError: If the launch configuration cannot work, or a cache cannot be written to.
         RunError: If the processes cannot reach each other.
     """
-    import datasets
-
     args = flags.training
     log_to_console(first_process=args.process_index == 0)
-    if args.disable_tqdm:  # made for Trainer's progress bars, but meant for all
-        datasets.disable_progress_bars()
+    if args.disable_tqdm or not flags.run.verbose:
+        hide_progress_bars()
+    if not flags.run.verbose:
+        hide_warnings()
     if flags.run.keep_freed_memory:
         keep_freed_memory()
     if args.device.type == "cpu":
@@ -86,6 +86,24 @@ def _is_local_or_cached(kind: str, name: str | None) -> bool:
     if name is None or name.startswith("package:") or os.path.exists(name):
         return True
     return os.path.isdir(os.path.join(constants.HF_HUB_CACHE, f"{kind}s--{name.replace('/', '--')}"))
+
+
+def hide_progress_bars() -> None:
+    """Hide the progress bars of the libraries, such as those of loading weights."""
+    import datasets
+    import transformers
+
+    datasets.disable_progress_bars()
+    transformers.utils.logging.disable_progress_bar()
+
+
+def hide_warnings() -> None:
+    """Hide the warnings of the libraries, on how they are used here; their errors are shown."""
+    import transformers
+
+    transformers.logging.set_verbosity_error()
+    for name in ("bitsandbytes", "deepspeed", "DeepSpeed", "torch.distributed"):
+        logging.getLogger(name).setLevel(logging.ERROR)
 
 
 def log_to_console(first_process: bool = True) -> None:

@@ -12,6 +12,7 @@ from ..runtime.device import choose_precision
 from ..runtime.distributed import on_first_process
 from .checkpoints import RecoverBestCheckpoint
 from .fingerprint import describe_run, refuse_changes
+from .plan import log_summary
 from .trainer import LabelWordTrainer
 
 if TYPE_CHECKING:
@@ -53,6 +54,7 @@ def build_trainer(
     run = describe_run(task, args, precision, model)
     if checkpoint:
         on_first_process(args, "comparing with the checkpoint", lambda: refuse_changes(checkpoint, run))
+    log_summary(flags, task, tokenized, model)
     trainer = LabelWordTrainer(
         run=run,
         verbalizer=task.verbalizer,

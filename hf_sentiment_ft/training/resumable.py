@@ -12,12 +12,13 @@ import torch
 from accelerate.data_loader import prepare_data_loader
 from safetensors import SafetensorError
 from torch.utils.data import DataLoader
-from transformers import Trainer
+from transformers import PrinterCallback, ProgressCallback, Trainer
 
 from ..data.sampling import EpochSampler, StreamedRows, add_blank_row
 from ..errors import RunError, explain, system_fault
 from .checkpoints import UNFINISHED, delete_old_checkpoints, finish_checkpoint
 from .interruption import SaveOnSignal
+from .progress import RunProgress
 
 logger = logging.getLogger(__name__)
 
@@ -49,6 +50,8 @@ class ResumableTrainer(Trainer):
         kwargs["args"].logging_nan_inf_filter = False  # it would hide a NaN loss
         super().__init__(**kwargs)
         self.add_callback(SaveOnSignal())
+        if self.pop_callback(ProgressCallback) or self.pop_callback(PrinterCallback):  # notebooks keep their table
+            self.add_callback(RunProgress(bars=not self.args.disable_tqdm))
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """Extend Trainer's logging, on every process, to stop a run that has diverged.
