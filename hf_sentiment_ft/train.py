@@ -7,6 +7,7 @@ r"""Fine-tune a causal language model to answer with the label word.
 """
 
 import gc
+import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -39,18 +40,20 @@ def train(**flags: Any) -> dict[str, Any] | None:
         **flags: Any flag, such as `model_name_or_path="gpt2"`; None keeps the default.
 
     Returns:
-        The metrics, as in `all_results.json`, on the first process; None on the others, and for a dry run.
+        The metrics, which are those of `all_results.json`; None for a dry run.
 
     Raises:
         UsageError: If a flag is unknown or a value is invalid.
     """
     arguments = parse_train_arguments(to_flags(flags))
     check_streaming(arguments.data, arguments.training)
-    return run(arguments)
+    run(arguments)
+    results = Path(str(arguments.training.output_dir)) / "all_results.json"
+    return None if arguments.run.dry_run else json.loads(results.read_text(encoding="utf-8"))
 
 
-def run(flags: Arguments) -> dict[str, Any] | None:
-    """Load the data and the model, train, evaluate, save, write the card, and publish; return the metrics."""
+def run(flags: Arguments) -> None:
+    """Load the data and the model, train, evaluate, save, write the card, and publish."""
     from . import data, evaluation, label_words, model, publishing, training  # here, so that --help answers at once
 
     args = flags.training
@@ -78,7 +81,7 @@ def run(flags: Arguments) -> dict[str, Any] | None:
     training.warn_if_little_is_learned(args, len(tokenized["train"]), task.prompt)
     if flags.run.dry_run:
         training.print_plan(flags, task, tokenized, publishing.describe_publication(destination, args.hub_strategy))
-        return None
+        return
 
     # 3. Train, after measuring the zero-shot baseline and the calibration.
     checkpoint_push = publishing.CheckpointPush(destination, args.hub_strategy)
@@ -96,7 +99,7 @@ def run(flags: Arguments) -> dict[str, Any] | None:
     predictions = evaluation.predict_splits(trainer, tokenized, log_prior)
 
     # 5. Write the results and the card, and publish: once, on the first process.
-    def finish() -> dict[str, Any]:
+    def finish() -> None:
         folder = Path(str(args.output_dir))
         results = evaluation.save_results(trainer, rows, predictions, trained.metrics, baseline)
         publishing.save_benchmark_result(provenance, rows, results, folder)
@@ -107,9 +110,8 @@ def run(flags: Arguments) -> dict[str, Any] | None:
         print(evaluation.summary(results, args.output_dir))
         if checkpoint_push.destination:
             publishing.print_summary(publishing.publish_run(folder, checkpoint_push.destination))
-        return results
 
-    return runtime.on_first_process(args, "writing the results and publishing them", finish)
+    runtime.on_first_process(args, "writing the results and publishing them", finish)
 
 
 if __name__ == "__main__":
