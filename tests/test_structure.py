@@ -64,4 +64,4 @@ def test_what_a_command_does_fits_one_screen(command: str):
     tree = ast.parse((PACKAGE / f"{command}.py").read_text(encoding="utf-8"))
     (run,) = (node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name == "run")
     assert run.end_lineno is not None
-    assert run.end_lineno - run.lineno < 60
+    assert run.end_lineno - run.lineno <= 60

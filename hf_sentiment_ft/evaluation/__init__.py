@@ -3,6 +3,7 @@
 from .baselines import ZeroShotBaseline
 from .calibration import calibrate, label_log_prior, predict_splits, prior_rows
 from .predictions import compute_metrics, predict
+from .report_page import save_report
 from .results import Evaluation, compare, comparison_table, save_results, summary
 
 __all__ = [
@@ -15,6 +16,7 @@ __all__ = [
     "predict",
     "predict_splits",
     "prior_rows",
+    "save_report",
     "save_results",
     "summary",
     "ZeroShotBaseline",

@@ -141,3 +141,22 @@ def calibration_plot(probabilities: "np.ndarray[Any, Any]", class_ids: "np.ndarr
     axis.set(xlim=(0, 1), ylim=(0, 1.02))
     axis.legend(loc="upper left")
     return figure
+
+
+def coverage_plot(confidence: "np.ndarray[Any, Any]", correct: "np.ndarray[Any, Any]", split: str) -> "Figure":
+    """Plot the error among the most confident rows against their share of all rows (a risk-coverage curve).
+
+    El-Yaniv and Wiener 2010 (https://jmlr.org/papers/v11/el-yaniv10a.html).
+
+    Args:
+        confidence: Probability of the predicted label, (rows,).
+        correct: Whether the predicted label is the true one, (rows,).
+        split: Name of the split, for the title.
+    """
+    wrong = ~correct[np.argsort(-confidence, kind="stable")]
+    decided = np.arange(1, len(wrong) + 1)
+    figure, axis = _figure(6, 4)
+    axis.plot(decided / len(wrong), wrong.cumsum() / decided)
+    axis.set(xlabel="share of rows that are decided", ylabel="error among them", title=f"{split} split")
+    axis.set(xlim=(0, 1), ylim=(0, None))
+    return figure

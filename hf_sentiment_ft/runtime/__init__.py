@@ -3,13 +3,14 @@
 from .device import choose_precision
 from .distributed import first_process_first, on_first_process, shutdown
 from .output_dir import begin_run, check_output_dir, refuse_foreign_files
-from .run_files import CLASSIFIER_FILES, COMPARISON, EVALUATION_FILES, begin_files, record_files
+from .run_files import CLASSIFIER_FILES, COMPARISON, EVALUATION_FILES, REPORT_FILES, begin_files, record_files
 from .start import check_caches, log_to_console, start
 
 __all__ = [
     "CLASSIFIER_FILES",
     "COMPARISON",
     "EVALUATION_FILES",
+    "REPORT_FILES",
     "begin_files",
     "begin_run",
     "check_caches",

@@ -58,7 +58,15 @@ PUBLISHED_FILES = (
     ".eval_results/*.yaml",
     *CLASSIFIER_FILES,
 )
-PRIVATE_FILES = ("training_args.bin", "train_results.json", "trainer_state.json", "card.json", "publication.json")
+REPORT_FILES = ("report.html",)
+PRIVATE_FILES = (
+    *REPORT_FILES,
+    "training_args.bin",
+    "train_results.json",
+    "trainer_state.json",
+    "card.json",
+    "publication.json",
+)
 RUN_FILES = (*PUBLISHED_FILES, *PRIVATE_FILES, "checkpoint-*", UNFINISHED)
 COMPARISON = "comparison.json"  # of several models, in the folder around those of the models
 

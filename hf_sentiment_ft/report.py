@@ -1,0 +1,33 @@
+"""Write the report of a finished run: one page that shows how good the model is, and where not.
+
+python -m hf_sentiment_ft.report ./output
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+from .errors import errors_exit
+
+
+def main() -> None:
+    """Write `report.html` into the folder given on the command line, and print its path."""
+    parser = argparse.ArgumentParser(
+        prog="python -m hf_sentiment_ft.report",
+        description="Write report.html into the folder of a finished run: accuracy beside its baselines, plots, the "
+        "most confident mistakes, and the texts of which the model is least certain.",
+    )
+    parser.add_argument("output_dir", type=Path, help="folder of the run")
+    with errors_exit():
+        folder = parser.parse_args(sys.argv[1:]).output_dir
+
+        from . import evaluation, runtime
+
+        runtime.refuse_foreign_files(folder, runtime.REPORT_FILES)
+        runtime.begin_files(folder, runtime.REPORT_FILES)
+        print(evaluation.save_report(folder))
+        runtime.record_files(folder)
+
+
+if __name__ == "__main__":
+    main()
