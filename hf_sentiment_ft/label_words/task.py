@@ -20,6 +20,7 @@ from ..model.loading import (
 )
 from ..model.lora import merge_adapter, move_to_full_precision, quantization, save_adapter_config
 from ..runtime.device import choose_attention, disable_cudnn_attention
+from .decision import save_decision_model
 from .model import prepare_for_generation, saved_verbalizer
 from .prompt import Prompt, build_prompt, put_prompt_into_tokenizer, read_prompt, remove_prompt
 from .verbalizer import Verbalizer, build_verbalizer, choose_label_words, label_words_only
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
 
 
 logger = logging.getLogger(__name__)
+
+TRIED_TEXTS = 200  # of validation, on which a decision model is tried
 
 
 @dataclass(frozen=True)
@@ -104,6 +107,8 @@ class LabelWordTask:
     def save(self, trainer: "Trainer", log_prior: "np.ndarray[Any, Any] | None") -> None:
         """Save the model, or only its adapter, and the tokenizer to the output folder, ready for `pipeline`.
 
+        A whole model is also saved as a decision model.
+
         Args:
             trainer: Trainer that has trained the model.
             log_prior: Value that calibration subtracts from the score of each label, (num_labels,); None without
@@ -115,8 +120,13 @@ class LabelWordTask:
             model = trainer.accelerator.unwrap_model(trainer.model, keep_torch_compile=False)
         self.set_generation_config(model, log_prior)  # again, since Trainer changes the config
         trainer.save_model()
+        folder = Path(str(trainer.args.output_dir))
         if self.args.publish_adapter and trainer.args.should_save:
-            save_adapter_config(model, Path(str(trainer.args.output_dir)))
+            save_adapter_config(model, folder)
+            logger.info("An adapter is not saved as a decision model: transformers would ask its base model's.")
+        elif trainer.args.should_save:
+            texts = self.data.splits["validation"][:TRIED_TEXTS]["text"]
+            save_decision_model(folder, model, self.prompt, self.verbalizer, texts)
 
 
 def build_task(

@@ -43,10 +43,14 @@ def verify(folder: Path, files: list[Path], destination: Destination, revision: 
     different = _compare_files(folder, files, found["hashes"]) if "hashes" in found else []
     if "error" in found:
         return [*different, f"the published model does not load: {found['error']}"]
-    return different + [
+    different += [
         f"for {text!r}, the published model generates {answer!r}, but the evaluated one generated {word!r}"
         for (text, word), answer in zip(expected.items(), found["answers"], strict=True)
         if answer != word
+    ]
+    return different + [
+        f'for {text!r}, pipeline("decision") gives the probabilities {decided}, but predict gives {predicted}'
+        for text, decided, predicted in found["decisions"]
     ]
 
 
@@ -100,7 +104,8 @@ def download_and_answer(repo_id: str, revision: str, texts: list[str], timeout: 
         timeout: Seconds to wait for one response of the Hub.
 
     Returns:
-        `hashes` by file name, once everything is downloaded; `answers`, or an `error` in their place.
+        `hashes` by file name, once everything is downloaded; `answers` and `decisions`, the return value of
+        `different_decisions`, or an `error` in their place.
     """
     from huggingface_hub import snapshot_download
     from transformers import GenerationConfig, pipeline
@@ -119,9 +124,56 @@ def download_and_answer(repo_id: str, revision: str, texts: list[str], timeout: 
             classify = pipeline("text-generation", model=repo_id, revision=revision, device="cpu")
         answers = (classify(text, return_full_text=False, truncation=True) for text in texts)
         found["answers"] = [answer[0]["generated_text"] for answer in answers]
+        del classify  # one model at a time
+        found["decisions"] = different_decisions(folder, texts)
     except hub_errors() as error:
         found["error"] = explain(error)
     return found
+
+
+def different_decisions(folder: Path, texts: list[str]) -> list[tuple[str, Any, list[float]]]:
+    """Ask a decision model for texts, and return those of which the probabilities are not those of `predict`.
+
+    Args:
+        folder: Folder of a model; if it is not a decision model, or one that refuses all questions, none is asked.
+        texts: Texts. Those that are too long for the model, which only `predict` truncates, are left out, and so are
+            those with white space at their ends, which the model may refuse.
+
+    Returns:
+        The text; the decision model's probabilities, or the message with which it refuses the text; and those of
+        `predict`.
+    """
+    import torch
+    from jinja2 import TemplateError
+    from transformers import pipeline
+    from transformers.decision import DecisionConfig
+
+    from ..label_words.classifier import TOLERANCE
+    from ..label_words.model import load_label_word_model, predict_probabilities
+
+    decision = DecisionConfig.from_pretrained(folder)
+    if not decision.labels:
+        return []
+    loaded = load_label_word_model(str(folder))
+    model, tokenizer = loaded.model, loaded.tokenizer
+    texts = [text for text in texts if text and text == text.strip()]
+    texts = [text for text in texts if len(tokenizer(text).input_ids) <= tokenizer.model_max_length]
+    tolerance = max(TOLERANCE, 4 * torch.finfo(model.dtype).eps)
+    expected = predict_probabilities(loaded, texts, batch_size=1) if texts else []
+    # The decision config of this commit: the pipeline would read the main branch's.
+    decide = pipeline("decision", model=model, tokenizer=tokenizer, decision_config=decision, device="cpu")
+    question = {"type": "choice", "criteria": dict.fromkeys(loaded.verbalizer.labels)}
+    different: list[tuple[str, Any, list[float]]] = []
+    for text, predicted in zip(texts, expected, strict=True):
+        try:
+            answer = decide({"state": text, "questions": {"label": question}})["label"]
+        except TemplateError as error:
+            different.append((text, str(error), predicted.tolist()))
+            continue
+        decided = [answer["probabilities"][label] for label in loaded.verbalizer.labels]
+        if not abs(predicted - decided).max() <= tolerance:  # written this way, it also finds NaN
+            different.append((text, decided, predicted.tolist()))
+    return different
 
 
 def main() -> None:

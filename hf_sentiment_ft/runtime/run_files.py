@@ -20,6 +20,8 @@ UNFINISHED = "unfinished"  # subfolder of the output folder for what is being wr
 MODEL_FILES = (
     "config.json",
     "generation_config.json",
+    "decision.json",
+    "decision_template.jinja",
     "adapter_config.json",
     "label_words/config.json",
     "model.safetensors",

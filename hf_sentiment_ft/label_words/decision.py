@@ -1,0 +1,179 @@
+"""Save a trained model as a decision model, for `pipeline("decision")` and `/v1/systemone` of `transformers serve`.
+
+A decision model answers a question with the probability of each option, read from the logits of one token each, as
+label words of one token are. `decision.json` has these words and the temperature, and `decision_template.jinja` has the
+prompt. The pipeline tokenizes prompt and text together, without the tokenizer's post-processor. Whether it then reads
+the same tokens depends on the tokenizer, and is tried on many texts. If not, the template refuses every question and
+says why: without a template, transformers would use a prompt of its own, and the answers would be wrong.
+"""
+
+import inspect
+import logging
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..data.labels import label_numbers
+from ..errors import UsageError
+from .joint_tokens import find_limits, literal, rendering
+from .prompt import Prompt
+from .verbalizer import READABLE_LABELS, Verbalizer
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+logger = logging.getLogger(__name__)
+
+TRUE_AND_FALSE = {"true": "false", "yes": "no", "1": "0", "positive": "negative"}
+SHOWN = 20  # options that a message names
+
+
+def save_decision_model(
+    folder: Path, model: "PreTrainedModel", prompt: Prompt, verbalizer: Verbalizer, texts: Iterable[str] = ()
+) -> None:
+    """Write `decision.json` and `decision_template.jinja` beside a saved model, and log it if they refuse to answer.
+
+    Args:
+        folder: Folder of the saved model and its tokenizer.
+        model: The model; its config holds calibration and temperature.
+        prompt: Words and tokens before and after the text.
+        verbalizer: Label words.
+        texts: Texts of the run, on which the tokenization is tried, too.
+    """
+    from transformers import AutoTokenizer
+    from transformers.decision import DecisionConfig
+
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    refusal = _obstacle(model, tokenizer, verbalizer)
+    conditions: list[str] = []
+    if not refusal:
+        conditions, refusal = find_limits(tokenizer, prompt, texts)
+    if refusal:
+        logger.warning("The model is not saved as a decision model: %s", refusal)
+        DecisionConfig(chat_template=f"{{{{ raise_exception({literal(refusal)}) }}}}").save_pretrained(folder)
+        return
+    orders = question_orders(verbalizer)
+    temperature = float(getattr(model.config, "label_temperature", None) or 1.0)
+    DecisionConfig(
+        labels={kind: [verbalizer.words[label] for label in order] for kind, order in orders.items()},
+        temperature=dict.fromkeys(orders, temperature),
+        chat_template=_template(prompt, verbalizer.labels, orders, conditions),
+        sanitize_control_tokens=False,  # see `read_differently`
+    ).save_pretrained(folder)
+
+
+def refusal_of(folder: Path) -> str | None:
+    """Return why the decision model in a folder refuses all questions; None if it answers."""
+    import jinja2
+    from transformers.decision import DecisionConfig
+
+    decision = DecisionConfig.from_pretrained(folder)
+    if decision.labels:
+        return None
+    try:
+        jinja2.Environment().from_string(decision.chat_template or "").render(raise_exception=_raise)
+    except UsageError as error:
+        return str(error)
+    return None
+
+
+def question_orders(verbalizer: Verbalizer) -> dict[str, list[int]]:
+    """Return the types of question that a model answers, each with the labels in the order of its options.
+
+    Every model answers `choice`, in the order of the labels. `noul`, whose options are true and false, needs two labels
+    of which one can be named true, and `score` labels that are numbers, the lowest first.
+    """
+    labels = verbalizer.labels
+    orders = {"choice": list(range(len(labels)))}
+    for names in (verbalizer.words, labels):
+        if true := [
+            label for label in orders["choice"] if len(labels) == 2 and _is_true(names[label], names[1 - label])
+        ]:
+            orders["noul"] = [true[0], 1 - true[0]]
+            break
+    if numbers := label_numbers(labels):
+        orders["score"] = sorted(orders["choice"], key=numbers.__getitem__)
+    return orders
+
+
+def _is_true(name: str, other: str) -> bool:
+    """Return whether one of two names is the true one: `yes` of yes and no, `spam` of spam and not spam."""
+    plain = [re.sub(r"[\s_-]+", " ", word).strip().casefold() for word in (name, other)]
+    one, two = (READABLE_LABELS.get(word, word) for word in plain)
+    return TRUE_AND_FALSE.get(one) == two or two in (f"not {one}", f"no {one}", f"non {one}", f"non{one}")
+
+
+def _obstacle(model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase", verbalizer: Verbalizer) -> str:
+    """Return why a model cannot be a decision model, whatever its texts, and what to do; empty if it can."""
+    from transformers import MODEL_FOR_DECISION_MAPPING
+    from transformers.decision import label_token_ids
+
+    kind = model.config.model_type
+    if verbalizer.synonyms:
+        return (
+            "a label has several words, of which it would read one. Give each label a single word with --label_words."
+        )
+    several = [word for word, ids in zip(verbalizer.words, verbalizer.token_ids, strict=True) if len(ids) > 1]
+    if several:
+        return (
+            f"the label word {several[0]!r} has several tokens, and it reads one token for each label. Use "
+            "--label_words with words of one token."
+        )
+    if getattr(model.config, "label_log_prior", None) is not None:
+        return "it cannot subtract what --calibration measures. Train without --calibration."
+    if type(model.config) in MODEL_FOR_DECISION_MAPPING:  # tests/test_upstream.py
+        return (
+            f'pipeline("decision") takes {kind} models for models of another kind, of which it then makes up the '
+            "weights. Use hf_sentiment_ft.predict for probabilities."
+        )
+    if "logits_to_keep" not in inspect.signature(type(model).forward).parameters:
+        return (
+            f"transformers cannot ask {kind} models for the logits of one position, as "
+            'pipeline("decision") does. Use hf_sentiment_ft.predict for probabilities.'
+        )
+    try:
+        ids = label_token_ids(tokenizer, tuple(verbalizer.words))
+    except ValueError:
+        ids = []
+    if ids != [word[0] for word in verbalizer.token_ids]:
+        return (
+            "its label words have other tokens after the prompt than on their own. Use --label_words that begin with a "
+            "space."
+        )
+    return ""
+
+
+def _template(prompt: Prompt, labels: list[str], orders: dict[str, list[int]], conditions: list[str]) -> str:
+    """Return the Jinja template that writes the prompt around `state`, and refuses other questions than the model's."""
+    lines = [
+        _refuse_unless(
+            f"question.type in {literal(list(orders))}",
+            f"This model only answers questions of the type {' or '.join(orders)}. Change `type`.",
+        )
+    ]
+    for kind, field in (("choice", "options"), ("score", "descriptions")):
+        if kind in orders:
+            options = [labels[label] for label in orders[kind]]
+            lines.append(
+                _refuse_unless(
+                    f'question.type != "{kind}" or question.{field} == {literal(options)}',
+                    f"This model answers a {kind} with exactly these options, in this order: "
+                    f"{', '.join(options[:SHOWN])}{', …' if len(options) > SHOWN else ''}. Use them as `criteria`.",
+                )
+            )
+    lines.append(_refuse_unless("state is string", "This model reads a text. Pass a string as `state`."))
+    merged = (
+        "This text is empty, or this model's tokenizer would merge the white space at one of its ends with the prompt. "
+        "Pass a text without white space at its ends."
+    )
+    lines += [_refuse_unless(condition, merged) for condition in conditions]
+    return "\n".join([*lines, rendering(prompt), ""])
+
+
+def _refuse_unless(condition: str, message: str) -> str:
+    return f"{{%- if not ({condition}) -%}}{{{{ raise_exception({literal(message)}) }}}}{{%- endif -%}}"
+
+
+def _raise(message: str) -> None:
+    raise UsageError(message)
