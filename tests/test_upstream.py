@@ -5,11 +5,13 @@ A release that changes it fails here, by name, and no user's run; the requiremen
 
 import inspect
 from importlib.metadata import requires
+from pathlib import Path
 from typing import Any
 
 import pytest
 from packaging.requirements import Requirement
 
+from .architectures import save_tiny
 from .training.test_trainer import make_trainer  # noqa: F401
 
 # Module, name in it, and the parameters that are passed.
@@ -24,6 +26,9 @@ USED = [
     ("transformers", "Trainer._get_train_sampler", {"train_dataset"}),
     ("transformers", "Trainer._get_eval_sampler", {"eval_dataset"}),
     ("transformers", "Trainer._prepare_inputs", {"inputs"}),
+    ("transformers.decision", "DecisionConfig.prepare_inputs", {"request", "processor"}),
+    ("transformers.decision", "label_token_ids", {"tokenizer", "labels"}),
+    ("transformers.decision", "Question.answer", {"probabilities"}),
     ("transformers.utils", "cached_file", {"path_or_repo_id", "filename"}),
     ("transformers.modeling_utils", "set_zero3_state", set()),
     ("transformers.integrations.deepspeed", "unset_hf_deepspeed_config", set()),
@@ -80,3 +85,18 @@ def test_the_next_major_version_is_not_taken_unseen(package: str):
     given = {found.name: found.specifier for found in map(Requirement, requires("hf_sentiment_ft") or [])}
     major = int(__import__(package).__version__.split(".")[0])
     assert not given[package].contains(f"{major + 1}.0.0")
+
+
+def test_a_qwen2_model_is_taken_for_another_kind_by_the_decision_pipeline(tmp_path: Path, monkeypatch):
+    """Remove the refusal in `label_words.decision` when this fails: the pipeline then loads such a model as it is."""
+    from transformers import JevForDecision, pipeline
+
+    class Built(Exception):
+        pass
+
+    def build(self: Any, config: Any) -> None:
+        raise Built
+
+    monkeypatch.setattr(JevForDecision, "__init__", build)
+    with pytest.raises(Built):
+        pipeline("decision", model=str(save_tiny("qwen2", tmp_path)))

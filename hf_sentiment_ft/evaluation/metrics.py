@@ -80,7 +80,8 @@ def measure(
         scores: Log-probabilities of the label words, (rows, num_labels).
         generated: Label whose word `pipeline` generates, -1 for none, (rows,).
         references: True class ids, (rows,).
-        labels: Label names. If they are numbers, the mean absolute error of the predicted number is included.
+        labels: Label names. If they are numbers, the mean absolute error of the predicted number is included, and that
+            of the expected value, which is not the number of any label.
         unconstrained: Label whose word greedy generation over the whole vocabulary generates, -1 for none, (rows,);
             only given if `pipeline` is constrained to label words.
     """
@@ -93,6 +94,7 @@ def measure(
     if numbers := label_numbers(labels):
         predicted, true = np.take(numbers, probabilities.argmax(axis=1)), np.take(numbers, references)
         figures["mean_absolute_error"] = float(mean_absolute_error(true, predicted))
+        figures["expected_value_error"] = float(mean_absolute_error(true, probabilities @ np.array(numbers)))
     return figures
 
 

@@ -118,7 +118,7 @@ def _obstacle(model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase", ve
     if several:
         return (
             f"the label word {several[0]!r} has several tokens, and it reads one token for each label. Use "
-            "--label_words with words of one token."
+            "--label_words with words of one token, or --label_words auto, which proposes some."
         )
     if getattr(model.config, "label_log_prior", None) is not None:
         return "it cannot subtract what --calibration measures. Train without --calibration."

@@ -1,8 +1,8 @@
 """Texts that a tokenizer reads differently where they are tokenized together with the prompt.
 
 The saved tokenizer tokenizes a text alone and puts the prompt's tokens around it. `pipeline("decision")` renders prompt
-and text by a Jinja template and tokenizes both together, without special tokens. Tokenizers merge some characters across
-the border: Qwen's, a full stop with the line break behind it. Which ones these are is tried on many texts.
+and text by a Jinja template and tokenizes both together, without special tokens. Tokenizers merge some characters
+across the border, as Qwen's does a full stop with the line break behind it. Which these are is tried on many texts.
 """
 
 import copy

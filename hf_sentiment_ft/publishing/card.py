@@ -11,11 +11,12 @@ from markupsafe import Markup
 
 from ..data.sampling import StreamedRows
 from ..data.splits import reported_split
+from ..label_words.decision import question_orders, refusal_of
 from ..paths import resources
 from ..runtime.run_files import published_files
 from ..training.checkpoints import RecoverBestCheckpoint
 from ..training.plan import duration
-from .examples import short_examples
+from .examples import probabilities_of, short_examples
 from .markdown import environment
 from .metadata import card_data, card_metadata
 from .provenance import Provenance
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from transformers import TrainingArguments
 
     from ..label_words.task import LabelWordTask
+    from ..label_words.verbalizer import Verbalizer
     from ..training.trainer import LabelWordTrainer
 
 HYPERPARAMETERS = (
@@ -113,7 +115,9 @@ def card_values(
     validation = split_figures(results, "eval_", rows["validation"])
     split, prefix = reported_split(data.splits)
     reported = {"test": test, "validation": validation}[split]
-    examples = short_examples(Path(str(args.output_dir), f"{prefix}_predictions.csv"))
+    predictions = Path(str(args.output_dir), f"{prefix}_predictions.csv")
+    examples = short_examples(predictions)
+    decision = decision_values(Path(str(args.output_dir)), verbalizer, examples, predictions)
     synonyms = verbalizer.synonyms or [[]] * len(verbalizer.labels)
     words = zip(verbalizer.labels, verbalizer.words, map(len, verbalizer.token_ids), synonyms, strict=True)
     return {
@@ -124,8 +128,10 @@ def card_values(
             data.split_off.get(split),
             [*verbalizer.labels, *verbalizer.words],
             examples,
+            decides=bool(decision and not decision["refusal"]),
         ),
         "examples": examples,
+        "decision": decision,
         "model_name": model_name,
         "base_model_text": provenance.base_model_text,
         "is_adapter": provenance.is_adapter,
@@ -167,6 +173,35 @@ def card_values(
         "languages": provenance.languages,
         "license": provenance.license,
         "license_text": provenance.license_text,
+    }
+
+
+def decision_values(
+    folder: Path, verbalizer: "Verbalizer", examples: list[dict[str, str]], predictions: Path
+) -> dict[str, Any] | None:
+    """Collect what the card says about the decision model in a run's folder.
+
+    Args:
+        folder: Output folder.
+        verbalizer: Label words.
+        examples: Return value of `short_examples`.
+        predictions: File of predictions that has the examples.
+
+    Returns:
+        None if there is no decision model, as in an adapter; otherwise a `refusal`, if it refuses all questions; its
+        `labels`, and their `probabilities` for the first example; the label that is `true` in a question of type
+        `noul`, and the `levels` of one of type `score`.
+    """
+    if not (folder / "decision.json").is_file():
+        return None
+    labels, orders = verbalizer.labels, question_orders(verbalizer)
+    figures = probabilities_of(predictions, examples[0]["text"]) if examples and len(labels) <= 20 else []
+    return {
+        "refusal": refusal_of(folder),
+        "labels": labels,
+        "probabilities": {label: round(figure, 4) for label, figure in zip(labels, figures, strict=False)},
+        "true": labels[orders["noul"][0]] if "noul" in orders else None,
+        "levels": [labels[label] for label in orders.get("score", [])],
     }
 
 

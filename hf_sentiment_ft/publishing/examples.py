@@ -37,6 +37,21 @@ def sample_answers(folder: Path, size: int = SAMPLE_SIZE) -> dict[str, str]:
     return {}
 
 
+def probabilities_of(predictions: Path, text: str) -> list[float]:
+    """Return the probability of each label that the evaluated model gave a text; empty if the text is not there.
+
+    Args:
+        predictions: File of predictions.
+        text: A text of the split.
+    """
+    for row in read_predictions(predictions) if predictions.is_file() else ():
+        if row["text"] == text:
+            columns = list(row)
+            added = columns[columns.index("generated_text") :]
+            return [float(row[name]) for name in added if name.startswith("probability_")]
+    return []
+
+
 def short_examples(predictions: Path, size: int = 3) -> list[dict[str, str]]:
     """Return short texts of a split, each of another true label, with the word that the model generated for it.
 

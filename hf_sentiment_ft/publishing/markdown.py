@@ -73,6 +73,11 @@ def literal(value: str) -> Markup:
     return Markup(visible(json.dumps(value, ensure_ascii=False)))
 
 
+def python(value: Any) -> Markup:
+    """Format a value as Python prints it, on one line of a fenced block of code."""
+    return Markup(visible(repr(value)))
+
+
 def link(text: str, url: str) -> Markup:
     """Format a link; an address that is not of the web is left out."""
     if not re.match(r"https?://", url):
@@ -87,5 +92,5 @@ def environment() -> Environment:
         return value if isinstance(value, Markup | Undefined | int | float) else escape(value)
 
     made = Environment(autoescape=True, finalize=finalize, keep_trailing_newline=True)
-    made.filters |= {"code": code, "literal": literal, "prose": prose}
+    made.filters |= {"code": code, "literal": literal, "prose": prose, "python": python}
     return made

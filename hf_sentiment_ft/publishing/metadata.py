@@ -41,6 +41,7 @@ def card_metadata(
     data_note: str | None,
     names: Sequence[str] = (),
     examples: Sequence[dict[str, str]] = (),
+    decides: bool = False,
 ) -> dict[str, Any]:
     """Build the card's front matter as arguments of `ModelCardData`.
 
@@ -51,7 +52,9 @@ def card_metadata(
         data_note: How the split was made, if it is not one of the dataset's own splits; otherwise None.
         names: Labels and label words.
         examples: Return value of `short_examples`, which the model's page shows.
+        decides: Whether the model is a decision model.
     """
+    decision = ["decision-model"] if decides else []
     sentiment = ["sentiment-analysis"] if is_sentiment(names) else []
     return {
         "language": provenance.languages or None,
@@ -66,7 +69,7 @@ def card_metadata(
         else None,
         "datasets": [provenance.dataset_id] if provenance.dataset_id else None,
         "metrics": ["accuracy", "f1"],
-        "tags": ["text-classification", *sentiment, "label-words", CARD_TAG, "generated_from_trainer"],
+        "tags": ["text-classification", *sentiment, *decision, "label-words", CARD_TAG, "generated_from_trainer"],
         "widget": [{"text": example["text"], "output": {"text": example["output"]}} for example in examples] or None,
         "eval_results": [
             {

@@ -136,12 +136,11 @@ def different_decisions(folder: Path, texts: list[str]) -> list[tuple[str, Any, 
 
     Args:
         folder: Folder of a model; if it is not a decision model, or one that refuses all questions, none is asked.
-        texts: Texts. Those that are too long for the model, which only `predict` truncates, are left out, and so are
-            those with white space at their ends, which the model may refuse.
+        texts: Texts. Those that are too long for the model, which only `predict` truncates, are left out.
 
     Returns:
-        The text; the decision model's probabilities, or the message with which it refuses the text; and those of
-        `predict`.
+        The text; the decision model's probabilities, or the message with which it refuses the text, unless there is
+        white space at its ends; and the probabilities of `predict`.
     """
     import torch
     from jinja2 import TemplateError
@@ -156,10 +155,9 @@ def different_decisions(folder: Path, texts: list[str]) -> list[tuple[str, Any, 
         return []
     loaded = load_label_word_model(str(folder))
     model, tokenizer = loaded.model, loaded.tokenizer
-    texts = [text for text in texts if text and text == text.strip()]
     texts = [text for text in texts if len(tokenizer(text).input_ids) <= tokenizer.model_max_length]
     tolerance = max(TOLERANCE, 4 * torch.finfo(model.dtype).eps)
-    expected = predict_probabilities(loaded, texts, batch_size=1) if texts else []
+    expected = predict_probabilities(loaded, texts, batch_size=1)
     # The decision config of this commit: the pipeline would read the main branch's.
     decide = pipeline("decision", model=model, tokenizer=tokenizer, decision_config=decision, device="cpu")
     question = {"type": "choice", "criteria": dict.fromkeys(loaded.verbalizer.labels)}
@@ -168,7 +166,8 @@ def different_decisions(folder: Path, texts: list[str]) -> list[tuple[str, Any, 
         try:
             answer = decide({"state": text, "questions": {"label": question}})["label"]
         except TemplateError as error:
-            different.append((text, str(error), predicted.tolist()))
+            if text and text == text.strip():
+                different.append((text, str(error), predicted.tolist()))
             continue
         decided = [answer["probabilities"][label] for label in loaded.verbalizer.labels]
         if not abs(predicted - decided).max() <= tolerance:  # written this way, it also finds NaN
