@@ -56,7 +56,18 @@ def test_class_that_a_split_lacks_is_still_listed():
 )
 def test_mean_absolute_error_where_labels_are_numbers(labels: list[str], error: float | None):
     true, said = np.array([0, 1, 1, 2]), np.array([1, 1, 2, 2])
-    assert figures(said, true, labels=labels).get("mean_absolute_error") == error
+    found = figures(said, true, labels=labels)
+    assert found.get("mean_absolute_error") == error
+    assert ("expected_value_error" in found) == (error is not None)
+
+
+def test_error_of_the_expected_value():
+    from hf_sentiment_ft.evaluation.metrics import measure
+
+    scores = np.log([[0.5, 0.5, 1e-9], [0.1, 0.2, 0.7]])
+    found = measure(scores, np.array([0, 2]), np.array([1, 2]), ["1", "2", "4"])
+    assert found["mean_absolute_error"] == pytest.approx((1 + 0) / 2)
+    assert found["expected_value_error"] == pytest.approx((0.5 + (4 - 3.3)) / 2)
 
 
 def test_two_numbers_have_no_distance_but_one():

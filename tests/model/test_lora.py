@@ -130,7 +130,7 @@ def test_published_adapter_is_loaded_from_the_hub(
     assert record(output)["status"] == "verified"
     files = files_of(api)
     assert files >= {"adapter_config.json", "adapter_model.safetensors", "label_words/config.json", "tokenizer.json"}
-    assert not {"config.json", "model.safetensors"} & files
+    assert not {"config.json", "model.safetensors", "decision.json", "decision_template.jinja"} & files
     assert saved.tokenizer.pad_token == saved.tokenizer.eos_token
     assert json.loads((output / "adapter_config.json").read_text())["base_model_name_or_path"] == "alice/base"
     assert str(tmp_path) not in "".join((output / name).read_text() for name in files if name.endswith(".json"))

@@ -1,9 +1,11 @@
 """The card: every number from the results, metadata that the Hub's own classes read back, code that runs."""
 
+import ast
 import json
 import re
 from pathlib import Path
 
+import pytest
 from huggingface_hub import ModelCard
 
 from hf_sentiment_ft.publishing.card import MARKED_LINE, below_the_line, duration, render_card
@@ -79,6 +81,37 @@ def test_code_of_the_card_gives_a_label_word(run_dir: Path, capsys):
     assert f'model="{name}"' in code
     exec(compile(code.replace(f'model="{name}"', f'model="{run_dir}"'), "card", "exec"), {})
     assert capsys.readouterr().out.strip() in ("negative", "positive")
+
+
+def test_code_of_the_decision_model_prints_what_the_card_says(run_dir: Path, capsys):
+    card = (run_dir / "README.md").read_text(encoding="utf-8")
+    code = next(block.split("```")[0] for block in card.split("```python\n") if "decide = " in block)
+    name = card_values(run_dir)["model_name"]
+    code = "from transformers import pipeline\n" + code.replace(f'model="{name}"', f'model="{run_dir}"')
+    exec(compile(code, "card", "exec"), {})
+    printed = ast.literal_eval(capsys.readouterr().out)
+    (said,) = (line for line in code.splitlines() if line.startswith("# {"))
+    assert printed == pytest.approx(ast.literal_eval(said[2:].removesuffix(", rounded")), abs=1e-4)
+    assert "A question of type `noul` gives the probability of `positive`." in card
+    assert "decision-model" in ModelCard.load(run_dir / "README.md").data.tags
+
+
+def test_a_refusing_decision_model_is_said_to_be_one(run_dir: Path):
+    values = card_values(run_dir)
+    decision = values["decision"] | {"refusal": "its prompt contains <s>. Use predict."}
+    card = str(render_card(values | {"decision": decision}, "user/name"))
+    assert '`pipeline("decision")` refuses this model: its prompt contains &#60;s&#62;. Use predict.' in card
+    assert "decide = " not in card
+    assert "decision" not in str(render_card(values | {"decision": None}, "user/name")).split("---\n")[2], "an adapter"
+
+
+def test_a_decision_model_of_many_labels_or_of_numbers(run_dir: Path):
+    values = card_values(run_dir)
+    decision = values["decision"] | {"labels": [str(label) for label in range(30)], "probabilities": {}, "true": None}
+    card = str(render_card(values | {"decision": decision | {"levels": ["1", "2"]}}, "user/name"))
+    assert "dict.fromkeys(decide.model.config.id2label.values())" in card
+    assert "gives the expected\nlevel, counted from 0." in card
+    assert "`noul`" not in card
 
 
 def test_what_a_person_wrote_below_the_line_is_kept(run_dir: Path):

@@ -1,6 +1,7 @@
 """What was published is looked at from a fresh process, and what differs is said."""
 
 import csv
+import re
 import sys
 from pathlib import Path
 
@@ -71,6 +72,32 @@ def test_another_answer_is_an_error(hub: HubServer, finished: Path, monkeypatch,
     kept = record(finished)
     assert kept["status"] == "different"
     assert len(kept["different"]) == 1
+
+
+@pytest.mark.usefixtures("quick_look")
+@pytest.mark.parametrize("wrong", ["temperature", "prompt", "refusal", "nothing"])
+def test_another_decision_is_an_error(hub: HubServer, finished: Path, wrong: str):
+    """What `pipeline("decision")` says is compared with `predict`, not only with what was pushed."""
+    from transformers.decision import DecisionConfig
+
+    decision = DecisionConfig.from_pretrained(finished)
+    if wrong == "temperature":
+        decision.temperature = {"choice": 0.1}
+    elif wrong == "prompt":
+        decision.chat_template = decision.chat_template.replace("Sentiment", "Opinion")
+    elif wrong == "refusal":
+        decision.chat_template = '{{ raise_exception("Not today.") }}'
+    decision.save_pretrained(finished)
+    destination = check()
+    pushed = push(finished, destination)
+    different = verify.verify(finished, published_files(finished), destination, pushed.revision)
+    if wrong == "nothing":
+        assert different == []
+        return
+    assert len(different) > 5
+    gives = "the probabilities Not today." if wrong == "refusal" else r"the probabilities \[0\.\d+, 0\.\d+\]"
+    for line in different:
+        assert re.fullmatch(rf"for .+, pipeline\(\"decision\"\) gives {gives}, but predict gives \[.+\]", line)
 
 
 @pytest.mark.usefixtures("quick_look")
