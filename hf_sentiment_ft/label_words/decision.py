@@ -8,7 +8,6 @@ says why: without a template, transformers would use a prompt of its own, and th
 """
 
 import inspect
-import logging
 import re
 from collections.abc import Iterable
 from pathlib import Path
@@ -21,22 +20,45 @@ from .prompt import Prompt
 from .verbalizer import READABLE_LABELS, Verbalizer
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
-
-logger = logging.getLogger(__name__)
+    from transformers import PretrainedConfig, PreTrainedTokenizerBase
 
 TRUE_AND_FALSE = {"true": "false", "yes": "no", "1": "0", "positive": "negative"}
 SHOWN = 20  # options that a message names
 
 
+def check_decision_model(
+    config: "PretrainedConfig",
+    tokenizer: "PreTrainedTokenizerBase",
+    prompt: Prompt,
+    verbalizer: Verbalizer,
+    calibrated: bool,
+    texts: Iterable[str] = (),
+) -> tuple[list[str], str]:
+    """Find out whether a decision model would give the probabilities of `predict`; this needs no weights.
+
+    Args:
+        config: Configuration of the causal language model.
+        tokenizer: Tokenizer that contains the prompt.
+        prompt: Words and tokens before and after the text.
+        verbalizer: Label words.
+        calibrated: Whether the scores are calibrated.
+        texts: Texts of the run, on which the tokenization is tried, too.
+
+    Returns:
+        Return value of `find_limits`: conditions on the text, and the reason why it would not, with what to do.
+    """
+    refusal = _obstacle(config, tokenizer, verbalizer, calibrated)
+    return ([], refusal) if refusal else find_limits(tokenizer, prompt, texts)
+
+
 def save_decision_model(
-    folder: Path, model: "PreTrainedModel", prompt: Prompt, verbalizer: Verbalizer, texts: Iterable[str] = ()
+    folder: Path, config: "PretrainedConfig", prompt: Prompt, verbalizer: Verbalizer, texts: Iterable[str] = ()
 ) -> None:
-    """Write `decision.json` and `decision_template.jinja` beside a saved model, and log it if they refuse to answer.
+    """Write `decision.json` and `decision_template.jinja` beside a saved model.
 
     Args:
         folder: Folder of the saved model and its tokenizer.
-        model: The model; its config holds calibration and temperature.
+        config: Configuration of the model, with calibration and temperature.
         prompt: Words and tokens before and after the text.
         verbalizer: Label words.
         texts: Texts of the run, on which the tokenization is tried, too.
@@ -45,16 +67,13 @@ def save_decision_model(
     from transformers.decision import DecisionConfig
 
     tokenizer = AutoTokenizer.from_pretrained(folder)
-    refusal = _obstacle(model, tokenizer, verbalizer)
-    conditions: list[str] = []
-    if not refusal:
-        conditions, refusal = find_limits(tokenizer, prompt, texts)
+    calibrated = getattr(config, "label_log_prior", None) is not None
+    conditions, refusal = check_decision_model(config, tokenizer, prompt, verbalizer, calibrated, texts)
     if refusal:
-        logger.warning("The model is not saved as a decision model: %s", refusal)
         DecisionConfig(chat_template=f"{{{{ raise_exception({literal(refusal)}) }}}}").save_pretrained(folder)
         return
     orders = question_orders(verbalizer)
-    temperature = float(getattr(model.config, "label_temperature", None) or 1.0)
+    temperature = float(getattr(config, "label_temperature", None) or 1.0)
     DecisionConfig(
         labels={kind: [verbalizer.words[label] for label in order] for kind, order in orders.items()},
         temperature=dict.fromkeys(orders, temperature),
@@ -104,12 +123,14 @@ def _is_true(name: str, other: str) -> bool:
     return TRUE_AND_FALSE.get(one) == two or two in (f"not {one}", f"no {one}", f"non {one}", f"non{one}")
 
 
-def _obstacle(model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase", verbalizer: Verbalizer) -> str:
+def _obstacle(
+    config: "PretrainedConfig", tokenizer: "PreTrainedTokenizerBase", verbalizer: Verbalizer, calibrated: bool
+) -> str:
     """Return why a model cannot be a decision model, whatever its texts, and what to do; empty if it can."""
-    from transformers import MODEL_FOR_DECISION_MAPPING
+    from transformers import MODEL_FOR_CAUSAL_LM_MAPPING, MODEL_FOR_DECISION_MAPPING
     from transformers.decision import label_token_ids
 
-    kind = model.config.model_type
+    kind = config.model_type
     if verbalizer.synonyms:
         return (
             "a label has several words, of which it would read one. Give each label a single word with --label_words."
@@ -120,14 +141,15 @@ def _obstacle(model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase", ve
             f"the label word {several[0]!r} has several tokens, and it reads one token for each label. Use "
             "--label_words with words of one token, or --label_words auto, which proposes some."
         )
-    if getattr(model.config, "label_log_prior", None) is not None:
+    if calibrated:
         return "it cannot subtract what --calibration measures. Train without --calibration."
-    if type(model.config) in MODEL_FOR_DECISION_MAPPING:  # tests/test_upstream.py
+    if type(config) in MODEL_FOR_DECISION_MAPPING:  # tests/test_upstream.py
         return (
             f'pipeline("decision") takes {kind} models for models of another kind, of which it then makes up the '
             "weights. Use hf_sentiment_ft.predict for probabilities."
         )
-    if "logits_to_keep" not in inspect.signature(type(model).forward).parameters:
+    model_class = MODEL_FOR_CAUSAL_LM_MAPPING.get(type(config))  # None if it brings its own Python code
+    if model_class is None or "logits_to_keep" not in inspect.signature(model_class.forward).parameters:
         return (
             f"transformers cannot ask {kind} models for the logits of one position, as "
             'pipeline("decision") does. Use hf_sentiment_ft.predict for probabilities.'

@@ -20,7 +20,7 @@ from ..model.loading import (
 )
 from ..model.lora import merge_adapter, move_to_full_precision, quantization, save_adapter_config
 from ..runtime.device import choose_attention, disable_cudnn_attention
-from .decision import save_decision_model
+from .decision import check_decision_model, save_decision_model
 from .model import prepare_for_generation, saved_verbalizer
 from .prompt import Prompt, build_prompt, put_prompt_into_tokenizer, read_prompt, remove_prompt
 from .verbalizer import Verbalizer, build_verbalizer, choose_label_words, label_words_only
@@ -104,6 +104,20 @@ class LabelWordTask:
         if self.args.use_peft and not self.args.publish_adapter:
             merge_adapter(trainer)
 
+    def warn_if_no_decision_model(self) -> None:
+        """Log why the trained model will not answer `pipeline("decision")`, if it will not, and what to do."""
+        if self.args.publish_adapter:
+            logger.info("An adapter is not saved as a decision model: transformers would ask its base model's.")
+            return
+        calibrated = self.args.calibration is not None
+        given = self.config, self.tokenizer, self.prompt, self.verbalizer, calibrated, self._tried_texts
+        if refusal := check_decision_model(*given)[1]:
+            logger.warning("The model will not be a decision model: %s", refusal)
+
+    @property
+    def _tried_texts(self) -> list[str]:
+        return self.data.splits["validation"][:TRIED_TEXTS]["text"]
+
     def save(self, trainer: "Trainer", log_prior: "np.ndarray[Any, Any] | None") -> None:
         """Save the model, or only its adapter, and the tokenizer to the output folder, ready for `pipeline`.
 
@@ -123,10 +137,8 @@ class LabelWordTask:
         folder = Path(str(trainer.args.output_dir))
         if self.args.publish_adapter and trainer.args.should_save:
             save_adapter_config(model, folder)
-            logger.info("An adapter is not saved as a decision model: transformers would ask its base model's.")
         elif trainer.args.should_save:
-            texts = self.data.splits["validation"][:TRIED_TEXTS]["text"]
-            save_decision_model(folder, model, self.prompt, self.verbalizer, texts)
+            save_decision_model(folder, model.config, self.prompt, self.verbalizer, self._tried_texts)
 
 
 def build_task(

@@ -18,6 +18,7 @@ from hf_sentiment_ft.label_words.verbalizer import Verbalizer, build_verbalizer
 from hf_sentiment_ft.model.loading import ModelSource, load_model, load_tokenizer
 
 from ..architectures import ARCHITECTURES, save_tiny
+from ..conftest import REVIEWS, launch
 from ..tiny import TEXTS, corpus
 
 PROMPT = "\n{text}\nSentiment:{label_word}"
@@ -59,7 +60,7 @@ def finish_run(
     change(model)
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
-    save_decision_model(folder, model, prompt, verbalizer)
+    save_decision_model(folder, model.config, prompt, verbalizer)
     return folder
 
 
@@ -185,11 +186,24 @@ def calibrate(model: Any) -> None:
         ({"template": "Review: {text}\nSentiment:{label_word}"}, r"Train with --prompt_template 'Review:\\n{text}"),
     ],
 )
-def test_what_is_not_exact_is_refused_with_the_cure(given: dict[str, Any], message: str, tmp_path: Path, caplog):
+def test_what_is_not_exact_is_refused_with_the_cure(given: dict[str, Any], message: str, tmp_path: Path):
     folder = finish_run(save_tiny("gpt2", tmp_path), **given)
-    assert "The model is not saved as a decision model" in caplog.text
     with pytest.raises(TemplateError, match=message):
         ask(folder)("great film", **choice("neg", "pos"))
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (["--calibration", "contextual"], "The model will not be a decision model: it cannot subtract"),
+        ([], None),
+    ],
+)
+def test_it_is_said_before_training(tiny_gpt2: Path, flags: list[str], said: str | None, tmp_path: Path):
+    given = ["--model_name_or_path", tiny_gpt2, "--dataset_name", REVIEWS, "--dry_run", *flags]
+    finished = launch(*given, cwd=tmp_path)
+    assert finished.returncode == 0, finished.stderr
+    assert (said in finished.stderr) if said else ("decision model" not in finished.stderr)
 
 
 def qwens(template: str) -> tuple[Any, Prompt]:

@@ -102,7 +102,7 @@ def test_a_refusing_decision_model_is_said_to_be_one(run_dir: Path):
     card = str(render_card(values | {"decision": decision}, "user/name"))
     assert '`pipeline("decision")` refuses this model: its prompt contains &#60;s&#62;. Use predict.' in card
     assert "decide = " not in card
-    assert "decision" not in str(render_card(values | {"decision": None}, "user/name")).split("---\n")[2], "an adapter"
+    assert '"decision"' not in str(render_card(values | {"decision": None}, "user/name")), "an adapter"
 
 
 def test_a_decision_model_of_many_labels_or_of_numbers(run_dir: Path):
