@@ -78,8 +78,7 @@ def run(flags: Arguments) -> None:
         tokenized = label_words.tokenize_splits(task, flags.data.preprocessing_num_workers)
     if flags.run.export_text_classification:
         label_words.check_text_classification(config, task.tokenizer, task.verbalizer)
-    task.warn_if_no_decision_model()
-    training.warn_if_little_is_learned(args, len(tokenized["train"]), task.prompt)
+    training.warn_of_shortcomings(args, len(tokenized["train"]), task)
     if flags.run.dry_run:
         training.print_plan(flags, task, tokenized, publishing.describe_publication(destination, args.hub_strategy))
         return

@@ -148,7 +148,7 @@ def _obstacle(
             f'pipeline("decision") takes {kind} models for models of another kind, of which it then makes up the '
             "weights. Use hf_sentiment_ft.predict for probabilities."
         )
-    model_class = MODEL_FOR_CAUSAL_LM_MAPPING.get(type(config))  # None if it brings its own Python code
+    model_class = MODEL_FOR_CAUSAL_LM_MAPPING.get(type(config), None)  # None if it brings its own Python code
     if model_class is None or "logits_to_keep" not in inspect.signature(model_class.forward).parameters:
         return (
             f"transformers cannot ask {kind} models for the logits of one position, as "

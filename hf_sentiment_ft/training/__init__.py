@@ -2,7 +2,7 @@
 
 from .build import build_trainer
 from .checkpoints import find_checkpoint
-from .plan import print_plan, warn_if_little_is_learned
+from .plan import print_plan, warn_of_shortcomings
 from .trainer import LabelWordTrainer
 
 __all__ = [
@@ -10,5 +10,5 @@ __all__ = [
     "find_checkpoint",
     "LabelWordTrainer",
     "print_plan",
-    "warn_if_little_is_learned",
+    "warn_of_shortcomings",
 ]

@@ -29,6 +29,18 @@ def num_steps(args: "TrainingArguments", num_rows: int) -> int:
     return args.max_steps if args.max_steps > 0 else math.ceil(args.num_train_epochs * math.ceil(num_rows / batch))
 
 
+def warn_of_shortcomings(args: "TrainingArguments", num_rows: int, task: "LabelWordTask") -> None:
+    """Warn if the run would learn little, or its model would not be a decision model, and say what would help.
+
+    Args:
+        args: Training arguments, for the number of steps.
+        num_rows: Number of train rows.
+        task: Prompt and label words.
+    """
+    warn_if_little_is_learned(args, num_rows, task.prompt)
+    task.warn_if_no_decision_model()
+
+
 def warn_if_little_is_learned(args: "TrainingArguments", num_rows: int, prompt: "Prompt") -> None:
     """Warn if the run has few steps, or nothing comes before the text, and say what would help the model learn more.
 
