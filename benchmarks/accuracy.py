@@ -2,6 +2,7 @@
 
     python -m benchmarks.accuracy recipes --dataset FOLDER --seeds 42 43 44
     python -m benchmarks.accuracy few_shot --dataset FOLDER --seeds 42
+    python -m benchmarks.accuracy temperature --dataset FOLDER --seeds 42 43 44
     python -m benchmarks.amazon_reviews build/amazon_reviews  # another task, and then
     python -m benchmarks.accuracy recipes --dataset build/amazon_reviews --names "1 epoch"
 
@@ -50,7 +51,8 @@ RECIPES |= {
 }
 HEAD = "classification head, 1 epoch"  # on the same model, rows, steps and learning rate
 FEW_SHOT_STEPS = {8: 10, 64: 24, 512: 128}  # rows of each class: steps of 16 rows
-KINDS = {"recipes": "Recipes", "few_shot": "Few examples per class"}
+TEMPERATURE = "1 epoch of 2,000 rows"
+KINDS = {"recipes": "Recipes", "few_shot": "Few examples per class", "temperature": "Temperature scaling"}
 AT_THE_END = ["--eval_strategy", "no", "--save_strategy", "no", "--load_best_model_at_end", "false"]
 COLUMNS = {
     "eval_accuracy": "validation",
@@ -74,6 +76,10 @@ def planned(kind: str, seeds: list[int], names: list[str] | None) -> list[tuple[
         if kind == "recipes":
             runs += [(name, seed, "accuracy_run", flags) for name, flags in RECIPES.items()]
             runs.append((HEAD, seed, "head_accuracy", RECIPES["1 epoch"]))
+        elif kind == "temperature":
+            flags = ["--max_train_samples", "2000", "--per_device_train_batch_size", "32", *AT_THE_END]
+            flags += ["--zero_shot_baseline", "false", "--temperature_scaling", "true"]
+            runs.append((TEMPERATURE, seed, "accuracy_run", flags))
         else:
             untouched = [*few_shot_flags(8), "--max_steps", "1", "--learning_rate", "0"]
             for shots, flags in ({0: untouched} | {n: few_shot_flags(n) for n in FEW_SHOT_STEPS}).items():
