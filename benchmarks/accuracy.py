@@ -53,6 +53,7 @@ HEAD = "classification head, 1 epoch"  # on the same model, rows, steps and lear
 FEW_SHOT_STEPS = {8: 10, 64: 24, 512: 128}  # rows of each class: steps of 16 rows
 TEMPERATURE = "1 epoch of 2,000 rows"
 KINDS = {"recipes": "Recipes", "few_shot": "Few examples per class", "temperature": "Temperature scaling"}
+UNDECIDED = "Errors among the test rows that `predict --target_error` decides, and how many rows these are:"
 AT_THE_END = ["--eval_strategy", "no", "--save_strategy", "no", "--load_best_model_at_end", "false"]
 COLUMNS = {
     "eval_accuracy": "validation",
@@ -109,6 +110,34 @@ def summarize(kind: str, runs: list[dict[str, Any]]) -> str:
     return table(sorted(rows, key=lambda row: order.index(row[""])))
 
 
+def before_and_after(runs: list[dict[str, Any]]) -> str:
+    """One row a seed: what the temperature does to the probabilities on test."""
+    heads = {"log_loss": "log loss", "expected_calibration_error": "calibration error", "brier_score": "Brier score"}
+    rows = []
+    for run in runs:
+        figures = run["figures"]
+        row: dict[str, Any] = {"seed": run["seed"], "temperature": figures["test_temperature"]}
+        row["accuracy"] = f"{figures['test_accuracy']:.3f}"
+        for key, head in heads.items():
+            row[f"{head}, before"], row[f"{head}, after"] = (
+                f"{figures[f'test_{kind}{key}']:.4f}" for kind in ("unscaled_", "")
+            )
+        rows.append(row)
+    return table(rows)
+
+
+def decided(runs: list[dict[str, Any]]) -> str:
+    """One row a seed: share of decided test rows and the error among these, by target error."""
+    rows = []
+    for run in runs:
+        row: dict[str, Any] = {"seed": run["seed"]}
+        for target in ("0.01", "0.02", "0.05", "0.1", "0.2"):
+            found = run["figures"]["test_target_errors"].get(target)
+            row[f"at most {target}"] = f"{found['error']:.3f} of {found['decided']:.0%}" if found else None
+        rows.append(row)
+    return table(rows)
+
+
 def write_page() -> None:
     """Write docs/accuracy.md from the runs that are there."""
     runs = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(RUNS.glob("*.json"))]
@@ -139,7 +168,10 @@ def write_page() -> None:
                     f"## {title}: {task}",
                     f"    python -m benchmarks.accuracy {kind} --dataset FOLDER/{task} --seeds {seeds}",
                 ]
-                page += [summarize(kind, of_task)]
+                if kind == "temperature":
+                    page += [before_and_after(of_task), UNDECIDED, decided(of_task)]
+                else:
+                    page += [summarize(kind, of_task)]
     page += [
         (f"{last['machine']['gpu']}; " if "gpu" in last["machine"] else "")
         + f"{last['machine']['cpu']}, cores used: {last['machine']['cores']}; "
