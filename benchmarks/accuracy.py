@@ -51,7 +51,7 @@ RECIPES |= {
 }
 HEAD = "classification head, 1 epoch"  # on the same model, rows, steps and learning rate
 FEW_SHOT_STEPS = {8: 10, 64: 24, 512: 128}  # rows of each class: steps of 16 rows
-TEMPERATURE = "1 epoch of 2,000 rows"
+TEMPERATURE = "1 epoch of 1,000 rows"
 KINDS = {"recipes": "Recipes", "few_shot": "Few examples per class", "temperature": "Temperature scaling"}
 UNDECIDED = "Errors among the test rows that `predict --target_error` decides, and how many rows these are:"
 AT_THE_END = ["--eval_strategy", "no", "--save_strategy", "no", "--load_best_model_at_end", "false"]
@@ -78,7 +78,7 @@ def planned(kind: str, seeds: list[int], names: list[str] | None) -> list[tuple[
             runs += [(name, seed, "accuracy_run", flags) for name, flags in RECIPES.items()]
             runs.append((HEAD, seed, "head_accuracy", RECIPES["1 epoch"]))
         elif kind == "temperature":
-            flags = ["--max_train_samples", "2000", "--per_device_train_batch_size", "32", *AT_THE_END]
+            flags = ["--max_train_samples", "1000", "--max_eval_samples", "500", *AT_THE_END]
             flags += ["--zero_shot_baseline", "false", "--temperature_scaling", "true"]
             runs.append((TEMPERATURE, seed, "accuracy_run", flags))
         else:
