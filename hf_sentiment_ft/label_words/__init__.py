@@ -2,8 +2,8 @@
 
 `prompt` puts the prompt into the tokenizer, `verbalizer` chooses the label words and their tokens, `tokenization` turns
 texts into prompts, `scoring` scores the label words behind them, `task` brings these together with model and rows,
-`calibration` turns
-scores into probabilities, `model` loads a trained model to answer, and `classifier` exports it for text classification.
+`calibration` is what turns scores into probabilities, `model` loads a trained model to answer, and `classifier` exports
+it for text classification.
 """
 
 from .calibration import Calibration
