@@ -11,8 +11,16 @@ import pytest
 import torch
 
 from hf_sentiment_ft import evaluate
+from hf_sentiment_ft.config.arguments import ModelArguments
 from hf_sentiment_ft.errors import UsageError
-from hf_sentiment_ft.evaluation.calibration import CONTENT_FREE, calibrate, label_log_prior, prior_rows
+from hf_sentiment_ft.evaluation.calibration import (
+    CONTENT_FREE,
+    calibrate,
+    fit_calibration,
+    label_log_prior,
+    predict_splits,
+    prior_rows,
+)
 from hf_sentiment_ft.evaluation.predictions import predict
 from hf_sentiment_ft.label_words.calibration import Calibration
 from hf_sentiment_ft.label_words.model import predict_probabilities
@@ -70,6 +78,22 @@ def test_generation_says_the_calibrated_word(trainer):
     assert made.generated_tokens.flatten().tolist() == [WORDS.token_ids[label][0] for label in made.scores.argmax(1)]
     assert (made.generated_tokens != raw.generated_tokens).any(), "calibration changes some answers"
     np.testing.assert_allclose(made.scores, raw.scores - prior, rtol=1e-5)
+
+
+@pytest.mark.parametrize("method", [None, "contextual", "validation"])
+def test_validation_is_predicted_once(method: str | None, trainer, monkeypatch: pytest.MonkeyPatch):
+    """For log prior, temperature, thresholds and results together."""
+    predicted = []
+    monkeypatch.setattr(trainer, "predict", lambda rows, call=trainer.predict: predicted.append(rows) or call(rows))
+    tokenized = {"validation": trainer.eval_dataset}
+    prior = prior_rows(method, tokenized, base_tokenizer("gpt2"))
+    if method == "contextual":
+        prior = prior.select(range(2))
+    calibration, validation = fit_calibration(trainer, tokenized, prior, ModelArguments(calibration=method))
+    predict_splits(trainer, tokenized, calibration, validation)
+    assert [len(rows) for rows in predicted] == ([30, 2] if method == "contextual" else [30])
+    expected = label_log_prior(trainer, prior)
+    assert calibration.log_prior is expected is None or calibration.log_prior == pytest.approx(expected)
 
 
 def test_none_changes_nothing_and_validation_needs_its_split(trainer):
