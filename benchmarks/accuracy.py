@@ -138,15 +138,21 @@ def decided(runs: list[dict[str, Any]]) -> str:
     return table(rows)
 
 
+def place(run: dict[str, Any]) -> str:
+    """Machine and versions of a run."""
+    gpu = f"{run['machine']['gpu']}; " if "gpu" in run["machine"] else ""
+    installed = ", ".join(f"{name} {number}" for name, number in run["versions"].items())
+    return f"{gpu}{run['machine']['cpu']}, cores used: {run['machine']['cores']}; {installed}"
+
+
 def write_page() -> None:
     """Write docs/accuracy.md from the runs that are there."""
     runs = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(RUNS.glob("*.json"))]
     if not runs:
         return
-    last = runs[-1]
     page = ["# Accuracy", "Written by `python -m benchmarks.accuracy`, from `benchmarks/accuracy/*.json`."]
     page.append(
-        f"Model: {last['model']}. Recipes are chosen by the validation columns, by log loss where seeds "
+        f"Model: {runs[-1]['model']}. Recipes are chosen by the validation columns, by log loss where seeds "
         "differ more than recipes do; test is for reporting. "
         "± is half the distance from the lowest to the highest seed. Speeds are in docs/performance.md."
     )
@@ -169,15 +175,15 @@ def write_page() -> None:
                     f"    python -m benchmarks.accuracy {kind} --dataset FOLDER/{task} --seeds {seeds}",
                 ]
                 if kind == "temperature":
-                    page += [before_and_after(of_task), UNDECIDED, decided(of_task)]
+                    page += [f"`{shlex.join(of_task[0]['flags'])}`; figures on test.", before_and_after(of_task)]
+                    page += [UNDECIDED, decided(of_task)]
                 else:
                     page += [summarize(kind, of_task)]
-    page += [
-        (f"{last['machine']['gpu']}; " if "gpu" in last["machine"] else "")
-        + f"{last['machine']['cpu']}, cores used: {last['machine']['cores']}; "
-        + ", ".join(f"{name} {number}" for name, number in last["versions"].items())
-        + "."
-    ]
+    places: dict[str, list[str]] = defaultdict(list)
+    for kind, title in KINDS.items():
+        if of_kind := [run for run in runs if run["kind"] == kind]:
+            places[place(of_kind[-1])].append(title.lower())
+    page += [f"{', '.join(titles).capitalize()}: {where}." for where, titles in places.items()]
     (ROOT / "docs" / "accuracy.md").write_text("\n\n".join(page) + "\n", encoding="utf-8")
 
 
