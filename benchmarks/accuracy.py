@@ -2,6 +2,7 @@
 
     python -m benchmarks.accuracy recipes --dataset FOLDER --seeds 42 43 44
     python -m benchmarks.accuracy few_shot --dataset FOLDER --seeds 42
+    python -m benchmarks.accuracy temperature --dataset FOLDER --seeds 42 43 44
     python -m benchmarks.amazon_reviews build/amazon_reviews  # another task, and then
     python -m benchmarks.accuracy recipes --dataset build/amazon_reviews --names "1 epoch"
 
@@ -50,7 +51,9 @@ RECIPES |= {
 }
 HEAD = "classification head, 1 epoch"  # on the same model, rows, steps and learning rate
 FEW_SHOT_STEPS = {8: 10, 64: 24, 512: 128}  # rows of each class: steps of 16 rows
-KINDS = {"recipes": "Recipes", "few_shot": "Few examples per class"}
+TEMPERATURE = "1 epoch of 1,000 rows"
+KINDS = {"recipes": "Recipes", "few_shot": "Few examples per class", "temperature": "Temperature scaling"}
+UNDECIDED = "Errors among the test rows that `predict --target_error` decides, and how many rows these are:"
 AT_THE_END = ["--eval_strategy", "no", "--save_strategy", "no", "--load_best_model_at_end", "false"]
 COLUMNS = {
     "eval_accuracy": "validation",
@@ -74,6 +77,10 @@ def planned(kind: str, seeds: list[int], names: list[str] | None) -> list[tuple[
         if kind == "recipes":
             runs += [(name, seed, "accuracy_run", flags) for name, flags in RECIPES.items()]
             runs.append((HEAD, seed, "head_accuracy", RECIPES["1 epoch"]))
+        elif kind == "temperature":
+            flags = ["--max_train_samples", "1000", "--max_eval_samples", "500", *AT_THE_END]
+            flags += ["--zero_shot_baseline", "false", "--temperature_scaling", "true"]
+            runs.append((TEMPERATURE, seed, "accuracy_run", flags))
         else:
             untouched = [*few_shot_flags(8), "--max_steps", "1", "--learning_rate", "0"]
             for shots, flags in ({0: untouched} | {n: few_shot_flags(n) for n in FEW_SHOT_STEPS}).items():
@@ -103,15 +110,49 @@ def summarize(kind: str, runs: list[dict[str, Any]]) -> str:
     return table(sorted(rows, key=lambda row: order.index(row[""])))
 
 
+def before_and_after(runs: list[dict[str, Any]]) -> str:
+    """One row a seed: what the temperature does to the probabilities on test."""
+    heads = {"log_loss": "log loss", "expected_calibration_error": "calibration error", "brier_score": "Brier score"}
+    rows = []
+    for run in runs:
+        figures = run["figures"]
+        row: dict[str, Any] = {"seed": run["seed"], "temperature": figures["test_temperature"]}
+        row["accuracy"] = f"{figures['test_accuracy']:.3f}"
+        for key, head in heads.items():
+            row[f"{head}, before"], row[f"{head}, after"] = (
+                f"{figures[f'test_{kind}{key}']:.4f}" for kind in ("unscaled_", "")
+            )
+        rows.append(row)
+    return table(rows)
+
+
+def decided(runs: list[dict[str, Any]]) -> str:
+    """One row a seed: share of decided test rows and the error among these, by target error."""
+    rows = []
+    for run in runs:
+        row: dict[str, Any] = {"seed": run["seed"]}
+        for target in ("0.01", "0.02", "0.05", "0.1", "0.2"):
+            found = run["figures"]["test_target_errors"].get(target)
+            row[f"at most {target}"] = f"{found['error']:.3f} of {found['decided']:.0%}" if found else None
+        rows.append(row)
+    return table(rows)
+
+
+def place(run: dict[str, Any]) -> str:
+    """Machine and versions of a run."""
+    gpu = f"{run['machine']['gpu']}; " if "gpu" in run["machine"] else ""
+    installed = ", ".join(f"{name} {number}" for name, number in run["versions"].items())
+    return f"{gpu}{run['machine']['cpu']}, cores used: {run['machine']['cores']}; {installed}"
+
+
 def write_page() -> None:
     """Write docs/accuracy.md from the runs that are there."""
     runs = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(RUNS.glob("*.json"))]
     if not runs:
         return
-    last = runs[-1]
     page = ["# Accuracy", "Written by `python -m benchmarks.accuracy`, from `benchmarks/accuracy/*.json`."]
     page.append(
-        f"Model: {last['model']}. Recipes are chosen by the validation columns, by log loss where seeds "
+        f"Model: {runs[-1]['model']}. Recipes are chosen by the validation columns, by log loss where seeds "
         "differ more than recipes do; test is for reporting. "
         "± is half the distance from the lowest to the highest seed. Speeds are in docs/performance.md."
     )
@@ -133,13 +174,16 @@ def write_page() -> None:
                     f"## {title}: {task}",
                     f"    python -m benchmarks.accuracy {kind} --dataset FOLDER/{task} --seeds {seeds}",
                 ]
-                page += [summarize(kind, of_task)]
-    page += [
-        (f"{last['machine']['gpu']}; " if "gpu" in last["machine"] else "")
-        + f"{last['machine']['cpu']}, cores used: {last['machine']['cores']}; "
-        + ", ".join(f"{name} {number}" for name, number in last["versions"].items())
-        + "."
-    ]
+                if kind == "temperature":
+                    page += [f"`{shlex.join(of_task[0]['flags'])}`; figures on test.", before_and_after(of_task)]
+                    page += [UNDECIDED, decided(of_task)]
+                else:
+                    page += [summarize(kind, of_task)]
+    places: dict[str, list[str]] = defaultdict(list)
+    for kind, title in KINDS.items():
+        if of_kind := [run for run in runs if run["kind"] == kind]:
+            places[place(of_kind[-1])].append(title.lower())
+    page += [f"{', '.join(titles).capitalize()}: {where}." for where, titles in places.items()]
     (ROOT / "docs" / "accuracy.md").write_text("\n\n".join(page) + "\n", encoding="utf-8")
 
 

@@ -174,10 +174,10 @@ def evaluate_model(task: "LabelWordTask", data_args: DataArguments, args: "Train
     )
     prior_rows = evaluation.prior_rows(task.args.calibration, tokenized, task.tokenizer)
     runtime.begin_run(args, runtime.EVALUATION_FILES)  # after the last check that can fail
-    prior = getattr(task.config, "label_log_prior", None)  # saved with the model, otherwise measured now
-    if prior is None:
-        prior = evaluation.label_log_prior(trainer, prior_rows)
-    predictions = evaluation.predict_splits(trainer, {split: tokenized[split] for split in evaluated}, prior)
+    calibration = label_words.Calibration.saved_in(task.config)
+    if not ours:
+        calibration = label_words.Calibration(evaluation.label_log_prior(trainer, prior_rows))
+    predictions = evaluation.predict_splits(trainer, {split: tokenized[split] for split in evaluated}, calibration)
 
     def save() -> dict[str, Any]:
         results = evaluation.save_results(trainer, task.data, predictions, {})

@@ -62,6 +62,15 @@ def parse_predict_arguments(argv: list[str]) -> argparse.Namespace:
         "--text_column_name",
         help="column with the text, or several, such as title,body (default: text, or the columns in the prompt)",
     )
+    parser.add_argument(
+        "--min_probability", type=float, help="leave a text undecided if no label is at least this probable"
+    )
+    parser.add_argument(
+        "--target_error",
+        type=float,
+        help="leave texts undecided so that at most this share of the decided ones is wrong, such as 0.05; training "
+        "chose the probability on the validation split (90%% confidence, for texts like those)",
+    )
     parser.add_argument("--batch_size", type=int, default=32, help="texts per forward pass (default: 32)")
     parser.add_argument("--device", help="such as cpu or cuda (default: cuda if available, otherwise cpu)")
     parser.add_argument(
@@ -81,6 +90,12 @@ def parse_predict_arguments(argv: list[str]) -> argparse.Namespace:
 
     if args.texts and args.input_file:
         raise UsageError("texts and --input_file are both given; keep one.")
+    if args.min_probability is not None and args.target_error is not None:
+        raise UsageError("--min_probability and --target_error are both given; keep one.")
+    for name in ("min_probability", "target_error"):
+        value = getattr(args, name)
+        if value is not None and not 0 < value < 1:
+            raise UsageError(f"--{name} is {value:g}; expected a number between 0 and 1.")
     if args.batch_size < 1:
         raise UsageError(f"--batch_size is {args.batch_size}; expected at least 1.")
     if args.num_cpu_threads is not None and args.num_cpu_threads < 1:
@@ -158,10 +173,12 @@ def label_rows(
     batch_size: int,
     where: str = "the input",
     precision: str = "fp32",
+    min_probability: float | None = None,
 ) -> "Iterator[Row]":
     """Yield each row with `prediction`, `label_word` and `probability_LABEL` added.
 
-    A column of the input that has one of these names is kept as `input_NAME`.
+    With `min_probability`, there is also `undecided`; prediction and label word of undecided rows are None. A column of
+    the input that has one of these names is kept as `input_NAME`.
 
     Args:
         loaded: The model.
@@ -170,6 +187,7 @@ def label_rows(
         batch_size: Texts per forward pass.
         where: What the rows are of, for messages.
         precision: `fp32` or `bf16`; see `predict_probabilities`.
+        min_probability: Smallest probability of a prediction; None to decide all rows.
 
     Raises:
         UsageError: If a row has no text.
@@ -179,6 +197,7 @@ def label_rows(
 
     labels, words = loaded.verbalizer.labels, loaded.verbalizer.words
     added = {"prediction", "label_word", *(f"probability_{label}" for label in labels)}
+    added |= set() if min_probability is None else {"undecided"}
     rows, number = iter(rows), 0
     while chunk := list(islice(rows, ROWS_AT_ONCE)):
         texts = texts_of(chunk, where, replace(columns, first_row=number))
@@ -192,7 +211,11 @@ def label_rows(
         for row, figures in zip(chunk, probabilities.tolist(), strict=True):
             best = figures.index(max(figures))
             named = {f"probability_{label}": round(figure, 6) for label, figure in zip(labels, figures, strict=True)}
-            yield {**_keep(row, added), "prediction": labels[best], "label_word": words[best], **named}
+            answer: Row = {"prediction": labels[best], "label_word": words[best]}
+            if min_probability is not None:
+                undecided = figures[best] < min_probability
+                answer = (dict.fromkeys(answer) if undecided else answer) | {"undecided": undecided}
+            yield {**_keep(row, added), **answer, **named}
         number += len(chunk)
 
 
@@ -216,6 +239,7 @@ def main() -> None:
         from transformers.utils import logging
 
         from .data.columns import named_columns
+        from .data.files import SEPARATORS
         from .data.texts import form_text
         from .data.writing import as_one_line, write_rows
         from .label_words.model import load_label_word_model, place
@@ -233,12 +257,16 @@ def main() -> None:
         loaded = load_label_word_model(args.model, args.model_revision)
         place(loaded, args.device)
         columns = text_columns(first, args.text_column_name, loaded.model.config.prompt_template)
-        labelled = label_rows(loaded, chain([first], rows), columns, args.batch_size, where, args.precision)
+        least = loaded.calibration.threshold(args.target_error) if args.target_error else args.min_probability
+        labelled = label_rows(loaded, chain([first], rows), columns, args.batch_size, where, args.precision, least)
+        if least is not None and args.output_type in SEPARATORS:  # as in JSON; csv would write True and False
+            labelled = ({**row, "undecided": str(row["undecided"]).lower()} for row in labelled)
 
         def as_line(row: "Row") -> str:
             figures = ", ".join(f"{label} {row[f'probability_{label}']:.4f}" for label in loaded.verbalizer.labels)
             text = form_text(row, columns)
-            return f"{row['prediction']}\t{row['label_word']!r}\t{figures}\t{as_one_line(text)}"
+            answer = "undecided\t" if row["prediction"] is None else f"{row['prediction']}\t{row['label_word']!r}"
+            return f"{answer}\t{figures}\t{as_one_line(text)}"
 
         hidden = not sys.stderr.isatty() or (args.output_file is None and sys.stdout.isatty())
         if isinstance(sys.stdout, io.TextIOWrapper):

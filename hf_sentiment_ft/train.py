@@ -92,11 +92,11 @@ def run(flags: Arguments) -> None:
     baseline = evaluation.ZeroShotBaseline(trainer, baseline_rows, prior_rows)
     trained = trainer.train(resume_from_checkpoint=checkpoint)
 
-    # 4. Save the model, and evaluate what was saved.
+    # 4. Calibrate and save the model, and evaluate what was saved.
     task.merge_adapter(trainer)
-    log_prior = evaluation.label_log_prior(trainer, prior_rows)
-    task.save(trainer, log_prior)
-    predictions = evaluation.predict_splits(trainer, tokenized, log_prior)
+    calibration, validation = evaluation.fit_calibration(trainer, tokenized, prior_rows, flags.model)
+    task.save(trainer, calibration)
+    predictions = evaluation.predict_splits(trainer, tokenized, calibration, validation)
 
     # 5. Write the results and the card, and publish: once, on the first process.
     def finish() -> None:

@@ -96,6 +96,11 @@ class ModelArguments:
         "content-free texts (contextual; Zhao et al. 2021) or as the mean over the validation texts (validation). The "
         "bias is saved with the model.",
     )
+    temperature_scaling: bool = flag(
+        True,
+        "After training, fit one number on the validation split by which all scores are divided, so that probabilities "
+        "are neither too high nor too low (Guo et al. 2017). It is saved with the model and never changes an answer.",
+    )
     zero_shot_baseline: bool = flag(True, "Evaluate the base model on the test split before training.")
     use_peft: bool = flag(False, "Train a LoRA adapter instead of all weights. The default learning rate is then 2e-4.")
     lora_r: int = flag(16, "Rank of the LoRA matrices.")

@@ -156,6 +156,7 @@ METRICS = {
     "unconstrained_generation_accuracy": True,  # training/build.py refuses this and the next where a run lacks them
     "mean_absolute_error": False,
     "log_loss": False,
+    "brier_score": False,
     "loss": False,
     "expected_calibration_error": False,
 }

@@ -1,7 +1,7 @@
 """Evaluate a model, compare it with baselines and with other models, and plot the results."""
 
 from .baselines import ZeroShotBaseline
-from .calibration import calibrate, label_log_prior, predict_splits, prior_rows
+from .calibration import calibrate, fit_calibration, label_log_prior, predict_splits, prior_rows
 from .predictions import compute_metrics, predict
 from .report_page import save_report
 from .results import Evaluation, compare, comparison_table, save_results, summary
@@ -12,6 +12,7 @@ __all__ = [
     "comparison_table",
     "compute_metrics",
     "Evaluation",
+    "fit_calibration",
     "label_log_prior",
     "predict",
     "predict_splits",

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
+from ..label_words.calibration import Calibration
 from .calibration import calibrate, label_log_prior
 from .predictions import Predictions, predict
 
@@ -59,7 +60,7 @@ class ZeroShotBaseline(TrainerCallback):
         self.predictions = predict(self.trainer, dataset)
         if self.prior_rows is not None:
             log_prior = label_log_prior(self.trainer, self.prior_rows)
-            self.calibrated = calibrate(self.predictions, log_prior, self.trainer.verbalizer)
+            self.calibrated = calibrate(self.predictions, Calibration(log_prior), self.trainer.verbalizer)
 
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any

@@ -10,10 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..config.arguments import ModelArguments
 from ..errors import UsageError
+from ..label_words.calibration import Calibration
 from ..label_words.scoring import label_probabilities
 from ..label_words.verbalizer import Verbalizer, calibrates_generation
 from .predictions import Predictions, predict
+from .temperature import fit_temperature
+from .thresholds import choose_thresholds
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -66,26 +70,51 @@ def label_log_prior(trainer: "LabelWordTrainer", rows: "Dataset | None") -> "np.
     Returns:
         Log-probabilities, (num_labels,); None for no rows.
     """
-    if rows is None:
-        return None
-    scores = predict(trainer, rows).scores
-    return np.log(np.maximum(label_probabilities(scores).mean(axis=0), np.finfo(float).tiny))
+    return None if rows is None else _log_mean(predict(trainer, rows))
 
 
-def calibrate(predictions: Predictions, log_prior: Any, verbalizer: Verbalizer) -> Predictions:
-    """Subtract the model's preference from the scores.
+def _log_mean(predictions: Predictions) -> "np.ndarray[Any, Any]":
+    return np.log(np.maximum(label_probabilities(predictions.scores).mean(axis=0), np.finfo(float).tiny))
+
+
+def fit_calibration(
+    trainer: "LabelWordTrainer", tokenized: "dict[str, Dataset]", prior_rows: "Dataset | None", args: ModelArguments
+) -> tuple[Calibration, Predictions]:
+    """Measure what turns the model's scores into probabilities, and which of these are high enough to trust.
+
+    Args:
+        trainer: Trainer whose model predicts.
+        tokenized: Tokenized splits by name, with `validation` among them.
+        prior_rows: Return value of `prior_rows`; None to subtract nothing.
+        args: Model arguments, for `--temperature_scaling`.
+
+    Returns:
+        The calibration, and the uncalibrated predictions for the validation split from which it was made.
+    """
+    validation = predict(trainer, tokenized["validation"])
+    on_validation = prior_rows is tokenized["validation"]
+    log_prior = _log_mean(validation) if on_validation else label_log_prior(trainer, prior_rows)
+    scores, class_ids = Calibration(log_prior).without_prior(validation.scores), validation.class_ids
+    temperature = fit_temperature(scores, class_ids) if args.temperature_scaling else 1.0
+    thresholds = choose_thresholds(label_probabilities(scores / temperature), class_ids)
+    return Calibration(log_prior, temperature, thresholds), validation
+
+
+def calibrate(predictions: Predictions, calibration: Calibration, verbalizer: Verbalizer) -> Predictions:
+    """Subtract the model's preference from the scores, and set the temperature and the thresholds.
 
     The tokens that `pipeline` generates change as well if the constraint can express it (see `calibrates_generation`).
-    The accuracy before calibration is added to the metrics.
+    The accuracy before the subtraction is added to the metrics.
 
     Args:
         predictions: Uncalibrated predictions.
-        log_prior: Return value of `label_log_prior`, (num_labels,); None to return the predictions unchanged.
+        calibration: From `fit_calibration`, or saved with a model.
         verbalizer: Label words.
     """
-    if log_prior is None:
+    predictions = replace(predictions, temperature=calibration.temperature, thresholds=calibration.thresholds)
+    if calibration.log_prior is None:
         return predictions
-    scores = predictions.scores - np.asarray(log_prior, dtype=predictions.scores.dtype)
+    scores = calibration.without_prior(predictions.scores)
     generated = predictions.generated_tokens
     if predictions.free_tokens is not None and calibrates_generation(verbalizer):
         generated = np.asarray(verbalizer.token_ids)[scores.argmax(axis=1)]
@@ -95,20 +124,25 @@ def calibrate(predictions: Predictions, log_prior: Any, verbalizer: Verbalizer) 
 
 
 def predict_splits(
-    trainer: "LabelWordTrainer", tokenized: "dict[str, Dataset]", log_prior: Any
+    trainer: "LabelWordTrainer",
+    tokenized: "dict[str, Dataset]",
+    calibration: Calibration,
+    validation: Predictions | None = None,
 ) -> dict[str, Predictions]:
     """Predict all splits except train with the trainer's model, and calibrate the scores.
 
     Args:
         trainer: Trainer of the model.
         tokenized: Tokenized splits by name.
-        log_prior: Return value of `label_log_prior`, (num_labels,); None for no calibration.
+        calibration: From `fit_calibration`, or saved with a model.
+        validation: Predictions for the validation split, uncalibrated, if they were already made.
 
     Returns:
         Predictions by split.
     """
+    made = {"validation": validation} if validation else {}
     return {
-        split: calibrate(predict(trainer, rows), log_prior, trainer.verbalizer)
+        split: calibrate(made.get(split) or predict(trainer, rows), calibration, trainer.verbalizer)
         for split, rows in tokenized.items()
         if split != "train"
     }

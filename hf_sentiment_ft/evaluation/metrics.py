@@ -9,19 +9,27 @@ import datasets
 import evaluate
 import numpy as np
 from scipy.stats import binomtest
-from sklearn.metrics import confusion_matrix, log_loss, mean_absolute_error, precision_recall_fscore_support
+from sklearn.metrics import (
+    brier_score_loss,
+    confusion_matrix,
+    log_loss,
+    mean_absolute_error,
+    precision_recall_fscore_support,
+)
 
 from ..data.labels import label_numbers
 from ..label_words.scoring import label_probabilities
 
 CALIBRATION_BINS = 15
+SCALED = ("log_loss", "expected_calibration_error", "brier_score")  # what a temperature changes
 
 
 class LabelWordMetrics(evaluate.Metric):
-    """Metrics of class probabilities: accuracy, macro F1, metrics per class, confusion matrix, log loss, calibration.
+    """Metrics of class probabilities: right answers, overall and per class, and how good the probabilities are.
 
     The expected calibration error is the mean distance between confidence and accuracy over 15 bins of equal width,
-    weighted by the number of rows in each bin (Guo et al. 2017, https://arxiv.org/abs/1706.04599).
+    weighted by the number of rows in each bin (Guo et al. 2017, https://arxiv.org/abs/1706.04599). The Brier score is
+    the mean squared distance between the probabilities and the true label, halved for two labels, as scikit-learn does.
     """
 
     def __init__(self, labels: list[str], **kwargs: Any) -> None:
@@ -57,6 +65,7 @@ class LabelWordMetrics(evaluate.Metric):
             },
             "confusion_matrix": confusion_matrix(references, predicted, labels=ids).tolist(),
             "log_loss": float(log_loss(references, probabilities, labels=ids)),
+            "brier_score": float(brier_score_loss(references, probabilities, labels=ids)),
             "expected_calibration_error": float(error / len(references)),
         }
 
@@ -73,6 +82,7 @@ def measure(
     references: "np.ndarray[Any, Any]",
     labels: list[str],
     unconstrained: "np.ndarray[Any, Any] | None" = None,
+    temperature: float = 1.0,
 ) -> dict[str, Any]:
     """Compute all metrics of one evaluation.
 
@@ -84,9 +94,15 @@ def measure(
             of the expected value, which is not the number of any label.
         unconstrained: Label whose word greedy generation over the whole vocabulary generates, -1 for none, (rows,);
             only given if `pipeline` is constrained to label words.
+        temperature: Divisor of the scores. Unless it is 1, `unscaled_...` are the figures of the undivided scores.
     """
-    probabilities = label_probabilities(scores)
-    figures = LabelWordMetrics(labels, keep_in_memory=True).compute(predictions=probabilities, references=references)
+    scores = scores.astype(np.float64)
+    probabilities = label_probabilities(scores / temperature)
+    metric = LabelWordMetrics(labels, keep_in_memory=True)
+    figures = metric.compute(predictions=probabilities, references=references)
+    if temperature != 1:
+        unscaled = metric.compute(predictions=label_probabilities(scores), references=references)
+        figures |= {"temperature": temperature} | {f"unscaled_{name}": unscaled[name] for name in SCALED}
     figures["generation_accuracy"] = float(np.mean(generated == references))
     figures["accuracy_interval"] = accuracy_interval(figures["accuracy"], len(references))
     if unconstrained is not None:

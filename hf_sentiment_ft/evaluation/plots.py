@@ -1,12 +1,12 @@
 """Results → plots for the model card: training curve, confusion matrix and calibration."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..data.splits import reported_split
-from ..label_words.scoring import label_probabilities
 from .predictions import Predictions
 
 if TYPE_CHECKING:
@@ -37,12 +37,14 @@ def save_plots(
     from matplotlib import style
 
     split, prefix = reported_split(predictions)
-    scores, class_ids = predictions[split].scores, predictions[split].class_ids
+    reported, unscaled = predictions[split], None
+    if reported.temperature != 1:
+        unscaled = replace(reported, temperature=1.0).probabilities
     with style.context("default"):  # regardless of the user's matplotlib settings
         figures = {
             "training": training_curve(log_history),
             "confusion_matrix": confusion_plot(results[f"{prefix}_confusion_matrix"], labels, split),
-            "calibration": calibration_plot(label_probabilities(scores), class_ids, split),
+            "calibration": calibration_plot(reported.probabilities, reported.class_ids, split, unscaled),
         }
         plots = folder / FOLDER
         plots.mkdir(exist_ok=True)
@@ -116,24 +118,35 @@ def _drawable(labels: list[str]) -> bool:
     return all(ord(letter) in glyphs for label in labels for letter in label)
 
 
-def calibration_plot(probabilities: "np.ndarray[Any, Any]", class_ids: "np.ndarray[Any, Any]", split: str) -> "Figure":
+def calibration_plot(
+    probabilities: "np.ndarray[Any, Any]",
+    class_ids: "np.ndarray[Any, Any]",
+    split: str,
+    unscaled: "np.ndarray[Any, Any] | None" = None,
+) -> "Figure":
     """Plot the accuracy against the probability of the predicted label, in the bins of the calibration error.
 
     Args:
         probabilities: Probabilities of the labels, (rows, labels), each row adding up to 1.
         class_ids: True class ids, (rows,).
         split: Name of the split, for the title.
+        unscaled: Probabilities before temperature scaling, in the same format; None if there are no others.
     """
     from sklearn.calibration import calibration_curve
 
     from .metrics import CALIBRATION_BINS
 
     correct = probabilities.argmax(axis=1) == class_ids
+
+    def curve(confidence: "np.ndarray[Any, Any]") -> Any:
+        return calibration_curve(correct, confidence, n_bins=CALIBRATION_BINS, pos_label=True)[::-1]
+
     confidence = np.minimum(probabilities.max(axis=1), 1.0)
-    accuracy, stated = calibration_curve(correct, confidence, n_bins=CALIBRATION_BINS, pos_label=True)
     figure, axis = _figure(6, 4)
     axis.plot([0, 1], [0, 1], ":", color="gray", label="perfect calibration")
-    axis.plot(stated, accuracy, "s-", label="this model")
+    axis.plot(*curve(confidence), "s-", label="this model")
+    if unscaled is not None:
+        axis.plot(*curve(np.minimum(unscaled.max(axis=1), 1.0)), ".--", color="C1", label="before temperature scaling")
     rows = axis.twinx()
     rows.hist(confidence, bins=CALIBRATION_BINS, range=(0, 1), color="C0", alpha=0.2)
     rows.set_ylabel("rows (bars)")

@@ -5,6 +5,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..label_words.scoring import label_probabilities
+from .thresholds import decided_rows
+
 if TYPE_CHECKING:
     from datasets import Dataset
     from transformers import EvalPrediction
@@ -25,6 +28,8 @@ class Predictions:
             unconstrained and generates these itself.
         class_ids: True class ids, (rows,).
         metrics: Loss and speed as measured by Trainer, with names that begin with `test_`.
+        temperature: Divisor of the scores before they become probabilities.
+        thresholds: Smallest probability of a decided answer, by target error; None if there are none.
     """
 
     scores: "np.ndarray[Any, Any]"
@@ -32,6 +37,13 @@ class Predictions:
     free_tokens: "np.ndarray[Any, Any] | None"
     class_ids: "np.ndarray[Any, Any]"
     metrics: dict[str, float] = field(default_factory=dict)
+    temperature: float = 1.0
+    thresholds: dict[str, float] | None = None
+
+    @property
+    def probabilities(self) -> "np.ndarray[Any, Any]":
+        """Return the probabilities of the labels, (rows, num_labels)."""
+        return label_probabilities(self.scores.astype(np.float64) / self.temperature)
 
     @classmethod
     def of(cls, output: "EvalPrediction | PredictionOutput", constrained: bool) -> "Predictions":
@@ -61,7 +73,11 @@ def report(predictions: Predictions, verbalizer: "Verbalizer") -> dict[str, Any]
 
     free = None if predictions.free_tokens is None else labels_of(predictions.free_tokens)
     generated = labels_of(predictions.generated_tokens)
-    return measure(predictions.scores, generated, predictions.class_ids, verbalizer.labels, free)
+    scores, class_ids, temperature = predictions.scores, predictions.class_ids, predictions.temperature
+    figures = measure(scores, generated, class_ids, verbalizer.labels, free, temperature)
+    if predictions.thresholds is not None:
+        figures["target_errors"] = decided_rows(predictions.probabilities, class_ids, predictions.thresholds)
+    return figures
 
 
 def compute_metrics(output: "EvalPrediction", verbalizer: "Verbalizer", constrained: bool) -> dict[str, float]:

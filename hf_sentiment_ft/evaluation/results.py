@@ -10,7 +10,6 @@ import numpy as np
 
 from ..data.sampling import StreamedRows
 from ..data.splits import UNLABELLED_TEST, reported_split
-from ..label_words.scoring import label_probabilities
 from .baselines import ZeroShotBaseline, majority_accuracy
 from .plots import save_plots
 from .predictions import Predictions, report
@@ -106,7 +105,7 @@ def save_predictions(
         labels: Label names in the order of their class ids.
         tokenizer: Tokenizer that decodes the generated tokens.
     """
-    probabilities, tokens = label_probabilities(predictions.scores), predictions.generated_tokens.tolist()
+    probabilities, tokens = predictions.probabilities, predictions.generated_tokens.tolist()
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         known = [column for column in ("text", "label") if column in dataset.column_names]
@@ -144,6 +143,7 @@ FIGURES = {
     "generation_accuracy": "generation accuracy",
     "f1_macro": "macro F1",
     "log_loss": "log loss",
+    "brier_score": "Brier score",
     "expected_calibration_error": "calibration error",
 }
 

@@ -3,7 +3,7 @@
 If every label word is a single token, this needs no training. The logits of a causal language model at the decision
 position are its last hidden state times the rows of its head, and the softmax denominator over the vocabulary is the
 same for all labels. A `...ForSequenceClassification` of the same architecture computes the same with fewer rows, at the
-last token that is not padding.
+last token that is not padding. A temperature divides the rows.
 """
 
 import copy
@@ -94,7 +94,7 @@ def classifier_of(loaded: "LabelWordModel") -> "PreTrainedModel":
     from .model import predict_probabilities
 
     model, tokenizer, verbalizer = loaded.model, loaded.tokenizer, loaded.verbalizer
-    if loaded.log_prior is not None:
+    if loaded.calibration.log_prior is not None:
         raise _refusal("a classifier cannot store the values that calibration subtracts from the scores")
     if model._hf_peft_config_loaded:
         raise _refusal("this is an adapter without its base model, but a classifier needs the full weights")
@@ -105,7 +105,7 @@ def classifier_of(loaded: "LabelWordModel") -> "PreTrainedModel":
         classifier = AutoModelForSequenceClassification.from_config(config, dtype=model.dtype)
     setattr(classifier, classifier.base_model_prefix, model.base_model)
     rows = model.get_output_embeddings().weight[[ids[0] for ids in verbalizer.token_ids]]  # (num_labels, hidden)
-    classifier.score.weight = torch.nn.Parameter(rows.detach().clone())
+    classifier.score.weight = torch.nn.Parameter(rows.detach() / loaded.calibration.temperature)
     batch = tokenizer(list(TRIED_TEXTS), padding=True, padding_side="right", return_tensors="pt")
     with torch.inference_mode():
         logits = classifier.eval()(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]).logits

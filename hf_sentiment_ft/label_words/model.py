@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import UsageError
 from ..model.loading import ModelSource, context_length, find_adapter, load_config, load_model, load_tokenizer
+from .calibration import UNCALIBRATED, Calibration
 from .verbalizer import Verbalizer
 
 if TYPE_CHECKING:
@@ -31,13 +32,13 @@ class LabelWordModel:
         model: Causal language model, in evaluation mode.
         tokenizer: Tokenizer that contains the prompt.
         verbalizer: Label words.
-        log_prior: Value that calibration subtracts from the score of each label; None without calibration.
+        calibration: What turns its scores into probabilities.
     """
 
     model: "PreTrainedModel"
     tokenizer: "PreTrainedTokenizerBase"
     verbalizer: Verbalizer
-    log_prior: list[float] | None = None
+    calibration: Calibration = UNCALIBRATED
 
 
 def load_label_word_model(path: str, revision: str = "main") -> LabelWordModel:
@@ -57,7 +58,7 @@ def load_label_word_model(path: str, revision: str = "main") -> LabelWordModel:
         raise UsageError(f"{path} contains a model without label words. Train it with hf_sentiment_ft.train first.")
     tokenizer = load_tokenizer(base)
     model = load_model(base, "auto", tokenizer)
-    return LabelWordModel(model.eval(), tokenizer, verbalizer, getattr(config, "label_log_prior", None))
+    return LabelWordModel(model.eval(), tokenizer, verbalizer, Calibration.saved_in(config))
 
 
 def place(loaded: LabelWordModel, device: str | None) -> None:
@@ -85,7 +86,7 @@ def prepare_for_generation(
     prompt_template: str,
     verbalizer: Verbalizer,
     sequence_bias: "SequenceBias | None" = None,
-    log_prior: "np.ndarray[Any, Any] | None" = None,
+    calibration: Calibration = UNCALIBRATED,
 ) -> None:
     """Set up a model so that a bare `pipeline("text-generation", model=...)` generates the label word and stops.
 
@@ -99,7 +100,7 @@ def prepare_for_generation(
         prompt_template: Prompt template, to be stored in the config.
         verbalizer: Label words.
         sequence_bias: Return value of `label_words_only`; None to generate over the whole vocabulary.
-        log_prior: Return value of `label_log_prior`, (num_labels,); None without calibration.
+        calibration: What turns its scores into probabilities, to be stored in the config.
     """
     from transformers import GenerationConfig
 
@@ -112,7 +113,7 @@ def prepare_for_generation(
     config.label_words = verbalizer.words
     config.label_token_ids = verbalizer.token_ids
     config.label_synonyms, config.label_synonym_ids = verbalizer.synonyms, verbalizer.synonym_ids
-    config.label_log_prior = None if log_prior is None else log_prior.tolist()
+    calibration.store(config)
     config.prompt_template = prompt_template
     model.generation_config = GenerationConfig(
         max_new_tokens=verbalizer.max_tokens,
@@ -160,4 +161,4 @@ def predict_probabilities(
             batch = left_pad_prompts([prompts[row] for row in rows], tokenizer.pad_token_id)
             input_ids, mask = (values.to(model.device) for values in batch)
             scores[rows] = score_label_words(model, input_ids, mask, loaded.verbalizer, accepted)[0].cpu().numpy()
-    return label_probabilities(scores if loaded.log_prior is None else scores - loaded.log_prior)
+    return label_probabilities(loaded.calibration.without_prior(scores) / loaded.calibration.temperature)

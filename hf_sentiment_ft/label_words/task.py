@@ -4,7 +4,7 @@ import dataclasses
 import logging
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ..config.arguments import ModelArguments
 from ..data.splits import LabelledSplits
@@ -20,13 +20,13 @@ from ..model.loading import (
 )
 from ..model.lora import merge_adapter, move_to_full_precision, quantization, save_adapter_config
 from ..runtime.device import choose_attention, disable_cudnn_attention
+from .calibration import UNCALIBRATED, Calibration
 from .decision import check_decision_model, save_decision_model
 from .model import prepare_for_generation, saved_verbalizer
 from .prompt import Prompt, build_prompt, put_prompt_into_tokenizer, read_prompt, remove_prompt
 from .verbalizer import Verbalizer, build_verbalizer, choose_label_words, label_words_only
 
 if TYPE_CHECKING:
-    import numpy as np
     from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase, Trainer, TrainingArguments
 
 
@@ -62,18 +62,17 @@ class LabelWordTask:
         """Return the number of tokens to which a training row, prompt and label word together, is truncated."""
         return min(self.args.max_seq_length, context_length(self.config))
 
-    def set_generation_config(self, model: "PreTrainedModel", log_prior: "np.ndarray[Any, Any] | None" = None) -> None:
+    def set_generation_config(self, model: "PreTrainedModel", calibration: Calibration = UNCALIBRATED) -> None:
         """Set up a model so that a bare `pipeline` generates the label word.
 
         Args:
             model: Model whose config and generation config are changed in place.
-            log_prior: Value that calibration subtracts from the score of each label, (num_labels,); None without
-                calibration.
+            calibration: What turns its scores into probabilities.
         """
         bias = None
         if self.args.constrain_generation:
-            bias = label_words_only(self.verbalizer, self.prompt.ending_ids, log_prior)
-        prepare_for_generation(model, self.tokenizer, self.args.prompt_template, self.verbalizer, bias, log_prior)
+            bias = label_words_only(self.verbalizer, self.prompt.ending_ids, calibration.log_prior)
+        prepare_for_generation(model, self.tokenizer, self.args.prompt_template, self.verbalizer, bias, calibration)
 
     def load_model(self, args: "TrainingArguments", precision: str, longest: int) -> "PreTrainedModel":
         """Load the base model, with attention and quantization for training, ready to generate label words.
@@ -118,21 +117,20 @@ class LabelWordTask:
     def _tried_texts(self) -> list[str]:
         return self.data.splits["validation"][:TRIED_TEXTS]["text"]
 
-    def save(self, trainer: "Trainer", log_prior: "np.ndarray[Any, Any] | None") -> None:
+    def save(self, trainer: "Trainer", calibration: Calibration) -> None:
         """Save the model, or only its adapter, and the tokenizer to the output folder, ready for `pipeline`.
 
         A whole model is also saved as a decision model.
 
         Args:
             trainer: Trainer that has trained the model.
-            log_prior: Value that calibration subtracts from the score of each label, (num_labels,); None without
-                calibration.
+            calibration: What turns its scores into probabilities.
         """
         if self.args.publish_adapter:
             model = trainer.model.get_base_model()
         else:
             model = trainer.accelerator.unwrap_model(trainer.model, keep_torch_compile=False)
-        self.set_generation_config(model, log_prior)  # again, since Trainer changes the config
+        self.set_generation_config(model, calibration)  # again, since Trainer changes the config
         trainer.save_model()
         folder = Path(str(trainer.args.output_dir))
         if self.args.publish_adapter and trainer.args.should_save:

@@ -195,7 +195,7 @@ SequenceBias = list[list[list[int] | float]]
 
 
 def label_words_only(
-    verbalizer: "Verbalizer", ending_ids: list[int], log_prior: "np.ndarray[Any, Any] | None" = None
+    verbalizer: "Verbalizer", ending_ids: list[int], log_prior: "Sequence[float] | np.ndarray[Any, Any] | None" = None
 ) -> SequenceBias:
     """Build the `sequence_bias` that makes greedy generation after the prompt return a label word.
 

@@ -20,7 +20,7 @@ logger = logging.getLogger(__name__)
 # Model arguments that do not affect what is learned, or that the description covers in another form.
 NOT_LEARNT = {
     "model_name_or_path", "model_revision", "trust_remote_code", "zero_shot_baseline", "label_words",
-    "constrain_generation", "calibration",
+    "constrain_generation", "calibration", "temperature_scaling",
 }  # fmt: skip
 TRAINING_ARGUMENTS = (
     "learning_rate", "num_train_epochs", "max_steps", "warmup_steps", "lr_scheduler_type", "lr_scheduler_kwargs",

@@ -11,9 +11,18 @@ import pytest
 import torch
 
 from hf_sentiment_ft import evaluate
+from hf_sentiment_ft.config.arguments import ModelArguments
 from hf_sentiment_ft.errors import UsageError
-from hf_sentiment_ft.evaluation.calibration import CONTENT_FREE, calibrate, label_log_prior, prior_rows
+from hf_sentiment_ft.evaluation.calibration import (
+    CONTENT_FREE,
+    calibrate,
+    fit_calibration,
+    label_log_prior,
+    predict_splits,
+    prior_rows,
+)
 from hf_sentiment_ft.evaluation.predictions import predict
+from hf_sentiment_ft.label_words.calibration import Calibration
 from hf_sentiment_ft.label_words.model import predict_probabilities
 from hf_sentiment_ft.label_words.verbalizer import Verbalizer, label_words_only
 
@@ -57,7 +66,7 @@ def test_generation_says_the_calibrated_word(trainer):
     """With the saved generation config, it generates what `calibrate` predicts."""
     raw = predict(trainer, trainer.eval_dataset)
     prior = np.array([2.0, -2.0, 0.5])
-    made = calibrate(raw, prior, WORDS)
+    made = calibrate(raw, Calibration(prior), WORDS)
     bias = json.loads(json.dumps(label_words_only(WORDS, [11], prior)))
     ended = torch.tensor([[*row, 11] for row in trainer.eval_dataset["input_ids"]])
     said = trainer.model.generate(
@@ -71,9 +80,25 @@ def test_generation_says_the_calibrated_word(trainer):
     np.testing.assert_allclose(made.scores, raw.scores - prior, rtol=1e-5)
 
 
+@pytest.mark.parametrize("method", [None, "contextual", "validation"])
+def test_validation_is_predicted_once(method: str | None, trainer, monkeypatch: pytest.MonkeyPatch):
+    """For log prior, temperature, thresholds and results together."""
+    predicted = []
+    monkeypatch.setattr(trainer, "predict", lambda rows, call=trainer.predict: predicted.append(rows) or call(rows))
+    tokenized = {"validation": trainer.eval_dataset}
+    prior = prior_rows(method, tokenized, base_tokenizer("gpt2"))
+    if method == "contextual":
+        prior = prior.select(range(2))
+    calibration, validation = fit_calibration(trainer, tokenized, prior, ModelArguments(calibration=method))
+    predict_splits(trainer, tokenized, calibration, validation)
+    assert [len(rows) for rows in predicted] == ([30, 2] if method == "contextual" else [30])
+    expected = label_log_prior(trainer, prior)
+    assert calibration.log_prior is expected is None or calibration.log_prior == pytest.approx(expected)
+
+
 def test_none_changes_nothing_and_validation_needs_its_split(trainer):
     raw = predict(trainer, trainer.eval_dataset)
-    assert calibrate(raw, None, WORDS) is raw
+    np.testing.assert_array_equal(calibrate(raw, Calibration(), WORDS).scores, raw.scores)
     assert prior_rows(None, {}, base_tokenizer("gpt2")) is None
     with pytest.raises(UsageError, match="needs a validation split, and there is none"):
         prior_rows("validation", {}, base_tokenizer("gpt2"))
@@ -94,7 +119,7 @@ def test_predict_answers_as_evaluated_and_calibration_matters(calibrated):
     expected = [[float(row[f"probability_{label}"]) for label in labels] for row in rows]
     np.testing.assert_allclose(found, expected, atol=1e-4)
     assert [labels[best] for best in found.argmax(1)] == [row["prediction"] for row in rows]
-    raw = predict_probabilities(dataclasses.replace(saved, log_prior=None), texts, batch_size=4)
+    raw = predict_probabilities(dataclasses.replace(saved, calibration=Calibration()), texts, batch_size=4)
     assert (raw.argmax(1) != found.argmax(1)).any(), "otherwise, the tests here would show nothing"
 
 

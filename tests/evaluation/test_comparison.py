@@ -43,7 +43,7 @@ def test_every_pair_is_tested_and_every_model_shown():
     assert comparison["rows"] == 4
     lines = comparison_table(comparison).splitlines()
     assert lines[0] == "test split, 4 rows"
-    assert "| b | 0.5000 | 0.5000 | 0.5000 | 0.5000 | 0.5000 | 0.2500 to 0.7500 |" in lines
+    assert "| b | 0.5000 | 0.5000 | 0.5000 | 0.5000 | 0.5000 | 0.5000 | 0.2500 to 0.7500 |" in lines
     assert "| a | c | 0 | 2 | 0.5 |" in lines
     assert len({line.count("|") for line in lines if line.startswith("| a | c") or "McNemar" in line}) == 1
     assert "McNemar" not in comparison_table(compare(models[:1])), "a single model has nothing to compare with"

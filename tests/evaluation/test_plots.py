@@ -80,6 +80,14 @@ def test_calibration_is_accuracy_over_stated_probability():
     assert figure.axes[0].get_title() == "test split"
 
 
+def test_the_curve_before_temperature_scaling_is_shown_beside_it():
+    class_ids = np.array([0, 0, 0, 1])
+    scaled, unscaled = np.array([[0.75, 0.25]] * 4), np.array([[0.9, 0.1]] * 4)
+    lines = calibration_plot(scaled, class_ids, "test", unscaled).axes[0].lines
+    assert [line.get_label() for line in lines[1:]] == ["this model", "before temperature scaling"]
+    np.testing.assert_allclose([line.get_xydata() for line in lines[1:]], [[[0.75, 0.75]], [[0.9, 0.75]]])
+
+
 def test_certain_and_always_right_is_no_special_case(tmp_path: Path):
     calibration_plot(np.array([[1.0 + 1e-9, 0.0]] * 3), np.zeros(3, int), "validation").savefig(tmp_path / "c.png")
 

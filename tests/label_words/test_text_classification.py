@@ -13,6 +13,7 @@ import torch
 from hf_sentiment_ft import text_classification
 from hf_sentiment_ft.config.command_line import parse_train_arguments
 from hf_sentiment_ft.errors import UsageError
+from hf_sentiment_ft.label_words.calibration import Calibration
 from hf_sentiment_ft.label_words.classifier import classifier_of, export_text_classification
 from hf_sentiment_ft.label_words.model import (
     LabelWordModel,
@@ -49,7 +50,7 @@ def finish_run(base: Path) -> Path:
     model = load_model(ModelSource(str(base), {}), "float32", tokenizer)
     with torch.no_grad():
         model.get_output_embeddings().weight *= 3
-    prepare_for_generation(model, tokenizer, TEMPLATE, verbalizer)
+    prepare_for_generation(model, tokenizer, TEMPLATE, verbalizer, calibration=Calibration(temperature=1.7))
     model.save_pretrained(base)
     tokenizer.save_pretrained(base)
     return base

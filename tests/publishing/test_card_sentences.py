@@ -142,6 +142,30 @@ def test_a_plot_shows_what_was_logged(run_dir: Path):
     assert "![Training loss and validation accuracy over steps](plots/training.png)" in card_of(run_dir)
 
 
+def test_doubt_is_described_as_it_was_measured(run_dir: Path):
+    test = values_of(run_dir)["test"]
+    reached = {"0.05": {"threshold": 0.91, "decided": 0.5, "error": 0.02}}
+    card = card_of(run_dir, test=test | {"target_errors": reached})
+    assert "--target_error 0.05` leaves texts undecided" in card
+    assert "| 0.05 | 0.9100 | 50.0 % | 0.0200 |" in card
+    assert "The checkpoint was chosen on the same rows, which makes them a little too optimistic." in card
+    assert "Smaller errors could not be shown on these rows." in card
+    assert "Smaller errors" not in card_of(run_dir, test=test | {"target_errors": {"0.01": reached["0.05"]}})
+    assert "`predict --target_error` does not work with this model" in card_of(
+        run_dir, test=test | {"target_errors": {}}
+    )
+    earlier = {name: value for name, value in test.items() if name not in ("target_errors", "temperature")}
+    assert "When in doubt" not in card_of(run_dir, test=earlier)
+    assert "temperature" not in card_of(run_dir, test=earlier, kept=None)
+
+
+def test_figures_of_the_rows_that_the_temperature_was_fitted_on(run_dir: Path):
+    """Where there is no test split."""
+    card = card_of(run_dir, test=None, zero_shot=None, reported_split="validation")
+    assert "| the same, before temperature scaling |" in card
+    assert "which was fitted on this split, so that these figures are somewhat too good" in card
+
+
 def test_words_that_nothing_constrains_are_not_promised(run_dir: Path):
     assert "It assigns one of them to any text" in card_of(run_dir)
     assert "It assigns one of them" not in card_of(run_dir, constrained=False)
