@@ -122,6 +122,11 @@ def parse_evaluate_arguments(argv: list[str]) -> tuple[list[ModelArguments], Arg
     for name in ONLY_TRAINING:
         if any(getattr(group, name, None) for group in (flags.model, flags.run, flags.training)):
             raise UsageError(f"--{name} is given, which is for training only. Remove it to evaluate.")
+    if flags.model.label_words == "auto" and flags.data.train_file and flags.data.train_file == flags.data.test_file:
+        raise UsageError(
+            "--label_words is auto, which chooses words on train rows, but all rows are for testing. Add another "
+            "--train_file, or pass the words."
+        )
     return [dataclasses.replace(flags.model, model_name_or_path=name) for name in names], flags
 
 

@@ -64,7 +64,8 @@ class ModelArguments:
         "Words that the model answers with: a JSON object from label to word, or the words in the order of the labels, "
         "separated by commas. They are used exactly as given, including a leading space. A label may have a list of "
         """words ('{"pos": [" positive", " great"], ...}'): the first is trained, all of them count as answers. """
-        "Default: a readable word for known labels (neg: ' negative'), otherwise the label's name.",
+        "Default: a readable word for known labels (neg: ' negative'), otherwise the label's name. auto: the same, but "
+        "a word of one token for each label, from its name or else from its train texts.",
     )
     max_seq_length: int = flag(
         512,

@@ -47,7 +47,7 @@ def check_text_classification(
     if several:
         raise _refusal(
             f"the label word {several[0]!r} has several tokens, but a classifier has only one row of weights per label",
-            "use --label_words with one token each",
+            "use --label_words auto, or pass words of one token each",
         )
     if verbalizer.synonyms:
         raise _refusal(

@@ -2,6 +2,7 @@
 
 import dataclasses
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,6 +21,7 @@ from ..model.loading import (
 )
 from ..model.lora import merge_adapter, move_to_full_precision, quantization, save_adapter_config
 from ..runtime.device import choose_attention, disable_cudnn_attention
+from .auto_words import AUTO, choose_single_tokens
 from .calibration import UNCALIBRATED, Calibration
 from .decision import check_decision_model, save_decision_model
 from .model import prepare_for_generation, saved_verbalizer
@@ -168,7 +170,10 @@ def build_task(
                 *(base.path, config.prompt_template, args.prompt_template),
             )
     prompt = build_prompt(tokenizer, args.prompt_template)
-    words = choose_label_words(data.labels, args.label_words)
+    if args.label_words == AUTO:
+        words: Sequence[str | list[str]] = choose_single_tokens(tokenizer, prompt, data.labels, data.splits["train"])
+    else:
+        words = choose_label_words(data.labels, args.label_words)
     verbalizer = build_verbalizer(tokenizer, prompt, data.labels, words)
     if args.constrain_generation:
         label_words_only(verbalizer, prompt.ending_ids)  # fail now rather than after training

@@ -139,9 +139,15 @@ def build_verbalizer(
     labelled = [(label, given[0]) for label, given in zip(labels, of_labels, strict=True)]
     labelled += [(label, word) for label, given in zip(labels, of_labels, strict=True) for word in given[1:]]
     every_word = [word for _, word in labelled]
-    token_ids = _end_shorter_words(
-        tokenizer, every_word, [_tokens_after(tokenizer, prompt, word) for word in every_word]
-    )
+    token_ids = []
+    for word, tokens in zip(every_word, tokens_after(tokenizer, prompt, every_word), strict=True):
+        if tokens is None:
+            raise UsageError(
+                f"the label word {word!r} merges with the end of the prompt, {prompt.ending!r}; "
+                "put the space at the beginning of the label word, not at the end of --prompt_template."
+            )
+        token_ids.append(tokens)
+    token_ids = _end_shorter_words(tokenizer, every_word, token_ids)
     seen: dict[tuple[int, ...], tuple[str, str]] = {}
     for (label, word), ids in zip(labelled, map(tuple, token_ids), strict=True):
         if ids in seen:
@@ -159,17 +165,16 @@ def build_verbalizer(
     return Verbalizer(labels, [given[0] for given in of_labels], token_ids[: len(labels)], synonyms, synonym_ids)
 
 
-def _tokens_after(tokenizer: "PreTrainedTokenizerBase", prompt: Prompt, word: str) -> list[int]:
-    ending, joint = (
-        list(tokenizer(text, add_special_tokens=False, split_special_tokens=False).input_ids)
-        for text in (prompt.ending, prompt.ending + word)
-    )
-    if joint[: len(ending)] != ending or len(joint) == len(ending):
-        raise UsageError(
-            f"the label word {word!r} merges with the end of the prompt, {prompt.ending!r}; "
-            "put the space at the beginning of the label word, not at the end of --prompt_template."
-        )
-    return joint[len(ending) :]
+def tokens_after(tokenizer: "PreTrainedTokenizerBase", prompt: Prompt, words: list[str]) -> list[list[int] | None]:
+    """Return the tokens of each word as it follows the prompt's ending, or None if it merges with the ending."""
+
+    def encode(texts: list[str]) -> list[list[int]]:
+        return list(tokenizer(texts, add_special_tokens=False, split_special_tokens=False).input_ids)
+
+    ending = encode([prompt.ending])[0]
+    size = len(ending)
+    joint = encode([prompt.ending + word for word in words])
+    return [ids[size:] if ids[:size] == ending and len(ids) > size else None for ids in joint]
 
 
 def _end_shorter_words(

@@ -32,10 +32,10 @@ def use_cpu_threads(requested: int | None = None) -> None:
         processes = int(os.environ.get("LOCAL_WORLD_SIZE", 1))
         threads = max(1, cores // processes)
         shared = f", shared by {processes} processes" if processes > 1 else ""
-        reason = f"this machine lets it use {cores} core{'s' * (cores > 1)}{shared}"
+        reason = f"this process may use {cores} core{'s' * (cores > 1)}{shared}"
     torch.set_num_threads(threads)
     os.environ["OMP_NUM_THREADS"] = str(threads)  # for the processes that this one starts
-    logger.info("CPU threads: %d: %s", threads, reason)
+    logger.info("CPU threads: %d (%s)", threads, reason)
 
 
 def _chosen_by_user() -> tuple[int, str] | None:

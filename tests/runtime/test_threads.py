@@ -54,7 +54,7 @@ def threads(tmp_path: Path):
 @pytest.mark.parametrize("command", [[sys.executable], ACCELERATE, [*ACCELERATE, *CPU]], ids=["python", "bare", "cpu"])
 def test_one_process_uses_every_core(threads, command):
     log, found = threads(command)
-    assert log == f"CPU threads: {CORES}: this machine lets it use {CORES} core{'s' * (CORES > 1)}"
+    assert log == f"CPU threads: {CORES} (this process may use {CORES} core{'s' * (CORES > 1)})"
     assert found == [f"{CORES} {CORES}"], "and so will the processes that it starts"
 
 
@@ -62,14 +62,14 @@ def test_one_process_uses_every_core(threads, command):
 def test_two_processes_share_the_cores(threads, command):
     log, found = threads(command)
     share = max(1, CORES // 2)
-    assert log.endswith(", shared by 2 processes")
+    assert log.endswith(", shared by 2 processes)")
     assert found == [f"{share} {share}"] * 2
 
 
 @pytest.mark.skipif(CORES < 2, reason="needs two cores, to be given one")
 def test_cores_that_the_process_may_not_use_do_not_count(threads):
     log, found = threads(ACCELERATE, affinity={min(os.sched_getaffinity(0))})
-    assert log == "CPU threads: 1: this machine lets it use 1 core"
+    assert log == "CPU threads: 1 (this process may use 1 core)"
     assert found == ["1 1"]
 
 
@@ -90,5 +90,5 @@ def test_cores_that_the_process_may_not_use_do_not_count(threads):
 )
 def test_what_the_user_sets_on_purpose_wins(threads, command, flags, environment, reason):
     log, found = threads(command, *flags, **environment)
-    assert log == f"CPU threads: 3: set by {reason}"
+    assert log == f"CPU threads: 3 (set by {reason})"
     assert set(found) == {"3 3"}
