@@ -47,6 +47,19 @@ CLASSIFIER_FILES = (
     "text-classification/tokenizer_config.json",
     "text-classification/chat_template.jinja",
 )
+ONNX_FILES = tuple(
+    f"{folder}/{name}"
+    for folder in ("onnx", "onnx-int8")
+    for name in (
+        "model.onnx",
+        "model.onnx.data",
+        "export.json",
+        "config.json",
+        "tokenizer.json",
+        "tokenizer_config.json",
+        "chat_template.jinja",
+    )
+)
 # Only files on this list are published.
 PUBLISHED_FILES = (
     "README.md",
@@ -57,6 +70,7 @@ PUBLISHED_FILES = (
     "plots/calibration.png",
     ".eval_results/*.yaml",
     *CLASSIFIER_FILES,
+    *ONNX_FILES,
 )
 PRIVATE_FILES = ("training_args.bin", "train_results.json", "trainer_state.json", "card.json", "publication.json")
 RUN_FILES = (*PUBLISHED_FILES, *PRIVATE_FILES, "checkpoint-*", UNFINISHED)
