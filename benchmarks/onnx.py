@@ -29,6 +29,7 @@ def by_onnx(folder: Path) -> Callable[[list[str]], list[list[float]]]:
     from tokenizers import Tokenizer
 
     tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    tokenizer.encode_special_tokens = True
     session = onnxruntime.InferenceSession(folder / "model.onnx")
 
     def answer(texts: list[str]) -> list[list[float]]:

@@ -33,6 +33,7 @@ LABELS = ["negative", "positive"]
 def answer(folder: Path, texts: list[str], batch_size: int) -> np.ndarray:
     """Return the probabilities of the exported model as the docs compute them, (rows, labels)."""
     tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    tokenizer.encode_special_tokens = True
     session = onnxruntime.InferenceSession(folder / "model.onnx")
     rows = []
     for start in range(0, len(texts), batch_size):

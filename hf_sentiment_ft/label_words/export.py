@@ -32,7 +32,7 @@ def export_onnx(folder: Path, quantize: str | None = None) -> Path:
 
     The graph maps `input_ids` and `attention_mask`, (batch, sequence), to `logits`, (batch, num_labels), for any batch
     size and length. The subfolder also has a `tokenizer.json` that contains the prompt, truncates, and pads on the
-    right, so that the tokenizers library needs no settings. Weights are in float32, whatever the run's are in.
+    right. Only `encode_special_tokens` of the tokenizers library has no place in this file. Weights are in float32, whatever the run's are in.
 
     Before anything is written, ONNX Runtime answers a few texts in one padded batch.
 
@@ -58,8 +58,7 @@ def export_onnx(folder: Path, quantize: str | None = None) -> Path:
     texts = list(TRIED_TEXTS)
     expected = predict_probabilities(loaded, texts, batch_size=1)
     classifier = classifier_of(loaded)
-    tokenizer = prepare_tokenizer(loaded.tokenizer)
-    batch = dict(tokenizer(texts, padding=True, return_tensors="pt"))
+    batch = loaded.tokenizer(texts, padding=True, padding_side="right", return_tensors="pt")
     batch = {name: batch[name] for name in ("input_ids", "attention_mask")}  # (batch, sequence)
     exported = trace(classifier, batch, quantize)
     difference = float(np.abs(softmax(exported(**batch).logits.numpy()) - expected).max())
@@ -71,7 +70,7 @@ def export_onnx(folder: Path, quantize: str | None = None) -> Path:
     target = folder / FOLDERS[quantize]
     begin_files(folder, ONNX_FILES)
     exported.save_pretrained(target)
-    tokenizer.save_pretrained(target)
+    save_tokenizer(loaded.tokenizer, target)
     record_files(folder)
     logger.info("ONNX model saved in %s; on %d texts, its probabilities differ by up to %.2g from those of predict.",
                 target, len(texts), difference)  # fmt: skip
@@ -86,17 +85,18 @@ def _check_packages() -> None:
         )
 
 
-def prepare_tokenizer(tokenizer: "PreTrainedTokenizerBase") -> "PreTrainedTokenizerBase":
-    """Make a tokenizer's file pad and truncate by itself, as transformers does it when asked to.
+def save_tokenizer(tokenizer: "PreTrainedTokenizerBase", folder: Path) -> None:
+    """Save a tokenizer whose file truncates and pads by itself, as transformers does only when asked to.
 
     Args:
         tokenizer: Tokenizer that contains the prompt; changed in place.
+        folder: Folder that it is saved to.
     """
     tokenizer.padding_side = "right"  # where padding does not shift any model's positions
     inner = tokenizer.backend_tokenizer
     inner.enable_truncation(tokenizer.model_max_length, direction=tokenizer.truncation_side)
     inner.enable_padding(direction="right", pad_id=tokenizer.pad_token_id, pad_token=tokenizer.pad_token)
-    return tokenizer
+    tokenizer.save_pretrained(folder)
 
 
 def trace(classifier: "PreTrainedModel", batch: dict[str, Any], quantize: str | None) -> "ExportedModel":
