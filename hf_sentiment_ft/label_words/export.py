@@ -32,7 +32,8 @@ def export_onnx(folder: Path, quantize: str | None = None) -> Path:
 
     The graph maps `input_ids` and `attention_mask`, (batch, sequence), to `logits`, (batch, num_labels), for any batch
     size and length. The subfolder also has a `tokenizer.json` that contains the prompt, truncates, and pads on the
-    right. Only `encode_special_tokens` of the tokenizers library has no place in this file. Weights are in float32, whatever the run's are in.
+    right; of the tokenizers library's settings, only `encode_special_tokens` has no place in it. Weights are in
+    float32, whatever the run's are in.
 
     Before anything is written, ONNX Runtime answers a few texts in one padded batch.
 
