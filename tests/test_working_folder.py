@@ -29,7 +29,9 @@ def crowded(tmp_path: Path) -> Path:
     return tmp_path
 
 
-@pytest.mark.parametrize("module", ["train", "evaluate", "predict", "publish", "text_classification", "paths"])
+@pytest.mark.parametrize(
+    "module", ["train", "evaluate", "predict", "publish", "text_classification", "export", "paths"]
+)
 def test_they_are_named_by_every_command(module: str, crowded: Path):
     done = run(module, "--help", cwd=crowded)
     assert done.returncode == 0, done.stderr

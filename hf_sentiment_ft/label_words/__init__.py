@@ -2,12 +2,13 @@
 
 `prompt` puts the prompt into the tokenizer, `verbalizer` chooses the label words and their tokens, `tokenization` turns
 texts into prompts, `scoring` scores the label words behind them, `task` brings these together with model and rows,
-`calibration` is what turns scores into probabilities, `model` loads a trained model to answer, and `classifier` exports
-it for text classification.
+`calibration` is what turns scores into probabilities, `model` loads a trained model to answer, `classifier` exports it
+for text classification, and `export` as an ONNX graph.
 """
 
 from .calibration import Calibration
 from .classifier import check_text_classification, export_text_classification
+from .export import export_onnx
 from .task import build_task, prepare_task
 from .tokenization import tokenize_splits
 
@@ -15,6 +16,7 @@ __all__ = [
     "build_task",
     "Calibration",
     "check_text_classification",
+    "export_onnx",
     "export_text_classification",
     "prepare_task",
     "tokenize_splits",

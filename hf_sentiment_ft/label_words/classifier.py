@@ -121,7 +121,9 @@ def classifier_of(loaded: "LabelWordModel") -> "PreTrainedModel":
 
 
 def _refusal(reason: str, remedy: str = "") -> UsageError:
-    remedies = "Remove --export_text_classification" + (f", or {remedy}." if remedy else ".")
+    remedies = "Leave out this export (in training, --export_text_classification)" + (
+        f", or {remedy}." if remedy else "."
+    )
     return UsageError(f"cannot export an exact text classification model: {reason}. {remedies}")
 
 

@@ -16,7 +16,17 @@ from filelock import BaseFileLock, FileLock, Timeout
 
 from ..errors import UsageError
 from .distributed import first_process_first, from_first_process, gather
-from .run_files import RECORD, RUN_FILES, begin_files, foreign_files, own_files, present_files
+from .run_files import (
+    CLASSIFIER_FILES,
+    ONNX_FILES,
+    RECORD,
+    RUN_FILES,
+    begin_files,
+    foreign_files,
+    is_named,
+    own_files,
+    present_files,
+)
 
 if TYPE_CHECKING:
     from transformers import TrainingArguments
@@ -184,15 +194,19 @@ def begin_run(args: "TrainingArguments", written: Sequence[str] = RUN_FILES) -> 
 
 
 def clear_output_dir(args: "TrainingArguments") -> None:
-    """Remove the run in the output folder, and nothing else, unless it is to be resumed."""
+    """Remove the run in the output folder, and nothing else; if it is to be resumed, only what was exported from it."""
     output_dir = Path(str(args.output_dir))
-    if args.process_index == 0 and not args.resume_from_checkpoint:
-        for path in own_files(output_dir):
-            if path.is_dir():
-                shutil.rmtree(path)
-            else:
-                path.unlink()
-                if path.parent != output_dir and not any(path.parent.iterdir()):
-                    path.parent.rmdir()  # such as plots
-        if (output_dir / RECORD).is_file():
-            (output_dir / RECORD).unlink()
+    if args.process_index != 0:
+        return
+    resumed = bool(args.resume_from_checkpoint)
+    for path in own_files(output_dir):
+        if resumed and not is_named(path.relative_to(output_dir).as_posix(), (*CLASSIFIER_FILES, *ONNX_FILES)):
+            continue  # the exported models would be published beside the new weights
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
+            if path.parent != output_dir and not any(path.parent.iterdir()):
+                path.parent.rmdir()  # such as plots
+    if not resumed and (output_dir / RECORD).is_file():
+        (output_dir / RECORD).unlink()

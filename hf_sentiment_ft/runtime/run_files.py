@@ -49,6 +49,19 @@ CLASSIFIER_FILES = (
     "text-classification/tokenizer_config.json",
     "text-classification/chat_template.jinja",
 )
+ONNX_FILES = tuple(
+    f"{folder}/{name}"
+    for folder in ("onnx", "onnx-int8")
+    for name in (
+        "model.onnx",
+        "model.onnx.data",
+        "export.json",
+        "config.json",
+        "tokenizer.json",
+        "tokenizer_config.json",
+        "chat_template.jinja",
+    )
+)
 # Only files on this list are published.
 PUBLISHED_FILES = (
     "README.md",
@@ -59,6 +72,7 @@ PUBLISHED_FILES = (
     "plots/calibration.png",
     ".eval_results/*.yaml",
     *CLASSIFIER_FILES,
+    *ONNX_FILES,
 )
 REPORT_FILES = ("report.html",)
 PRIVATE_FILES = (

@@ -109,6 +109,20 @@ def test_what_is_not_in_the_way_stays(finished: Path):
     assert contents(finished) == dict.fromkeys(names, MINE)
 
 
+def test_what_was_exported_from_earlier_weights_goes_when_a_run_is_resumed(finished: Path):
+    """Otherwise it would be published beside the new ones."""
+    before = contents(finished)
+    begin_files(finished, ["onnx/model.onnx", "text-classification/config.json"])
+    for name in ("onnx/model.onnx", "text-classification/config.json"):
+        put(finished / name, b"by the run")
+    record_files(finished)
+    put(finished / "onnx" / "notes.txt")
+    begin_run(arguments(finished, "true"))
+    after = contents(finished)
+    assert after.keys() - before.keys() == {"onnx/notes.txt"}
+    assert before.keys() - after.keys() == set()
+
+
 @pytest.mark.parametrize("how", ["overwrite", "resume"])
 @pytest.mark.parametrize("name", ["README.md", "eval_predictions.csv", "chat_template.jinja", "text-classification"])
 def test_a_file_that_comes_after_the_run_is_not_the_runs(name: str, how: str, finished: Path):
