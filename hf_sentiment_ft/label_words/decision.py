@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedTokenizerBase
 
 TRUE_AND_FALSE = {"true": "false", "yes": "no", "1": "0", "positive": "negative"}
+REFUSING = "This model cannot be asked as a decision model: "
 SHOWN = 20  # options that a message names
 
 
@@ -70,7 +71,9 @@ def save_decision_model(
     calibrated = getattr(config, "label_log_prior", None) is not None
     conditions, refusal = check_decision_model(config, tokenizer, prompt, verbalizer, calibrated, texts)
     if refusal:
-        DecisionConfig(chat_template=f"{{{{ raise_exception({literal(refusal)}) }}}}").save_pretrained(folder)
+        DecisionConfig(chat_template=f"{{{{ raise_exception({literal(REFUSING + refusal)}) }}}}").save_pretrained(
+            folder
+        )
         return
     orders = question_orders(verbalizer)
     temperature = float(getattr(config, "label_temperature", None) or 1.0)
@@ -93,7 +96,7 @@ def refusal_of(folder: Path) -> str | None:
     try:
         jinja2.Environment().from_string(decision.chat_template or "").render(raise_exception=_raise)
     except UsageError as error:
-        return str(error)
+        return str(error).removeprefix(REFUSING)
     return None
 
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 from jinja2 import TemplateError
 
-from hf_sentiment_ft.label_words.decision import question_orders, refusal_of, save_decision_model
+from hf_sentiment_ft.label_words.decision import REFUSING, question_orders, refusal_of, save_decision_model
 from hf_sentiment_ft.label_words.joint_tokens import find_limits, read_differently, rendering, telling_texts
 from hf_sentiment_ft.label_words.model import load_label_word_model, predict_probabilities, prepare_for_generation
 from hf_sentiment_ft.label_words.prompt import Prompt, build_prompt, put_prompt_into_tokenizer
@@ -87,7 +87,7 @@ def test_each_architecture_is_exact_or_refuses(model_type: str, tmp_path: Path):
             for question in (choice("neg", "pos"), {"type": "noul"}):
                 with pytest.raises(TemplateError) as raised:
                     ask(folder)("great film", **question)
-                assert str(raised.value) == refusal_of(folder)
+                assert str(raised.value) == f"{REFUSING}{refusal_of(folder)}"
         return
     assert refusal_of(folder) is None
     expected = predict_probabilities(load_label_word_model(str(folder)), list(HOSTILE), batch_size=4)
