@@ -2,9 +2,9 @@
 
 A label's own words come first, since people will read them: "Toys & Games" becomes " Games". For a label without such a
 word, the words of its train texts are ranked by bi-normal separation (Forman 2003,
-https://www.jmlr.org/papers/v3/forman03a.html). This needs no model, so that it takes no memory, and works in every
-launch configuration. Ranking the vocabulary by the untouched model's likelihood ratio (Schick et al. 2020,
-https://arxiv.org/abs/2010.13641) would give better answers before training; see docs/measured.md.
+https://www.jmlr.org/papers/v3/forman03a.html). This needs neither the model nor an exchange between processes. Ranking
+the vocabulary by the untouched model's likelihood ratio (Schick et al. 2020, https://arxiv.org/abs/2010.13641) gives
+better answers before training; see docs/measured.md.
 """
 
 import logging
