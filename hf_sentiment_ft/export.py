@@ -25,8 +25,8 @@ def main() -> None:
     parser.add_argument(
         "--quantize",
         choices=("int8",),
-        help="weights in 8 bit, in the subfolder onnx-int8: a quarter of the size, faster on most CPUs, and with "
-        "probabilities that differ (default: float32)",
+        help="most weights in 8 bit, in the subfolder onnx-int8: less than half of the size, and with answers that "
+        "differ, see docs/deploy.md (default: float32)",
     )
     with errors_exit():
         args = parser.parse_args(sys.argv[1:])
