@@ -246,7 +246,7 @@ class RunArguments:
 
     dry_run: bool = flag(False, "Check everything, print the plan and exit, without training or writing to the Hub.")
     overwrite_output_dir: bool = flag(False, "Replace the run that --output_dir already contains.")
-    verbose: bool = flag(False, "Show the progress bars and warnings of the libraries, too.")
+    verbose: bool = flag(False, "Also show what the libraries say, and their progress bars.")
     keep_freed_memory: bool = flag(
         True, "Let glibc keep the memory that training frees, which is faster; no effect on other systems."
     )

@@ -135,8 +135,8 @@ def quantize_weights(exported: "ExportedModel", classifier: "PreTrainedModel") -
     """Quantize an exported classifier to int8 in place: dynamically, with one scale per channel of a weight.
 
     Two kinds of layers stay in float32: the label words' rows, and those that read more than the hidden state, which
-    are the second layers of the MLPs. A few of the values that these read are hundreds of times as large as the others
-    (Sun et al. 2024, https://arxiv.org/abs/2402.17762), which then are rounded to nothing.
+    are the second layers of the MLPs. A few of the values that these read can be far larger than the others (Sun et al.
+    2024, https://arxiv.org/abs/2402.17762), which then are rounded to nothing.
 
     Args:
         exported: Return value of `trace`.
