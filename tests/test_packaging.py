@@ -24,7 +24,10 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_wheel_has_the_package_and_its_resources_and_nothing_else(wheel: Path):
     names = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
     source = ROOT / "hf_sentiment_ft"
-    expected = {f"hf_sentiment_ft/{path.relative_to(source)}" for path in [*source.rglob("*.py"), source / "py.typed"]}
+    expected = {
+        f"hf_sentiment_ft/{path.relative_to(source)}"
+        for path in [*source.rglob("*.py"), *source.rglob("*.jinja"), source / "py.typed"]
+    }
     expected |= {f"hf_sentiment_ft/sample_reviews/{path.name}" for path in (source / "sample_reviews").iterdir()}
     resources = [ROOT / "model_card_template.md", *ROOT.glob("accelerate_configs/*.yaml"), *ROOT.glob("recipes/*.yaml")]
     expected |= {f"hf_sentiment_ft/resources/{path.relative_to(ROOT)}" for path in resources}

@@ -82,7 +82,8 @@ def test_a_post_processor_and_a_cache_can_be_looked_into():
 
 @pytest.mark.parametrize("package", ["transformers", "huggingface_hub"])
 def test_the_next_major_version_is_not_taken_unseen(package: str):
-    given = {found.name: found.specifier for found in map(Requirement, requires("hf_sentiment_ft") or [])}
+    asked = map(Requirement, requires("hf_sentiment_ft") or [])
+    given = {found.name: found.specifier for found in asked if "extra" not in str(found.marker)}
     major = int(__import__(package).__version__.split(".")[0])
     assert not given[package].contains(f"{major + 1}.0.0")
 

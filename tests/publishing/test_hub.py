@@ -63,6 +63,7 @@ def test_hub_holds_the_run_and_nothing_else(published: Path, server: HubServer):
     assert set(api.list_repo_files("alice/tiny-reviews")) == {
         ".gitattributes", "README.md", "all_results.json", "config.json", "eval_results.json", "generation_config.json",
         "plots/calibration.png", "plots/confusion_matrix.png", "plots/training.png",
+        "decision.json", "decision_template.jinja",
         "model.safetensors", "test_predictions.csv", "test_results.json", "tokenizer.json", "tokenizer_config.json",
     }  # fmt: skip
     titles = [commit.title for commit in api.list_repo_commits("alice/tiny-reviews")]
