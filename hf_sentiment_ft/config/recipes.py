@@ -9,7 +9,6 @@ import yaml
 from ..errors import UsageError
 
 NULL, MERGE = "tag:yaml.org,2002:null", "tag:yaml.org,2002:merge"
-SEVERAL = frozenset({"report_to", "optim_target_modules"})  # flags that take several words
 READ = (NULL, *(f"tag:yaml.org,2002:{kind}" for kind in ("str", "seq", "map")), None)  # None refuses other tags
 
 
@@ -68,16 +67,18 @@ def yaml_to_flags(path: Path, several: frozenset[str] = frozenset()) -> list[str
     return to_flags(typed, several)
 
 
-def to_flags(values: dict[str, Any], several: frozenset[str] = SEVERAL) -> list[str]:
+def to_flags(values: dict[str, Any], several: frozenset[str] | None = None) -> list[str]:
     """Return values by name as command-line flags; those that are None are left out.
 
     Args:
         values: Values by the name of the flag, without dashes.
-        several: Names of the flags that take several values; other lists and mappings become JSON.
+        several: Names of the flags that take several values; other lists and mappings become JSON. None for all flags
+            but `label_words`, the only one that is a list in JSON.
     """
     flags: list[str] = []
     for name, value in values.items():
-        if name in several and isinstance(value, list):
+        takes_several = name != "label_words" if several is None else name in several
+        if takes_several and isinstance(value, list):
             flags += [f"--{name}", *map(str, value)]
         elif isinstance(value, list | dict):
             flags.append(f"--{name}={json.dumps(value, ensure_ascii=False)}")

@@ -17,7 +17,6 @@ from ..runtime.output_dir import refuse_foreign_files
 from ..runtime.run_files import ONNX_FILES, begin_files, record_files
 
 if TYPE_CHECKING:
-    import numpy as np
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
     from transformers.exporters import ExportedModel
 
@@ -49,6 +48,7 @@ def export_onnx(folder: Path, quantize: str | None = None) -> Path:
 
     from .classifier import TOLERANCE, TRIED_TEXTS, classifier_of
     from .model import load_label_word_model, predict_probabilities
+    from .scoring import label_probabilities
 
     _check_packages()
     if not folder.is_dir():
@@ -64,7 +64,7 @@ def export_onnx(folder: Path, quantize: str | None = None) -> Path:
     exported = trace(classifier, batch)
     if quantize:
         quantize_weights(exported, classifier)
-    difference = float(np.abs(softmax(exported(**batch).logits.numpy()) - expected).max())
+    difference = float(np.abs(label_probabilities(exported(**batch).logits.numpy()) - expected).max())
     if not difference <= (1 if quantize else TOLERANCE):  # written this way, it also refuses NaN
         raise UsageError(
             f"cannot export this {classifier.config.model_type} model to ONNX: its probabilities would differ by "
@@ -176,11 +176,3 @@ def _quietly() -> Iterator[None]:
         for each, level in zip(loggers, levels, strict=True):
             each.setLevel(level)
         transformers_logging.set_verbosity(verbosity)
-
-
-def softmax(logits: "np.ndarray[Any, Any]") -> "np.ndarray[Any, Any]":
-    """Return probabilities, (batch, num_labels), of logits of the same shape."""
-    import numpy as np
-
-    powers = np.exp(logits - logits.max(axis=1, keepdims=True))
-    return np.asarray(powers / powers.sum(axis=1, keepdims=True))

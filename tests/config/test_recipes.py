@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from hf_sentiment_ft.config.command_line import parse_train_arguments
+from hf_sentiment_ft.config.recipes import to_flags
 from hf_sentiment_ft.errors import UsageError
 
 
@@ -92,3 +93,18 @@ def test_a_recipe_with_what_no_flag_can_mean(text: str, message: str, tmp_path: 
     with pytest.raises(UsageError) as error:
         parse(tmp_path, text)
     assert message in str(error.value)
+
+
+def test_values_from_python_become_flags():
+    """Lists are several words, as `--lora_target_modules q_proj v_proj` has them, but label words are JSON."""
+    values = {
+        "lora_target_modules": ["q_proj", "v_proj"],
+        "label_words": [" no", " yes"],
+        "seed": None,
+        "use_peft": True,
+    }
+    expected = ["--lora_target_modules", "q_proj", "v_proj", '--label_words=[" no", " yes"]', "--use_peft=True"]
+    assert to_flags(values | {"lr_scheduler_kwargs": {"power": 2.0}}) == [
+        *expected,
+        '--lr_scheduler_kwargs={"power": 2.0}',
+    ]
