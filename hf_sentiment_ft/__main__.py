@@ -16,7 +16,7 @@ COMMANDS = {
     "report": "write report.html, which shows where a model is good",
     "publish": "publish a finished run on the Hub, and verify it",
     "text_classification": "export a run for pipeline('text-classification')",
-    "export": "export a run as an ONNX model",
+    "export": "export a run as an ONNX model or a notebook",
     "quickstart": "train a small model offline, and ask it",
     "paths": "print where the launch configurations and recipes are",
     "env": "print what a bug report needs",

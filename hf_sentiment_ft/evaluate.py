@@ -31,7 +31,14 @@ if TYPE_CHECKING:
     from .label_words.task import LabelWordTask
 
 OUTPUT_DIR = "./evaluation"
-ONLY_TRAINING = ("push_to_hub", "resume_from_checkpoint", "dry_run", "export_text_classification", "use_peft")
+ONLY_TRAINING = (
+    "push_to_hub",
+    "resume_from_checkpoint",
+    "dry_run",
+    "export_text_classification",
+    "export_notebook",
+    "use_peft",
+)
 
 
 def main() -> None:

@@ -1,16 +1,17 @@
-"""Export a finished run for other runtimes: ONNX.
+"""Export a finished run for other runtimes, as ONNX, or as a notebook that tries the published model.
 
     python -m hf_sentiment_ft.export ./output --format onnx
     python -m hf_sentiment_ft.export ./output --format onnx --quantize int8
+    python -m hf_sentiment_ft.export ./output --format notebook
 
-The model goes into the subfolder `onnx` of the run, or `onnx-int8`; see `label_words.export`.
+The ONNX model goes into the subfolder `onnx` of the run, or `onnx-int8`; see `label_words.export`.
 """
 
 import argparse
 import sys
 from pathlib import Path
 
-from .errors import errors_exit
+from .errors import UsageError, errors_exit
 
 
 def main() -> None:
@@ -18,23 +19,35 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         prog="python -m hf_sentiment_ft.export",
         description="Write a finished run as an ONNX model for text classification, in its subfolder onnx, with the "
-        "same probabilities. ONNX Runtime and the tokenizers library alone can answer with it.",
+        "same probabilities. ONNX Runtime and the tokenizers library alone can answer with it. Or write "
+        "notebook.ipynb, with which visitors of the published model try it in Colab or Kaggle.",
     )
     parser.add_argument("output_dir", type=Path, help="folder of the run")
-    parser.add_argument("--format", choices=("onnx",), default="onnx", help="format of the model (default: onnx)")
+    parser.add_argument("--format", choices=("onnx", "notebook"), default="onnx", help="what to write (default: onnx)")
     parser.add_argument(
         "--quantize",
         choices=("int8",),
         help="most weights in 8 bit, in the subfolder onnx-int8: less than half of the size, and with answers that "
-        "differ, see docs/deploy.md (default: float32)",
+        "differ, see docs/deploy.md (default: float32; only for onnx)",
     )
     with errors_exit():
         args = parser.parse_args(sys.argv[1:])
 
-        from . import label_words, runtime
+        from . import label_words, publishing, runtime
 
         runtime.log_to_console()
-        label_words.export_onnx(args.output_dir, args.quantize)
+        if args.format == "onnx":
+            label_words.export_onnx(args.output_dir, args.quantize)
+            return
+        if args.quantize:
+            raise UsageError("--quantize is for --format onnx; remove one of them.")
+        folder: Path = args.output_dir
+        if not (folder / "card.json").is_file():
+            raise UsageError(f"{folder} contains no finished run: it has no card.json. Pass a run's output folder.")
+        runtime.refuse_foreign_files(folder, [publishing.NOTEBOOK])
+        runtime.begin_files(folder, [publishing.NOTEBOOK])
+        print(publishing.save_notebook(folder))
+        runtime.record_files(folder)
 
 
 if __name__ == "__main__":

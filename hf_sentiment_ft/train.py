@@ -73,11 +73,9 @@ def run(flags: Arguments) -> None:
     with runtime.first_process_first(args, "loading the dataset"):
         rows = data.load_splits(flags.data, args.seed, flags.model.label_words)
     provenance = publishing.trace_provenance(flags, base, model_name, destination)
-    task = label_words.build_task(flags.model, base, config, rows)
+    task = label_words.build_task(flags.model, base, config, rows, flags.run.export_text_classification)
     with runtime.first_process_first(args, "tokenizing"):
         tokenized = label_words.tokenize_splits(task, flags.data.preprocessing_num_workers)
-    if flags.run.export_text_classification:
-        label_words.check_text_classification(config, task.tokenizer, task.verbalizer)
     training.warn_of_shortcomings(args, len(tokenized["train"]), task)
     if flags.run.dry_run:
         training.print_plan(flags, task, tokenized, publishing.describe_publication(destination, args.hub_strategy))
@@ -106,6 +104,8 @@ def run(flags: Arguments) -> None:
         if flags.run.export_text_classification:
             label_words.export_text_classification(folder)
         publishing.save_card(publishing.card_values(trainer, model_name, provenance, results, task, tokenized), folder)
+        if flags.run.export_notebook:
+            publishing.save_notebook(folder)
         evaluation.save_report(folder)
         runtime.record_files(folder)
         print(evaluation.summary(results, args.output_dir))

@@ -266,6 +266,9 @@ class RunArguments:
         "Also export the model for pipeline('text-classification'), with the same answers, to the subfolder "
         "text-classification; requires label words of one token.",
     )
+    export_notebook: bool = flag(
+        False, "Also write notebook.ipynb, with which visitors of the published model try it in Colab or Kaggle."
+    )
 
     def __post_init__(self) -> None:
         _check_at_least("max_tokens_per_microbatch", self.max_tokens_per_microbatch or 0, 0)

@@ -7,7 +7,7 @@ for text classification, and `export` as an ONNX graph.
 """
 
 from .calibration import Calibration
-from .classifier import check_text_classification, export_text_classification
+from .classifier import export_text_classification
 from .export import export_onnx
 from .task import build_task, prepare_task
 from .tokenization import tokenize_splits
@@ -15,7 +15,6 @@ from .tokenization import tokenize_splits
 __all__ = [
     "build_task",
     "Calibration",
-    "check_text_classification",
     "export_onnx",
     "export_text_classification",
     "prepare_task",

@@ -23,6 +23,7 @@ from ..model.lora import merge_adapter, move_to_full_precision, quantization, sa
 from ..runtime.device import choose_attention, disable_cudnn_attention
 from .auto_words import AUTO, choose_single_tokens
 from .calibration import UNCALIBRATED, Calibration
+from .classifier import check_text_classification
 from .decision import check_decision_model, save_decision_model
 from .model import prepare_for_generation, saved_verbalizer
 from .prompt import Prompt, build_prompt, put_prompt_into_tokenizer, read_prompt, remove_prompt
@@ -142,7 +143,11 @@ class LabelWordTask:
 
 
 def build_task(
-    args: ModelArguments, base: ModelSource, config: "PretrainedConfig", data: LabelledSplits
+    args: ModelArguments,
+    base: ModelSource,
+    config: "PretrainedConfig",
+    data: LabelledSplits,
+    export_text_classification: bool = False,
 ) -> LabelWordTask:
     """Load the model's tokenizer, and build the prompt and the label words from the command-line arguments.
 
@@ -151,6 +156,7 @@ def build_task(
         base: Where to load the model from.
         config: Configuration of the model.
         data: Labelled rows.
+        export_text_classification: Whether to refuse what cannot be exported for `pipeline("text-classification")`.
 
     Raises:
         UsageError: If there is no tokenizer, or prompt, label words and tokenizer do not fit together.
@@ -178,6 +184,8 @@ def build_task(
     if args.constrain_generation:
         label_words_only(verbalizer, prompt.ending_ids)  # fail now rather than after training
     wrapped = put_prompt_into_tokenizer(tokenizer, prompt, args.truncation_side)
+    if export_text_classification:
+        check_text_classification(config, wrapped, verbalizer)
     return LabelWordTask(args, base, config, wrapped, prompt, verbalizer, data)
 
 

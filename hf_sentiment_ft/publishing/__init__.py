@@ -3,6 +3,7 @@
 from .card import card_values, save_card
 from .checkpoint_push import CheckpointPush
 from .metadata import trace_provenance
+from .notebook import NOTEBOOK, save_notebook
 from .preflight import check_destination, default_model_name, describe_publication, preflight
 from .provenance import save_benchmark_result
 from .publication import print_summary, publish_run
@@ -13,10 +14,12 @@ __all__ = [
     "check_destination",
     "CheckpointPush",
     "default_model_name",
+    "NOTEBOOK",
     "describe_publication",
     "preflight",
     "publish_run",
     "save_benchmark_result",
     "save_card",
+    "save_notebook",
     "trace_provenance",
 ]

@@ -14,6 +14,7 @@ from ..runtime.run_files import published_files
 from .card import CARD_VALUES, below_the_line, render_card
 from .examples import sample_answers
 from .metadata import minimal_metadata
+from .notebook import NOTEBOOK, save_notebook
 from .repository import Destination, push, read_file, read_text, set_tag
 from .verify import verify
 
@@ -70,6 +71,8 @@ def publish_run(folder: Path, destination: Destination) -> dict[str, Any]:
 def _publish(folder: Path, destination: Destination, record: dict[str, Any]) -> None:
     """Run the steps of a publication, updating `record` after each of them."""
     objections = _write_card(folder, destination)
+    if folder / NOTEBOOK in published_files(folder):
+        save_notebook(folder, destination.repo_id)
     without_card = len(objections) > 1
     pushed = push(folder, destination, without_card=without_card)
     files = [path for path in published_files(folder) if not (without_card and path.name == "README.md")]

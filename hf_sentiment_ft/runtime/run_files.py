@@ -71,6 +71,7 @@ PUBLISHED_FILES = (
     "plots/confusion_matrix.png",
     "plots/calibration.png",
     ".eval_results/*.yaml",
+    "notebook.ipynb",
     *CLASSIFIER_FILES,
     *ONNX_FILES,
 )
@@ -96,7 +97,11 @@ SIGNS = (
 )
 
 # Publishing a run writes these anew, so they have no lasting size, but words that only we write.
-REWRITTEN = {"README.md": "hf_sentiment_ft", "publication.json": '"repo_id"'}
+REWRITTEN = {
+    "README.md": "hf_sentiment_ft",
+    "notebook.ipynb": "This model reads a text and answers with a label word.",
+    "publication.json": '"repo_id"',
+}
 
 
 def is_named(name: str, patterns: Iterable[str]) -> bool:

@@ -45,7 +45,7 @@ def published(server: HubServer, environment: dict[str, str], tiny_gpt2: Path, t
     api.upload_file(path_or_fileobj=readme, path_in_repo="README.md", repo_id="alice/tiny")
     cwd = tmp_path_factory.mktemp("published")
     flags = ["--model_name_or_path", "alice/tiny", "--dataset_name", "alice/reviews", "--learning_rate", 1e-3]
-    finished = launch(*flags, "--num_train_epochs", 1, "--push_to_hub", cwd=cwd, **environment)
+    finished = launch(*flags, "--num_train_epochs", 1, "--push_to_hub", "--export_notebook", cwd=cwd, **environment)
     assert finished.returncode == 0, finished.stderr
     assert "verified: revision" in finished.stdout
     return cwd / "output"
@@ -63,11 +63,17 @@ def test_hub_holds_the_run_and_nothing_else(published: Path, server: HubServer):
     assert set(api.list_repo_files("alice/tiny-reviews")) == {
         ".gitattributes", "README.md", "all_results.json", "config.json", "eval_results.json", "generation_config.json",
         "plots/calibration.png", "plots/confusion_matrix.png", "plots/training.png",
-        "decision.json", "decision_template.jinja",
+        "decision.json", "decision_template.jinja", "notebook.ipynb",
         "model.safetensors", "test_predictions.csv", "test_results.json", "tokenizer.json", "tokenizer_config.json",
     }  # fmt: skip
     titles = [commit.title for commit in api.list_repo_commits("alice/tiny-reviews")]
     assert titles == ["Publish model, card and results", "initial commit"]
+
+
+def test_the_notebook_loads_the_model_by_its_name_on_the_hub(published: Path, server: HubServer):
+    assert (
+        'pipeline(\\"text-generation\\", model=\\"alice/tiny-reviews\\")' in (published / "notebook.ipynb").read_text()
+    )
 
 
 def test_card_names_what_came_from_the_hub(published: Path, server: HubServer):
