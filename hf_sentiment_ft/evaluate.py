@@ -129,6 +129,8 @@ def parse_evaluate_arguments(argv: list[str]) -> tuple[list[ModelArguments], Arg
     for name in ONLY_TRAINING:
         if any(getattr(group, name, None) for group in (flags.model, flags.run, flags.training)):
             raise UsageError(f"--{name} is given, which is for training only. Remove it to evaluate.")
+    if flags.run.num_seeds > 1:
+        raise UsageError(f"--num_seeds is {flags.run.num_seeds}, which is for training only. Remove it to evaluate.")
     if flags.model.label_words == "auto" and flags.data.train_file and flags.data.train_file == flags.data.test_file:
         raise UsageError(
             "--label_words is auto, which chooses words on train rows, but all rows are for testing. Add another "

@@ -8,6 +8,7 @@ r"""Fine-tune a causal language model to answer with the label word.
 
 import gc
 import json
+import logging
 import sys
 from pathlib import Path
 from typing import Any
@@ -18,16 +19,17 @@ from .config.command_line import check_streaming, parse_train_arguments
 from .config.recipes import to_flags
 from .errors import errors_exit
 
+logger = logging.getLogger("hf_sentiment_ft.train")  # not __main__, as which it is run
+
 
 def main() -> None:
     """Parse the flags and run; a user error ends without a traceback."""
     gc.disable()  # collecting garbage during imports would take a second
     with errors_exit():
         flags = parse_train_arguments(sys.argv[1:])
-        check_streaming(flags.data, flags.training)
         gc.freeze()  # imported objects stay: Trainer's own collections can skip them
         gc.enable()
-        run(flags)
+        train_once_or_more(sys.argv[1:], flags)
         runtime.shutdown()
 
 
@@ -45,11 +47,58 @@ def train(**flags: Any) -> dict[str, Any] | None:
     Raises:
         UsageError: If a flag is unknown or a value is invalid.
     """
-    arguments = parse_train_arguments(to_flags(flags))
-    check_streaming(arguments.data, arguments.training)
-    run(arguments)
+    argv = to_flags(flags)
+    arguments = parse_train_arguments(argv)
+    train_once_or_more(argv, arguments)
     results = Path(str(arguments.training.output_dir)) / "all_results.json"
     return None if arguments.run.dry_run else json.loads(results.read_text(encoding="utf-8"))
+
+
+def train_once_or_more(argv: list[str], flags: Arguments) -> None:
+    """Train with one seed, or with each of several, of which the best one is kept and published.
+
+    Args:
+        argv: The command line.
+        flags: The same, parsed.
+    """
+    check_streaming(flags.data, flags.training)
+    if flags.run.num_seeds == 1 or flags.run.dry_run:
+        run(flags)
+        return
+
+    from . import evaluation, model, publishing, training
+
+    args = flags.training
+    runtime.log_to_console(args.process_index == 0)
+    runtime.connect(args)
+    folders = training.seed_folders(flags)
+    runtime.check_output_dir(args, flags.run.overwrite_output_dir, [flags.model.model_name_or_path])
+    finished = training.finished_seeds(flags)
+    model.load_config(model.find_model_to_train(flags.model), publish=args.push_to_hub)
+    model_name = publishing.default_model_name(flags.model.model_name_or_path, flags.data.name)
+    destination = publishing.check_destination(flags, model_name)
+    runtime.begin_run(args)
+    for seed in [seed for seed in folders if seed not in finished]:
+        logger.info("\nSeed %d, %d of %d, in %s", seed, 1 + seed - args.seed, len(folders), folders[seed])
+        run(parse_train_arguments(training.flags_of_seed(argv, flags, seed, folders[seed])))
+        gc.collect()  # the model and its optimizer are in reference cycles
+        finished.append(seed)
+        if args.process_index == 0:
+            training.mark_finished(flags, finished)
+
+    def finish() -> None:
+        folder = Path(str(args.output_dir))
+        seeds = evaluation.compare_seeds(folders, str(args.metric_for_best_model), bool(args.greater_is_better))
+        runtime.copy_run(folders[seeds["kept"]], folder)
+        results = evaluation.add_results(folder, {"seeds": seeds})
+        publishing.add_to_card(folder, {"seeds": seeds})
+        evaluation.save_report(folder)
+        runtime.record_files(folder)
+        print(evaluation.summary(results, args.output_dir))
+        if destination:
+            publishing.print_summary(publishing.publish_run(folder, destination))
+
+    runtime.on_first_process(args, "choosing a seed and publishing it", finish)
 
 
 def run(flags: Arguments) -> None:

@@ -176,6 +176,9 @@ class DataArguments:
     num_shots_per_class: int | None = flag(
         None, "Few-shot: train on this many rows of each class, sampled with --seed."
     )
+    sampling_seed: int | None = flag(
+        None, "Random seed for the rows that are split off train or sampled. Default: --seed."
+    )
     class_weights: str | None = flag(
         None, "balanced: weight the loss of each class inversely to its number of rows, for data with rare classes."
     )
@@ -245,6 +248,11 @@ class RunArguments:
     """Arguments for what happens around training: checks, memory and export."""
 
     dry_run: bool = flag(False, "Check everything, print the plan and exit, without training or writing to the Hub.")
+    num_seeds: int = flag(
+        1,
+        "Train this many times, with --seed and the seeds after it, each in a folder of its own in --output_dir. The "
+        "model that is best on validation is kept and published; results and card have the mean and the spread of all.",
+    )
     overwrite_output_dir: bool = flag(False, "Replace the run that --output_dir already contains.")
     verbose: bool = flag(False, "Also show what the libraries say, and their progress bars.")
     keep_freed_memory: bool = flag(
@@ -271,6 +279,7 @@ class RunArguments:
     )
 
     def __post_init__(self) -> None:
+        _check_at_least("num_seeds", self.num_seeds, 1)
         _check_at_least("max_tokens_per_microbatch", self.max_tokens_per_microbatch or 0, 0)
         if self.num_cpu_threads is not None:
             _check_at_least("num_cpu_threads", self.num_cpu_threads, 1)

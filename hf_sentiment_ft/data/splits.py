@@ -82,12 +82,13 @@ def load_splits(args: DataArguments, seed: int, label_words: str | None = None) 
 
     Args:
         args: The data flags: where the data is, and its columns.
-        seed: Random seed for the rows that are split off train or sampled.
+        seed: Random seed for the rows that are split off train or sampled, unless the flags give another.
         label_words: Value of `--label_words`, which may name labels that the first rows of a stream do not have.
 
     Raises:
         UsageError: If the data cannot be loaded or does not contain texts with labels; the message names the rows.
     """
+    seed = seed if args.sampling_seed is None else args.sampling_seed
     source, copy = args.dataset_name, args.save_dataset_dir
     if source and copy and Path(source).resolve() == Path(copy).resolve():
         raise UsageError(f"--save_dataset_dir is {copy}, the folder that the dataset is read from; use another folder.")

@@ -1,6 +1,7 @@
 """The results of a run, and the files that they are saved in."""
 
 import csv
+import json
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
@@ -79,6 +80,14 @@ def save_results(
     return results
 
 
+def add_results(folder: Path, more: dict[str, Any]) -> dict[str, Any]:
+    """Add metrics to the `all_results.json` of a finished run, and return all of them."""
+    path = folder / "all_results.json"
+    results = json.loads(path.read_text(encoding="utf-8")) | more
+    path.write_text(json.dumps(results, indent=4, sort_keys=True) + "\n", encoding="utf-8")  # as Trainer writes it
+    return dict(results)
+
+
 def _figures(prefix: str, predictions: Predictions, verbalizer: "Verbalizer") -> dict[str, Any]:
     """Merge Trainer's loss and speed with our own metrics, under one prefix."""
     timing = {name.removeprefix("test_"): value for name, value in predictions.metrics.items()}
@@ -134,6 +143,13 @@ def summary(results: dict[str, Any], output_dir: str | None) -> str:
         lines += [f"  {name} {results[key]:.1%}" for name, key in BASELINES.items() if key in results]
     else:
         lines.append(f"validation accuracy {results['eval_accuracy']:.1%} (no test split with labels)")
+    if "seeds" in results:
+        seeds = results["seeds"]
+        lines.append(
+            f"{len(seeds['runs'])} seeds: {seeds['split']} accuracy {seeds['mean_accuracy']:.1%} on average, with a "
+            f"standard deviation of {100 * seeds['std_accuracy']:.1f} points; kept seed {seeds['kept']}, which has the "
+            f"best {seeds['metric'].replace('_', ' ')} on validation"
+        )
     lines.append(f"model, card, results and predictions: {output_dir}")
     return "\n".join(lines)
 

@@ -1,6 +1,6 @@
 """Publish a finished run on the Hub with a model card, and verify what was published."""
 
-from .card import card_values, save_card
+from .card import add_to_card, card_values, save_card
 from .checkpoint_push import CheckpointPush
 from .metadata import trace_provenance
 from .notebook import NOTEBOOK, save_notebook
@@ -9,7 +9,7 @@ from .provenance import save_benchmark_result
 from .publication import print_summary, publish_run
 
 __all__ = [
-    "print_summary",
+    "add_to_card",
     "card_values",
     "check_destination",
     "CheckpointPush",
@@ -17,6 +17,7 @@ __all__ = [
     "NOTEBOOK",
     "describe_publication",
     "preflight",
+    "print_summary",
     "publish_run",
     "save_benchmark_result",
     "save_card",

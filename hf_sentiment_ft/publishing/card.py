@@ -88,6 +88,12 @@ def save_card(values: dict[str, Any], folder: Path) -> None:
     render_card(values, values["model_name"]).save(folder / "README.md")
 
 
+def add_to_card(folder: Path, more: dict[str, Any]) -> None:
+    """Add values to the card of a finished run, and write it anew."""
+    values = json.loads((folder / CARD_VALUES).read_text(encoding="utf-8"))
+    save_card(values | more, folder)
+
+
 def card_values(
     trainer: "LabelWordTrainer",
     model_name: str,

@@ -1,9 +1,17 @@
 """Set up what a command runs on: the device, the processes, and the output folder."""
 
 from .device import choose_precision
-from .distributed import first_process_first, on_first_process, shutdown
+from .distributed import connect, first_process_first, on_first_process, shutdown
 from .output_dir import begin_run, check_output_dir, refuse_foreign_files
-from .run_files import CLASSIFIER_FILES, COMPARISON, EVALUATION_FILES, REPORT_FILES, begin_files, record_files
+from .run_files import (
+    CLASSIFIER_FILES,
+    COMPARISON,
+    EVALUATION_FILES,
+    REPORT_FILES,
+    begin_files,
+    copy_run,
+    record_files,
+)
 from .start import check_caches, log_to_console, start
 
 __all__ = [
@@ -16,6 +24,8 @@ __all__ = [
     "check_caches",
     "check_output_dir",
     "choose_precision",
+    "connect",
+    "copy_run",
     "first_process_first",
     "log_to_console",
     "on_first_process",

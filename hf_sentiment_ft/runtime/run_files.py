@@ -7,6 +7,7 @@ recorded, but has become a link or has another size.
 
 import json
 import os
+import shutil
 from collections.abc import Iterable
 from fnmatch import fnmatch
 from pathlib import Path
@@ -83,6 +84,7 @@ PRIVATE_FILES = (
     "trainer_state.json",
     "card.json",
     "publication.json",
+    "seeds.json",
 )
 RUN_FILES = (*PUBLISHED_FILES, *PRIVATE_FILES, "checkpoint-*", UNFINISHED)
 COMPARISON = "comparison.json"  # of several models, in the folder around those of the models
@@ -181,6 +183,19 @@ def record_files(folder: Path) -> None:
     if record is not None:
         written = _sizes(folder, present_files(folder, record["writing"]).values())
         _write_record(folder, record["files"] | written, [])
+
+
+def copy_run(source: Path, target: Path) -> None:
+    """Copy the files of a finished run to another output folder, without its checkpoints.
+
+    Until `record_files` is called, they are the run's whatever their size.
+    """
+    begin_files(target, RUN_FILES)
+    for path in own_files(source):
+        if path.is_file():
+            copied = target / path.relative_to(source)
+            copied.parent.mkdir(exist_ok=True)
+            shutil.copy2(path, copied)
 
 
 def present_files(folder: Path, patterns: Iterable[str]) -> dict[str, Path]:

@@ -3,12 +3,17 @@
 from .build import build_trainer
 from .checkpoints import find_checkpoint
 from .plan import print_plan, warn_of_shortcomings
+from .seeds import finished_seeds, flags_of_seed, mark_finished, seed_folders
 from .trainer import LabelWordTrainer
 
 __all__ = [
     "build_trainer",
     "find_checkpoint",
+    "finished_seeds",
+    "flags_of_seed",
     "LabelWordTrainer",
+    "mark_finished",
     "print_plan",
+    "seed_folders",
     "warn_of_shortcomings",
 ]

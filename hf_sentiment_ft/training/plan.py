@@ -139,7 +139,7 @@ def print_plan(
     lengths = tokenized["train"]["length"][:]
     batch = args.train_batch_size * args.gradient_accumulation_steps * args.world_size
     steps = num_steps(args, len(lengths))
-    lines.append("training")
+    lines.append(f"training, with each of {flags.run.num_seeds} seeds" if flags.run.num_seeds > 1 else "training")
     lines.append(
         f"  {steps} steps of {batch} rows, {sum(lengths) / len(lengths):.0f} tokens per row on average, {precision}"
     )
