@@ -134,8 +134,10 @@ def load_model(
 
     options = base.options | (quantized or {})
     if "gguf_file" in options:
-        from transformers import GgufConfig
+        from transformers import GgufConfig, modeling_gguf_pytorch_utils
+        from transformers.utils import logging
 
+        modeling_gguf_pytorch_utils.tqdm = logging.tqdm  # a bar that obeys disable_progress_bar, as all others do
         options["quantization_config"] = GgufConfig(dequantize=True)
     with refuse_if_it_fails(f"no causal language model could be loaded from {base.path}", ImportError, SafetensorError):
         options |= {"dtype": dtype, "attn_implementation": attention}
