@@ -15,14 +15,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         prog="python -m hf_sentiment_ft.report",
         description="Write report.html into the folder of a finished run: accuracy beside its baselines, plots, the "
-        "most confident mistakes, and the texts of which the model is least certain.",
+        "most confident mistakes with the words that mattered, rows in both splits, and suspected label errors. What "
+        "training has not examined yet is examined now, as far as the folder has what it takes.",
     )
     parser.add_argument("output_dir", type=Path, help="folder of the run")
     with errors_exit():
         folder = parser.parse_args(sys.argv[1:]).output_dir
 
         from . import evaluation, runtime
+        from .runtime.threads import use_cpu_threads
 
+        use_cpu_threads()
         runtime.refuse_foreign_files(folder, runtime.REPORT_FILES)
         runtime.begin_files(folder, runtime.REPORT_FILES)
         print(evaluation.save_report(folder))

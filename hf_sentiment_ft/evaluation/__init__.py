@@ -2,6 +2,7 @@
 
 from .baselines import ZeroShotBaseline
 from .calibration import calibrate, fit_calibration, label_log_prior, predict_splits, prior_rows
+from .findings import examine_run
 from .predictions import compute_metrics, predict
 from .report_page import save_report
 from .results import Evaluation, add_results, compare, comparison_table, save_results, summary
@@ -15,6 +16,7 @@ __all__ = [
     "comparison_table",
     "compute_metrics",
     "Evaluation",
+    "examine_run",
     "fit_calibration",
     "label_log_prior",
     "predict",

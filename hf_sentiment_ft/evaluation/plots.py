@@ -1,4 +1,4 @@
-"""Results → plots for the model card: training curve, confusion matrix and calibration."""
+"""Results → plots for the model card and the report: training curve, confusion matrix, calibration and coverage."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -38,13 +38,15 @@ def save_plots(
 
     split, prefix = reported_split(predictions)
     reported, unscaled = predictions[split], None
+    probabilities, class_ids = reported.probabilities, reported.class_ids
     if reported.temperature != 1:
         unscaled = replace(reported, temperature=1.0).probabilities
     with style.context("default"):  # regardless of the user's matplotlib settings
         figures = {
             "training": training_curve(log_history),
             "confusion_matrix": confusion_plot(results[f"{prefix}_confusion_matrix"], labels, split),
-            "calibration": calibration_plot(reported.probabilities, reported.class_ids, split, unscaled),
+            "calibration": calibration_plot(probabilities, class_ids, split, unscaled),
+            "coverage": coverage_plot(probabilities.max(axis=1), probabilities.argmax(axis=1) == class_ids, split),
         }
         plots = folder / FOLDER
         plots.mkdir(exist_ok=True)

@@ -2,94 +2,41 @@
 
 import json
 import re
-from dataclasses import dataclass
 from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..errors import UsageError
+from .data_checks import LONGEST, shortened
+from .evaluated import Evaluated, read_evaluated
+from .findings import read_findings, save_findings
 from .plots import calibration_plot, confusion_plot, coverage_plot, training_curve
 
 if TYPE_CHECKING:
-    import pandas as pd
     from matplotlib.figure import Figure
 
 PAGE = "report.html"
 TEMPLATE = Path(__file__).parent / "report.html.jinja"
-SHOWN_ROWS = 10  # of each list of texts
-LONGEST = 400  # characters of a text
 MIN_SLICE = 20  # rows; the accuracy of fewer says little
 INK = "#010203"  # color of lines and letters in the plots, replaced by that of the page's text
+MARKED = 0.05  # least change of the probability for which a word is marked
+STRONG = 0.2
 BASELINES = {
     "zero_shot_test_accuracy": "the model before training (zero-shot)",
+    "tfidf_test_accuracy": "TF-IDF with logistic regression, trained on the same rows",
     "majority_test_accuracy": "always the most frequent label",
 }
 
 
-@dataclass(frozen=True)
-class Evaluated:
-    """The evaluated rows of a run.
-
-    Attributes:
-        rows: Predictions file, with the columns `text`, `label`, `prediction` and `probability_LABEL`.
-        labels: Label names in the order of their ids.
-        probabilities: Probabilities of the labels, (rows, num_labels).
-        class_ids: True class ids, (rows,).
-        split: Name of the split.
-        prefix: Prefix of its metrics, such as `test_`.
-    """
-
-    rows: "pd.DataFrame"
-    labels: list[str]
-    probabilities: "np.ndarray[Any, Any]"
-    class_ids: "np.ndarray[Any, Any]"
-    split: str
-    prefix: str
-
-    @property
-    def confidence(self) -> "np.ndarray[Any, Any]":
-        """Return the probability of the predicted label, (rows,)."""
-        return self.probabilities.max(axis=1)
-
-    @property
-    def correct(self) -> "np.ndarray[Any, Any]":
-        """Return whether the predicted label is the true one, (rows,)."""
-        return self.probabilities.argmax(axis=1) == self.class_ids
-
-
-def read_evaluated(folder: Path) -> Evaluated:
-    """Read the predictions of a finished run.
-
-    Raises:
-        UsageError: If the folder contains no finished run, or one that was not evaluated on rows with labels.
-    """
-    import pandas as pd
-
-    for split, prefix in (("test", "test_"), ("validation", "eval_")):
-        path = folder / f"{prefix}predictions.csv"
-        if not path.is_file() or not (folder / "all_results.json").is_file():
-            continue
-        rows = pd.read_csv(path, dtype=str, keep_default_na=False)
-        if "label" not in rows:
-            continue
-        columns = [name for name in rows.columns if name.startswith("probability_")]
-        labels = [name.removeprefix("probability_") for name in columns]
-        ids = np.array([labels.index(label) for label in rows["label"]])
-        return Evaluated(rows, labels, rows[columns].to_numpy(float), ids, split, prefix)
-    raise UsageError(
-        f"{folder} contains no finished run with predictions. Name the output folder of a training run, or train first."
-    )
-
-
-def save_report(folder: Path) -> Path:
+def save_report(folder: Path, findings: dict[str, Any] | None = None) -> Path:
     """Write the report of a finished run to its folder, from the files that are in it, and return its path.
 
     Texts are escaped: nothing in them can become markup or run as a script.
 
     Args:
         folder: Output folder of the run.
+        findings: Return value of `examine_run`, which is saved beside the report; None for what is saved there.
 
     Raises:
         UsageError: If the folder contains no finished run.
@@ -98,6 +45,8 @@ def save_report(folder: Path) -> Path:
     from markupsafe import Markup
 
     evaluated = read_evaluated(folder)
+    findings = read_findings(folder) if findings is None else findings
+    save_findings(findings, folder)
     results = json.loads((folder / "all_results.json").read_text(encoding="utf-8"))
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     figures = {name: Markup(as_svg(figure)) for name, figure in plots(folder, evaluated, results).items()}  # noqa: S704
@@ -113,9 +62,13 @@ def save_report(folder: Path) -> Path:
             for name, value in results.items()
             if name.startswith(evaluated.prefix)
         },
-        "slices": slices(evaluated),
-        "mistakes": texts(evaluated, np.flatnonzero(~evaluated.correct), -evaluated.confidence),
-        "uncertain": texts(evaluated, np.arange(len(evaluated.rows)), evaluated.confidence),
+        "slices": slices(evaluated, findings),
+        "duplicates": findings.get("near_duplicates", {}),
+        "label_errors": findings.get("label_errors", {}),
+        "left_out": findings.get("left_out", []),
+        "num_passes": sum(len(words) + 1 for words in findings.get("words", {}).values() if words),
+        "mistakes": texts(evaluated, evaluated.confident_mistakes, findings),
+        "uncertain": texts(evaluated, evaluated.least_certain, findings),
     }
     page = environment.from_string(TEMPLATE.read_text(encoding="utf-8")).render(values)
     (folder / PAGE).write_text(page, encoding="utf-8")
@@ -136,12 +89,13 @@ def accuracies(results: dict[str, Any], prefix: str) -> list[dict[str, Any]]:
     return found + [{"name": name, "value": results[key]} for key, name in BASELINES.items() if key in results]
 
 
-def slices(evaluated: Evaluated) -> list[dict[str, Any]]:
+def slices(evaluated: Evaluated, findings: dict[str, Any]) -> list[dict[str, Any]]:
     """Return the accuracy on parts of the rows that models often find harder; parts of few rows are left out."""
     lengths = evaluated.rows["text"].str.len().to_numpy()
     short, long = np.quantile(lengths, [0.25, 0.75])
     lower = evaluated.rows["text"].str.lower()
     named = "|".join(re.escape(label.lower()) for label in evaluated.labels)
+    duplicates = findings.get("near_duplicates", {}).get(evaluated.split, {})
     parts = {
         "all rows": np.ones(len(lengths), bool),
         f"shortest quarter (up to {short:.0f} characters)": lengths <= short,
@@ -149,6 +103,12 @@ def slices(evaluated: Evaluated) -> list[dict[str, Any]]:
         "with a negation (not, no, never, n't)": lower.str.contains(r"\b(?:not|no|never)\b|n't").to_numpy(),
         "that contain the name of a label": lower.str.contains(named).to_numpy(),
     }
+    chosen = {"that are also in train": duplicates.get("equal", [])}
+    chosen["that are almost the same as one in train"] = duplicates.get("similar", [])
+    for name, what in (("truncated", "that were truncated"), ("longer_than_train", "longer than train texts may be")):
+        if name in findings:
+            chosen[f"{what} ({findings[name]['limit']:,} tokens with prompt)"] = findings[name]["rows"]
+    parts |= {name: np.isin(np.arange(len(lengths)), rows) for name, rows in chosen.items()}
     return [
         {"name": name, "rows": int(part.sum()), "accuracy": float(evaluated.correct[part].mean())}
         for name, part in parts.items()
@@ -156,23 +116,39 @@ def slices(evaluated: Evaluated) -> list[dict[str, Any]]:
     ]
 
 
-def texts(
-    evaluated: Evaluated, candidates: "np.ndarray[Any, Any]", order: "np.ndarray[Any, Any]"
-) -> list[dict[str, Any]]:
-    """Return the first of some rows, with their labels and the probability of the prediction.
+def texts(evaluated: Evaluated, rows: list[int], findings: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return some rows, with their labels, the probability of the prediction, and the words that mattered for it."""
+    words = findings.get("words", {})
+    return [
+        {
+            "row": row,
+            "parts": marked_parts(text, words.get(text, [])),
+            "label": label,
+            "prediction": prediction,
+            "probability": float(evaluated.confidence[row]),
+        }
+        for row, text, label, prediction in evaluated.rows.loc[rows, ["text", "label", "prediction"]].itertuples()
+    ]
+
+
+def marked_parts(text: str, words: list[list[float]]) -> list[dict[str, Any]]:
+    """Cut a text into parts that are marked and parts that are not.
 
     Args:
-        evaluated: The evaluated rows.
-        candidates: Numbers of the rows to choose from.
-        order: Value of each row of the split, (rows,); the smallest come first.
+        text: The text; its end is left out if it is long.
+        words: Start, end and importance of each word.
+
+    Returns:
+        The parts, each with its `text`; those that are marked have the word's `importance`, and are `strong` if it is
+        high.
     """
-    chosen = candidates[np.argsort(order[candidates], kind="stable")][:SHOWN_ROWS]
-    columns = ["text", "label", "prediction"]
-    return [
-        {"row": int(row), "probability": float(evaluated.confidence[row]), **evaluated.rows.loc[row, columns]}
-        | {"text": evaluated.rows["text"][row][:LONGEST] + "…" * (len(evaluated.rows["text"][row]) > LONGEST)}
-        for row in chosen
-    ]
+    parts, done = list[dict[str, Any]](), 0
+    for start, end, importance in words:
+        if abs(importance) >= MARKED and end <= min(len(text), LONGEST):
+            marked = {"importance": importance, "strong": abs(importance) >= STRONG}
+            parts += [{"text": text[done : int(start)]}, marked | {"text": text[int(start) : int(end)]}]
+            done = int(end)
+    return [part for part in (*parts, {"text": shortened(text)[done:]}) if part["text"]]
 
 
 def plots(folder: Path, evaluated: Evaluated, results: dict[str, Any]) -> "dict[str, Figure]":

@@ -14,6 +14,7 @@ from ..data.splits import UNLABELLED_TEST, reported_split
 from .baselines import ZeroShotBaseline, majority_accuracy
 from .plots import save_plots
 from .predictions import Predictions, report
+from .tfidf import tfidf_accuracy
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -27,6 +28,7 @@ BASELINES = {
     "without calibration": "test_uncalibrated_accuracy",
     "zero-shot": "zero_shot_test_accuracy",
     "zero-shot, calibrated": "zero_shot_test_calibrated_accuracy",
+    "TF-IDF with logistic regression": "tfidf_test_accuracy",
     "majority class": "majority_test_accuracy",
 }
 
@@ -48,8 +50,8 @@ def save_results(
         untouched: Predictions of the model before fine-tuning, on the test split; None if nothing was trained.
 
     Returns:
-        All metrics, as in `all_results.json`: `test_...` and `eval_...` for the trained model, `zero_shot_test_...` and
-        `majority_test_accuracy` for the baselines, and `train_...`.
+        All metrics, as in `all_results.json`: `test_...` and `eval_...` for the trained model, `zero_shot_test_...`,
+        `majority_test_accuracy` and, if a model was trained, `tfidf_test_accuracy` for the baselines, and `train_...`.
     """
     folder, verbalizer, tokenizer = Path(trainer.args.output_dir), trainer.verbalizer, trainer.processing_class
     if isinstance(rows := trainer.train_dataset, StreamedRows):
@@ -62,6 +64,9 @@ def save_results(
     if "test" in predictions:
         majority = majority_accuracy(data.splits["train"], data.splits["test"])
         figures["test"] = _figures("test", predictions["test"], verbalizer) | {"majority_test_accuracy": majority}
+        if train_metrics and data.stream is None:
+            counted = tfidf_accuracy(data.splits["train"], data.splits["test"])
+            figures["test"] |= {} if counted is None else {"tfidf_test_accuracy": counted}
         if untouched and untouched.predictions:
             figures["test"] |= _figures("zero_shot_test", untouched.predictions, verbalizer)
         if untouched and untouched.calibrated:

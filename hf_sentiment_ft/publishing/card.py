@@ -153,6 +153,7 @@ def card_values(
         "test": test,
         "validation": validation,
         "zero_shot": split_figures(results, "zero_shot_test_", rows.get("test", 0)),
+        "tfidf_accuracy": results.get("tfidf_test_accuracy"),
         "majority_accuracy": results.get("majority_test_accuracy"),
         "class_rows": [{"label": label, **figures} for label, figures in reported["per_class"].items()],
         "confusion_matrix": reported["confusion_matrix"],

@@ -71,12 +71,13 @@ PUBLISHED_FILES = (
     "plots/training.png",
     "plots/confusion_matrix.png",
     "plots/calibration.png",
+    "plots/coverage.png",
     ".eval_results/*.yaml",
     "notebook.ipynb",
     *CLASSIFIER_FILES,
     *ONNX_FILES,
 )
-REPORT_FILES = ("report.html",)
+REPORT_FILES = ("report.html", "report.json")
 PRIVATE_FILES = (
     *REPORT_FILES,
     "training_args.bin",

@@ -10,7 +10,7 @@ import pytest
 
 from hf_sentiment_ft.evaluation.plots import calibration_plot, confusion_plot, training_curve
 
-PLOTS = {"training.png", "confusion_matrix.png", "calibration.png"}
+PLOTS = {"training.png", "confusion_matrix.png", "calibration.png", "coverage.png"}
 HISTORY = [{"step": 20, "loss": 0.9}, {"step": 30, "eval_loss": 0.5, "eval_accuracy": 0.7}, {"step": 40, "loss": 0.4}]
 
 

@@ -62,7 +62,7 @@ def test_hub_holds_the_run_and_nothing_else(published: Path, server: HubServer):
     api = HfApi(endpoint=server.endpoint, token="hf_alice")
     assert set(api.list_repo_files("alice/tiny-reviews")) == {
         ".gitattributes", "README.md", "all_results.json", "config.json", "eval_results.json", "generation_config.json",
-        "plots/calibration.png", "plots/confusion_matrix.png", "plots/training.png",
+        "plots/calibration.png", "plots/confusion_matrix.png", "plots/coverage.png", "plots/training.png",
         "decision.json", "decision_template.jinja", "notebook.ipynb",
         "model.safetensors", "test_predictions.csv", "test_results.json", "tokenizer.json", "tokenizer_config.json",
     }  # fmt: skip

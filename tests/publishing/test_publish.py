@@ -33,8 +33,8 @@ from ..local_hub import (  # noqa: F401
 PUSHED = {
     "README.md", "config.json", "generation_config.json", "model.safetensors", "tokenizer.json",
     "tokenizer_config.json", "all_results.json", "eval_results.json", "test_results.json", "test_predictions.csv",
-    "plots/training.png", "plots/confusion_matrix.png", "plots/calibration.png", "decision.json",
-    "decision_template.jinja",
+    "plots/training.png", "plots/confusion_matrix.png", "plots/calibration.png", "plots/coverage.png",
+    "decision.json", "decision_template.jinja",
 }  # fmt: skip
 
 
