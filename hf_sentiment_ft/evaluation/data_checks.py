@@ -28,9 +28,9 @@ def check_rows(data: "LabelledSplits", predictions: "dict[str, Predictions]") ->
 
     Returns:
         `near_duplicates` by split: how many of its `rows` are `compared`, the numbers of those that are `equal` to a
-        train row or only `similar`, and some `pairs`; `label_errors` by split: how many rows are `checked`, the `accuracy`
-        on them, how many are `found`, and the most suspicious `rows`; and `left_out`, sentences on what was not looked for. All of it can
-        be saved as JSON.
+        train row or only `similar`, and some `pairs`; `label_errors` by split: how many rows are `checked`, the
+        `accuracy` on them, how many are `found`, and the most suspicious `rows`; and `left_out`, sentences on what was
+        not looked for. All of it can be saved as JSON.
     """
     splits, notes = data.splits, []
     evaluated = {split: splits[split] for split in ("validation", "test") if split in predictions}

@@ -24,7 +24,7 @@ MARKED = 0.05  # least change of the probability for which a word is marked
 STRONG = 0.2
 BASELINES = {
     "zero_shot_test_accuracy": "the model before training (zero-shot)",
-    "tfidf_test_accuracy": "TF-IDF with logistic regression, trained on the same rows",
+    "tfidf_test_accuracy": "TF-IDF with logistic regression on the same train rows",
     "majority_test_accuracy": "always the most frequent label",
 }
 

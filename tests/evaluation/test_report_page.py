@@ -5,9 +5,11 @@ import json
 import shutil
 import subprocess
 import sys
+from html import escape
 from html.parser import HTMLParser
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from hf_sentiment_ft.errors import UsageError
@@ -44,6 +46,7 @@ def test_training_writes_a_page_with_the_figures_of_its_results(run_dir: Path):
     results = json.loads((run_dir / "all_results.json").read_text())
     shown = [results["test_accuracy"], *results["test_accuracy_interval"], results["majority_test_accuracy"]]
     shown += [results["zero_shot_test_accuracy"], results["test_per_class"]["negative"]["recall"]]
+    shown += [results["tfidf_test_accuracy"]]
     for figure in shown:
         assert f"{100 * figure:.1f}\xa0%" in page.text
     assert f"Log loss {results['test_log_loss']:.4f}" in page.text
@@ -61,6 +64,14 @@ def test_page_loads_nothing_and_runs_nothing(run: Path):
         writer = csv.DictWriter(file, list(rows[0]))
         writer.writeheader()
         writer.writerows(rows)
+    findings = json.loads((run / "report.json").read_text(encoding="utf-8"))
+    findings["words"] = {text: [[0, 2, 0.3], [2, 5, -0.1]] for text in HOSTILE}  # in the middle of their markup
+    errors, pairs = findings["label_errors"]["test"]["rows"], findings["near_duplicates"]["test"]["pairs"]
+    for text in HOSTILE:
+        errors.append({"row": 0, "text": text, "label": text, "likely": text, "probability": 0.9})
+        pairs.append({"row": 0, "train_row": 0, "cosine": 1.0, "text": text, "train_text": text})
+    findings["left_out"] = list(HOSTILE)
+    (run / "report.json").write_text(json.dumps(findings), encoding="utf-8")
     written = save_report(run).read_text(encoding="utf-8")
     page = Page(written)
     assert not {"script", "img", "iframe", "link", "object"} & set(page.tags)
@@ -68,7 +79,7 @@ def test_page_loads_nothing_and_runs_nothing(run: Path):
     linked = [value for name, value in page.attributes if name in ("src", "href", "xlink:href")]
     inside = ("#", "data:image/png;base64,")  # parts of a plot refer to each other
     assert all(value.startswith(inside) for value in linked if value)
-    assert all(text in page.text for text in HOSTILE), "they are shown as they are written"
+    assert all(page.text.count(text) == 7 for text in HOSTILE), "they are shown as they are written"
 
 
 def test_least_certain_and_most_confident_texts_are_listed(run: Path):
@@ -77,6 +88,54 @@ def test_least_certain_and_most_confident_texts_are_listed(run: Path):
     least = min(rows, key=lambda row: max(float(row["probability_negative"]), float(row["probability_positive"])))
     text = Page(save_report(run).read_text(encoding="utf-8")).text
     assert least["text"] in text[text.index("least certain") :]
+
+
+def test_words_that_mattered_are_marked_and_not_by_color_alone(run: Path):
+    findings = json.loads((run / "report.json").read_text(encoding="utf-8"))
+    text = next(iter(findings["words"]))
+    findings["words"] = {text: [[0, 2, 0.3], [3, 5, -0.1], [6, 7, 0.01]]}
+    (run / "report.json").write_text(json.dumps(findings), encoding="utf-8")
+    written = save_report(run).read_text(encoding="utf-8")
+    for word, kind, by in ((text[:2], "for strong", "+30.0"), (text[3:5], "against", "−10.0")):
+        assert f'<mark class="{kind}" title="{by} points">{escape(word)}</mark>' in written
+    assert written.count("</mark>") in (5, 7), "the legend has three, and a text may be in both lists"
+    assert "mark.for::after" in written
+    assert "4 forward passes" in " ".join(Page(written).text.split())
+
+
+def test_words_are_those_of_the_saved_model_and_are_measured_once(run: Path):
+    """Training measures with the model that it holds; the command loads it, if that was not done yet."""
+    measured = json.loads((run / "report.json").read_text(encoding="utf-8"))["words"]
+    assert len(measured) >= 5
+    (run / "report.json").unlink()
+    save_report(run)
+    again = json.loads((run / "report.json").read_text(encoding="utf-8"))["words"]
+    assert list(again) == list(measured)
+    for text, words in measured.items():
+        np.testing.assert_allclose(again[text], words, atol=2e-4)
+    (run / "model.safetensors").unlink()
+    save_report(run)
+
+
+def test_a_better_baseline_is_said_to_be_better(run: Path):
+    results = json.loads((run / "all_results.json").read_text())
+    (run / "all_results.json").write_text(json.dumps(results | {"tfidf_test_accuracy": 0.99}))
+    text = " ".join(Page(save_report(run).read_text(encoding="utf-8")).text.split())
+    assert "worse than TF-IDF with logistic regression on the same train rows" in text
+
+
+def test_rows_that_are_harder_or_known_are_counted_apart(run: Path):
+    findings = json.loads((run / "report.json").read_text(encoding="utf-8"))
+    findings["near_duplicates"]["test"] |= {"equal": list(range(30)), "similar": [40]}
+    findings["truncated"] = {"limit": 1024, "rows": list(range(25))}
+    (run / "report.json").write_text(json.dumps(findings), encoding="utf-8")
+    text = " ".join(Page(save_report(run).read_text(encoding="utf-8")).text.split())
+    assert "that are also in train30" in text
+    assert "that were truncated (1,024 tokens with prompt)25" in text
+    assert "almost the same as one in train" not in text, "of one row, the accuracy says nothing"
+    assert (
+        "Of 100 test rows, 30 have a text that is also in train, and 1 more have one that is almost the same." in text
+    )
 
 
 def test_labels_may_be_of_any_kind(tmp_path: Path):
