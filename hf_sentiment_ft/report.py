@@ -28,7 +28,7 @@ def main() -> None:
         use_cpu_threads()
         runtime.refuse_foreign_files(folder, runtime.REPORT_FILES)
         runtime.begin_files(folder, runtime.REPORT_FILES)
-        print(evaluation.save_report(folder))
+        print(evaluation.save_report(folder, evaluation.add_words(folder)))
         runtime.record_files(folder)
 
 

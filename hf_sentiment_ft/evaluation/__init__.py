@@ -2,13 +2,14 @@
 
 from .baselines import ZeroShotBaseline
 from .calibration import calibrate, fit_calibration, label_log_prior, predict_splits, prior_rows
-from .findings import examine_run
+from .findings import add_words, examine_run
 from .predictions import compute_metrics, predict
 from .report_page import save_report
 from .results import Evaluation, add_results, compare, comparison_table, save_results, summary
 from .seeds import compare_seeds
 
 __all__ = [
+    "add_words",
     "add_results",
     "calibrate",
     "compare",

@@ -34,7 +34,7 @@ def examine_run(
 ) -> dict[str, Any]:
     """Examine the rows of a run that has just ended, and the words of the texts that its report shows.
 
-    The words are left out if processes share the weights: only the first one is here. `report` can do it later.
+    The words are left out if processes share the weights: only the first one is here. `add_words` can do it later.
 
     Args:
         trainer: Trainer that has trained the model and saved its predictions.
@@ -63,7 +63,13 @@ def examine_run(
 
 
 def read_findings(folder: Path) -> dict[str, Any]:
-    """Return what an earlier run has found out about its rows, and add the words, if its model is there.
+    """Return what was found out about a run when it ended; empty if nothing was saved."""
+    path = folder / FINDINGS
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+
+
+def add_words(folder: Path) -> dict[str, Any]:
+    """Return the findings of a run, with the words that mattered, if they are missing and its model is there.
 
     Args:
         folder: Output folder of the run.
@@ -71,8 +77,7 @@ def read_findings(folder: Path) -> dict[str, Any]:
     Raises:
         UsageError: If the folder contains no finished run, or its model cannot be loaded.
     """
-    path = folder / FINDINGS
-    findings = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    findings = read_findings(folder)
     if "words" not in findings and ((folder / "config.json").is_file() or (folder / "adapter_config.json").is_file()):
         evaluated, loaded = read_evaluated(folder), load_label_word_model(str(folder))
         place(loaded, None)

@@ -66,6 +66,7 @@ def save_report(folder: Path, findings: dict[str, Any] | None = None) -> Path:
         "duplicates": findings.get("near_duplicates", {}),
         "label_errors": findings.get("label_errors", {}),
         "left_out": findings.get("left_out", []),
+        "words_measured": "words" in findings,
         "num_passes": sum(len(words) + 1 for words in findings.get("words", {}).values() if words),
         "mistakes": texts(evaluated, evaluated.confident_mistakes, findings),
         "uncertain": texts(evaluated, evaluated.least_certain, findings),

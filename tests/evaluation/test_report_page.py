@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from hf_sentiment_ft.errors import UsageError
-from hf_sentiment_ft.evaluation import save_report
+from hf_sentiment_ft.evaluation import add_words, save_report
 
 HOSTILE = ('<script>alert("x")</script>', "<img src=x onerror=alert(1)>", "{{ 7 * 7 }}", "</svg></table>‮", "a & b < c")
 
@@ -108,13 +108,13 @@ def test_words_are_those_of_the_saved_model_and_are_measured_once(run: Path):
     measured = json.loads((run / "report.json").read_text(encoding="utf-8"))["words"]
     assert len(measured) >= 5
     (run / "report.json").unlink()
-    save_report(run)
+    save_report(run, add_words(run))
     again = json.loads((run / "report.json").read_text(encoding="utf-8"))["words"]
     assert list(again) == list(measured)
     for text, words in measured.items():
         np.testing.assert_allclose(again[text], words, atol=2e-4)
     (run / "model.safetensors").unlink()
-    save_report(run)
+    save_report(run, add_words(run))
 
 
 def test_a_better_baseline_is_said_to_be_better(run: Path):
