@@ -16,6 +16,7 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from .config.parser import Parser
 from .config.templates import column_names, split_at_text
 from .errors import UsageError, errors_exit
 
@@ -30,18 +31,12 @@ ROWS_AT_ONCE = 1024  # read, labelled and written together, so that memory does 
 BROKEN_PIPE = 141  # exit code of a program that the signal SIGPIPE ends
 
 
-def parse_predict_arguments(argv: list[str]) -> argparse.Namespace:
-    """Parse and check the command line.
-
-    Returns:
-        The flags; `input_file` is a list of files, and `input_type` and `output_type` are suffixes such as `.csv`.
-
-    Raises:
-        UsageError: If a value is invalid, or a file cannot be read or written.
-    """
-    parser = argparse.ArgumentParser(
-        prog="python -m hf_sentiment_ft.predict",
-        description="Print the label, the label word and the probability of each label for every text.",
+def build_parser() -> Parser:
+    """Return the parser of this command."""
+    parser = Parser(
+        "predict",
+        "Print the label, the label word and the probability of each label for every text.",
+        "--model user/name --input_file reviews.csv --output_file labelled.csv",
     )
     parser.add_argument(
         "texts", nargs="*", help="texts to label (default: --input_file, or the lines of standard input)"
@@ -83,7 +78,19 @@ def parse_predict_arguments(argv: list[str]) -> argparse.Namespace:
     parser.add_argument(
         "--num_cpu_threads", type=int, help="threads on a CPU (default: one per core that the process may use)"
     )
-    args = parser.parse_args(argv)
+    return parser
+
+
+def parse_predict_arguments(argv: list[str]) -> argparse.Namespace:
+    """Parse and check the command line.
+
+    Returns:
+        The flags; `input_file` is a list of files, and `input_type` and `output_type` are suffixes such as `.csv`.
+
+    Raises:
+        UsageError: If a flag is unknown, a value is invalid, or a file cannot be read or written.
+    """
+    args = build_parser().parse_args(argv)
 
     from .data.files import TABLES, find_files
     from .data.writing import check_output

@@ -273,6 +273,9 @@ class RunArguments:
             _check_at_least("num_cpu_threads", self.num_cpu_threads, 1)
 
 
+OURS = (ModelArguments, DataArguments, HubArguments, RunArguments)
+
+
 class Arguments(NamedTuple):
     """All flags of a run, by group."""
 
