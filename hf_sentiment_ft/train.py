@@ -106,7 +106,7 @@ def run(flags: Arguments) -> None:
         if flags.run.export_text_classification:
             label_words.export_text_classification(folder)
         publishing.save_card(publishing.card_values(trainer, model_name, provenance, results, task, tokenized), folder)
-        evaluation.save_report(folder)
+        training.log_results(trainer, results, evaluation.save_report(folder))
         runtime.record_files(folder)
         print(evaluation.summary(results, args.output_dir))
         if checkpoint_push.destination:
