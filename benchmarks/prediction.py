@@ -46,8 +46,8 @@ def run_side(args: argparse.Namespace) -> None:
             return [rows[0]["generated_text"] for rows in generate(texts, return_full_text=False)]
     else:
         from hf_sentiment_ft.data.columns import Columns
+        from hf_sentiment_ft.label_words.labelling import label_rows
         from hf_sentiment_ft.label_words.model import load_label_word_model
-        from hf_sentiment_ft.predict import label_rows
 
         loaded = load_label_word_model(str(args.model))
         loaded.model.to(device)

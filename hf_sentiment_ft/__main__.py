@@ -20,6 +20,7 @@ COMMANDS = {
     "quickstart": "train a small model offline, and ask it",
     "paths": "print where the launch configurations and recipes are",
     "env": "print what a bug report needs",
+    "completion": "complete commands and flags at TAB: bash, zsh or fish",
 }
 
 

@@ -20,7 +20,8 @@ from typing import TYPE_CHECKING, Any
 
 from . import runtime
 from .config.arguments import Arguments, DataArguments, ModelArguments
-from .config.command_line import parse_train_arguments, print_help
+from .config.command_line import parse_train_arguments
+from .config.help import exit_with_help
 from .config.recipes import yaml_to_flags
 from .errors import UsageError, errors_exit
 
@@ -104,12 +105,9 @@ def parse_evaluate_arguments(argv: list[str]) -> tuple[list[ModelArguments], Arg
 
     Raises:
         UsageError: If a flag is unknown, a value is invalid, or a flag makes no sense without training.
-        SystemExit: After printing the help for `--help`.
+        SystemExit: After printing the help for `--help` or `--help_all`.
     """
-    if {"-h", "--help"} & set(argv):
-        print(__doc__)
-        print_help("evaluate", ModelArguments, DataArguments)
-        sys.exit(0)
+    exit_with_help("evaluate", argv)
     if argv and not argv[0].startswith("-"):
         argv = yaml_to_flags(Path(argv[0]), frozenset({"model_name_or_path"})) + argv[1:]
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)

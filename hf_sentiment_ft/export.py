@@ -7,20 +7,21 @@
 The ONNX model goes into the subfolder `onnx` of the run, or `onnx-int8`; see `label_words.export`.
 """
 
-import argparse
 import sys
 from pathlib import Path
 
+from .config.parser import Parser
 from .errors import UsageError, errors_exit
 
 
-def main() -> None:
-    """Export the run given on the command line."""
-    parser = argparse.ArgumentParser(
-        prog="python -m hf_sentiment_ft.export",
-        description="Write a finished run as an ONNX model for text classification, in its subfolder onnx, with the "
+def build_parser() -> Parser:
+    """Return the parser of this command."""
+    parser = Parser(
+        "export",
+        "Write a finished run as an ONNX model for text classification, in its subfolder onnx, with the "
         "same probabilities. ONNX Runtime and the tokenizers library alone can answer with it. Or write "
         "notebook.ipynb, with which visitors of the published model try it in Colab or Kaggle.",
+        "./output --quantize int8",
     )
     parser.add_argument("output_dir", type=Path, help="folder of the run")
     parser.add_argument("--format", choices=("onnx", "notebook"), default="onnx", help="what to write (default: onnx)")
@@ -30,8 +31,13 @@ def main() -> None:
         help="most weights in 8 bit, in the subfolder onnx-int8: less than half of the size, and with answers that "
         "differ, see docs/deploy.md (default: float32; only for onnx)",
     )
+    return parser
+
+
+def main() -> None:
+    """Export the run given on the command line."""
     with errors_exit():
-        args = parser.parse_args(sys.argv[1:])
+        args = build_parser().parse_args(sys.argv[1:])
 
         from . import label_words, publishing, runtime
 

@@ -7,15 +7,16 @@ cat reviews.txt | python -m hf_sentiment_ft.predict --model ./output
 
 import argparse
 import io
-import logging
 import os
 import sys
-from collections.abc import Iterable, Iterator
-from dataclasses import replace
-from itertools import chain, islice
+import time
+from collections.abc import Iterator
+from contextlib import nullcontext
+from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from .config.parser import Parser
 from .config.templates import column_names, split_at_text
 from .errors import UsageError, errors_exit
 
@@ -24,24 +25,17 @@ if TYPE_CHECKING:
     from .data.files import Row
     from .label_words.model import LabelWordModel
 
-logger = logging.getLogger(__name__)
-
-ROWS_AT_ONCE = 1024  # read, labelled and written together, so that memory does not grow with the file
+SILENT_SECONDS = 2  # before a bar is shown
+LOG_SECONDS = 30  # between two lines in a log file
 BROKEN_PIPE = 141  # exit code of a program that the signal SIGPIPE ends
 
 
-def parse_predict_arguments(argv: list[str]) -> argparse.Namespace:
-    """Parse and check the command line.
-
-    Returns:
-        The flags; `input_file` is a list of files, and `input_type` and `output_type` are suffixes such as `.csv`.
-
-    Raises:
-        UsageError: If a value is invalid, or a file cannot be read or written.
-    """
-    parser = argparse.ArgumentParser(
-        prog="python -m hf_sentiment_ft.predict",
-        description="Print the label, the label word and the probability of each label for every text.",
+def build_parser() -> Parser:
+    """Return the parser of this command."""
+    parser = Parser(
+        "predict",
+        "Print the label, the label word and the probability of each label for every text.",
+        "--model user/name --input_file reviews.csv --output_file labelled.csv",
     )
     parser.add_argument(
         "texts", nargs="*", help="texts to label (default: --input_file, or the lines of standard input)"
@@ -83,7 +77,19 @@ def parse_predict_arguments(argv: list[str]) -> argparse.Namespace:
     parser.add_argument(
         "--num_cpu_threads", type=int, help="threads on a CPU (default: one per core that the process may use)"
     )
-    args = parser.parse_args(argv)
+    return parser
+
+
+def parse_predict_arguments(argv: list[str]) -> argparse.Namespace:
+    """Parse and check the command line.
+
+    Returns:
+        The flags; `input_file` is a list of files, and `input_type` and `output_type` are suffixes such as `.csv`.
+
+    Raises:
+        UsageError: If a flag is unknown, a value is invalid, or a file cannot be read or written.
+    """
+    args = build_parser().parse_args(argv)
 
     from .data.files import TABLES, find_files
     from .data.writing import check_output
@@ -166,67 +172,33 @@ def text_columns(first: "Row", given: str | None, prompt_template: str) -> "Colu
     return Columns(["text"], label="")
 
 
-def label_rows(
-    loaded: "LabelWordModel",
-    rows: "Iterable[Row]",
-    columns: "Columns",
-    batch_size: int,
-    where: str = "the input",
-    precision: str = "fp32",
-    min_probability: float | None = None,
-) -> "Iterator[Row]":
-    """Yield each row with `prediction`, `label_word` and `probability_LABEL` added.
+def describe_run(args: argparse.Namespace, loaded: "LabelWordModel", columns: "Columns") -> dict[str, Any]:
+    """Return all that the probabilities of a file's rows depend on, so that no answer of other rows is taken over."""
+    files = list(args.input_file)
+    if Path(args.model).is_dir():
+        files += sorted(path for path in Path(args.model).iterdir() if path.suffix in (".safetensors", ".json"))
+    return {
+        "model": [args.model, getattr(loaded.model.config, "_commit_hash", None), loaded.verbalizer.labels],
+        "files": [[str(path), path.stat().st_size, path.stat().st_mtime_ns] for path in files],
+        "text": [columns.text, columns.template],
+        "precision": args.precision,
+    }
 
-    With `min_probability`, there is also `undecided`; prediction and label word of undecided rows are None. A column of
-    the input that has one of these names is kept as `input_NAME`.
 
-    Args:
-        loaded: The model.
-        rows: The rows.
-        columns: The columns that form the text.
-        batch_size: Texts per forward pass.
-        where: What the rows are of, for messages.
-        precision: `fp32` or `bf16`; see `predict_probabilities`.
-        min_probability: Smallest probability of a prediction; None to decide all rows.
+def show_progress(rows: "Iterator[Row]", output: Path | None) -> "Iterator[Row]":
+    """Yield rows, and show on standard error how many: by a bar in a terminal, by a line now and then in a log file.
 
-    Raises:
-        UsageError: If a row has no text.
+    Nothing is shown of a short run, or if the rows themselves go to the terminal.
     """
-    from .data.texts import texts_of
-    from .label_words.model import predict_probabilities
+    from tqdm import tqdm  # type: ignore[import-untyped]
 
-    labels, words = loaded.verbalizer.labels, loaded.verbalizer.words
-    added = {"prediction", "label_word", *(f"probability_{label}" for label in labels)}
-    added |= set() if min_probability is None else {"undecided"}
-    rows, number = iter(rows), 0
-    while chunk := list(islice(rows, ROWS_AT_ONCE)):
-        texts = texts_of(chunk, where, replace(columns, first_row=number))
-        probabilities = predict_probabilities(loaded, texts, batch_size, precision)
-        if number == 0 and (taken := sorted(added & set(chunk[0]))):
-            logger.warning(
-                "The input already has the columns %s; they are kept as input_%s.",
-                ", ".join(taken),
-                ", input_".join(taken),
-            )
-        for row, figures in zip(chunk, probabilities.tolist(), strict=True):
-            best = figures.index(max(figures))
-            named = {f"probability_{label}": round(figure, 6) for label, figure in zip(labels, figures, strict=True)}
-            answer: Row = {"prediction": labels[best], "label_word": words[best]}
-            if min_probability is not None:
-                undecided = figures[best] < min_probability
-                answer = (dict.fromkeys(answer) if undecided else answer) | {"undecided": undecided}
-            yield {**_keep(row, added), **answer, **named}
-        number += len(chunk)
-
-
-def _keep(row: "Row", added: set[str]) -> "Row":
-    """Return a row whose columns have other names than those that are added."""
-    kept: Row = {}
-    for name, value in row.items():
-        while name in added or name in kept:
-            name = f"input_{name}"
-        kept[name] = value
-    return kept
+    begun = said = time.monotonic()
+    hidden = not sys.stderr.isatty() or (output is None and sys.stdout.isatty())
+    for number, row in enumerate(tqdm(rows, unit=" rows", disable=hidden, delay=SILENT_SECONDS), start=1):
+        yield row
+        if not sys.stderr.isatty() and (now := time.monotonic()) - said > LOG_SECONDS:
+            print(f"{number:,} rows, {number / (now - begun):.0f} per second", file=sys.stderr)
+            said = now
 
 
 def main() -> None:
@@ -235,13 +207,14 @@ def main() -> None:
         args = parse_predict_arguments(sys.argv[1:])
         rows, where = read_input(args)
 
-        from tqdm import tqdm  # type: ignore[import-untyped]
         from transformers.utils import logging
 
         from .data.columns import named_columns
         from .data.files import SEPARATORS
+        from .data.journal import journal_beside
         from .data.texts import form_text
         from .data.writing import as_one_line, write_rows
+        from .label_words.labelling import label_rows
         from .label_words.model import load_label_word_model, place
         from .runtime.start import check_caches
         from .runtime.threads import use_cpu_threads
@@ -258,9 +231,6 @@ def main() -> None:
         place(loaded, args.device)
         columns = text_columns(first, args.text_column_name, loaded.model.config.prompt_template)
         least = loaded.calibration.threshold(args.target_error) if args.target_error else args.min_probability
-        labelled = label_rows(loaded, chain([first], rows), columns, args.batch_size, where, args.precision, least)
-        if least is not None and args.output_type in SEPARATORS:  # as in JSON; csv would write True and False
-            labelled = ({**row, "undecided": str(row["undecided"]).lower()} for row in labelled)
 
         def as_line(row: "Row") -> str:
             figures = ", ".join(f"{label} {row[f'probability_{label}']:.4f}" for label in loaded.verbalizer.labels)
@@ -268,14 +238,27 @@ def main() -> None:
             answer = "undecided\t" if row["prediction"] is None else f"{row['prediction']}\t{row['label_word']!r}"
             return f"{answer}\t{figures}\t{as_one_line(text)}"
 
-        hidden = not sys.stderr.isatty() or (args.output_file is None and sys.stdout.isatty())
         if isinstance(sys.stdout, io.TextIOWrapper):
             sys.stdout.reconfigure(encoding="utf-8")
-        try:
-            write_rows(tqdm(labelled, unit=" rows", disable=hidden), args.output_file, args.output_type, as_line)
-        except BrokenPipeError:  # whoever reads the output, such as head, has had enough
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            sys.exit(BROKEN_PIPE)
+        again = args.input_file and args.output_file  # standard input cannot be read again
+        kept = journal_beside(args.output_file, describe_run(args, loaded, columns)) if again else nullcontext()
+        with kept as journal:
+            if journal and journal.num_rows:
+                print(f"Going on behind row {journal.num_rows:,}, where a run was interrupted.", file=sys.stderr)
+            labelled = label_rows(
+                loaded, chain([first], rows), columns, args.batch_size, where, args.precision, least, journal
+            )
+            if least is not None and args.output_type in SEPARATORS:  # as in JSON; csv would write True and False
+                labelled = ({**row, "undecided": str(row["undecided"]).lower()} for row in labelled)
+            try:
+                write_rows(show_progress(labelled, args.output_file), args.output_file, args.output_type, as_line)
+            except BrokenPipeError:  # whoever reads the output, such as head, has had enough
+                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+                sys.exit(BROKEN_PIPE)
+            except KeyboardInterrupt:
+                if journal and journal.num_rows:
+                    print(f"Interrupted. The same command goes on behind row {journal.num_rows:,}.", file=sys.stderr)
+                raise
 
 
 if __name__ == "__main__":

@@ -5,30 +5,23 @@
 Files that are already on the Hub are not uploaded again.
 """
 
-import argparse
 import json
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .config.arguments import HubArguments
+from .config.parser import Parser
 from .errors import UsageError, errors_exit
 
 if TYPE_CHECKING:
     from .publishing.preflight import HubOptions
 
 
-def parse_publish_arguments(argv: list[str]) -> "tuple[Path, HubOptions, str]":
-    """Parse the command line.
-
-    Returns:
-        The run's folder, the options for publishing, and the model name that the run chose.
-
-    Raises:
-        UsageError: If the folder does not contain a finished run.
-    """
-    parser = argparse.ArgumentParser(
-        prog="python -m hf_sentiment_ft.publish", description="Publish a finished run on the Hub, without training."
+def build_parser() -> Parser:
+    """Return the parser of this command."""
+    parser = Parser(
+        "publish", "Publish a finished run on the Hub, without training.", "./output --hub_model_id user/name"
     )
     parser.add_argument("output_dir", type=Path, help="folder of the run")
     parser.add_argument("--hub_model_id", help="user/name (default: your user name and the run's own name)")
@@ -43,7 +36,19 @@ def parse_publish_arguments(argv: list[str]) -> "tuple[Path, HubOptions, str]":
     parser.add_argument(
         "--hub_timeout", type=int, default=120, help="seconds to wait for a response of the Hub (default: 120)"
     )
-    args = parser.parse_args(argv)
+    return parser
+
+
+def parse_publish_arguments(argv: list[str]) -> "tuple[Path, HubOptions, str]":
+    """Parse the command line.
+
+    Returns:
+        The run's folder, the options for publishing, and the model name that the run chose.
+
+    Raises:
+        UsageError: If a flag is unknown, or the folder does not contain a finished run.
+    """
+    args = build_parser().parse_args(argv)
     from .publishing.card import CARD_VALUES
     from .publishing.preflight import HubOptions
 

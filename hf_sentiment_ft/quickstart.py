@@ -11,6 +11,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from .config.parser import Parser
 from .config.recipes import yaml_to_flags
 from .errors import UsageError, errors_exit
 from .paths import resolve_package_path, resource_path
@@ -47,9 +48,15 @@ def train() -> None:
         sys.exit(finished.returncode)
 
 
+def build_parser() -> Parser:
+    """Return the parser of this command, which has no flags."""
+    return Parser("quickstart", f"Train a small model offline into ./{OUTPUT_DIR}, and ask it a few sentences.")
+
+
 def main() -> None:
     """Train unless a finished run exists, then classify a few sentences as a user of the published model would."""
     with errors_exit():
+        build_parser().parse_args(sys.argv[1:])
         if not (OUTPUT_DIR / "all_results.json").is_file():
             train()
 

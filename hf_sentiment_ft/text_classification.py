@@ -5,23 +5,29 @@ r"""Export the label words' rows of the language model head as a classifier: `pi
 The model goes into the subfolder `text-classification` of the run; see `label_words.classifier`.
 """
 
-import argparse
 import sys
 from pathlib import Path
 
+from .config.parser import Parser
 from .errors import UsageError, errors_exit
+
+
+def build_parser() -> Parser:
+    """Return the parser of this command."""
+    parser = Parser(
+        "text_classification",
+        "Write a finished run as a model for pipeline('text-classification'), in its subfolder "
+        "text-classification, with the same answers and probabilities.",
+        "./output",
+    )
+    parser.add_argument("output_dir", type=Path, help="folder of the run")
+    return parser
 
 
 def main() -> None:
     """Export the run given on the command line."""
-    parser = argparse.ArgumentParser(
-        prog="python -m hf_sentiment_ft.text_classification",
-        description="Write a finished run as a model for pipeline('text-classification'), in its subfolder "
-        "text-classification, with the same answers and probabilities.",
-    )
-    parser.add_argument("output_dir", type=Path, help="folder of the run")
     with errors_exit():
-        folder = parser.parse_args(sys.argv[1:]).output_dir
+        folder = build_parser().parse_args(sys.argv[1:]).output_dir
 
         from . import label_words, runtime
 

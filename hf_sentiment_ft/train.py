@@ -155,7 +155,8 @@ def run(flags: Arguments) -> None:
         publishing.save_card(publishing.card_values(trainer, model_name, provenance, results, task, tokenized), folder)
         if flags.run.export_notebook:
             publishing.save_notebook(folder)
-        evaluation.save_report(folder, evaluation.examine_run(trainer, task, tokenized, predictions))
+        report = evaluation.save_report(folder, evaluation.examine_run(trainer, task, tokenized, predictions))
+        training.log_results(trainer, results, report)
         runtime.record_files(folder)
         print(evaluation.summary(results, args.output_dir))
         if checkpoint_push.destination:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from filelock import FileLock
 
 from hf_sentiment_ft import predict
 from hf_sentiment_ft.data.files import read_rows
@@ -363,3 +364,54 @@ def test_a_closed_standard_input_is_told(run_dir: Path):
     command = f"exec {sys.executable} -m hf_sentiment_ft.predict --model {run_dir} <&-"
     done = subprocess.run(command, shell=True, capture_output=True, text=True, cwd=ROOT, check=False)
     assert (done.returncode, done.stderr) == (2, "error: there is no standard input; give texts or --input_file.\n")
+
+
+@pytest.mark.parametrize("name", ["o.csv", "o.parquet"])
+def test_a_killed_run_goes_on_where_it_was(name: str, run_predict, run_dir: Path, tmp_path: Path, capsys):
+    """By a real SIGKILL, within a line of the journal; the same rows as without it, none missing, none twice."""
+    rows = [f"{number},film {number} is {'dull' * (number % 3)}" for number in range(20)]
+    (tmp_path / "in.csv").write_text("\n".join(["id,text", *rows]) + "\n")
+    flags = ["--model", run_dir, "--input_file", tmp_path / "in.csv", "--output_file"]
+    program = f"""
+import os, signal, sys
+from hf_sentiment_ft import predict
+from hf_sentiment_ft.data.journal import Journal
+from hf_sentiment_ft.label_words import labelling
+labelling.ROWS_AT_ONCE = 4
+add = Journal.add
+def add_and_die(journal, rows):
+    add(journal, rows)
+    if journal.num_rows == 12:
+        journal.path.open("a").write("[0.25, 0.")
+        os.kill(os.getpid(), signal.SIGKILL)
+Journal.add = add_and_die
+sys.argv[1:] = {[*map(str, flags), str(tmp_path / name)]}
+predict.main()
+"""
+    killed = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True)
+    assert killed.returncode == -9, killed.stderr
+    assert not (tmp_path / name).exists()
+    run_predict(*flags[2:], tmp_path / name)
+    run_predict(*flags[2:], tmp_path / f"whole-{name}")
+    suffix = "." + name.split(".")[1]
+    written, whole = (list(read_rows(str(tmp_path / one), suffix)) for one in (name, f"whole-{name}"))
+    assert len(written) == 20
+    for one, other in zip(written, whole, strict=True):  # batched differently
+        assert one.keys() == other.keys()
+        assert [one[key] for key in one if "prob" not in key and key != "text"] == [
+            other[key] for key in other if "prob" not in key and key != "text"
+        ]
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(["in.csv", name, f"whole-{name}"])
+
+
+def test_answers_of_other_rows_are_not_taken_over(run_predict, tmp_path: Path, caplog: pytest.LogCaptureFixture):
+    """A journal says of which model and input it is; a file that another process writes is left alone."""
+    (tmp_path / "in.csv").write_text("text\nfine film\n")
+    (tmp_path / ".o.csv.journal").write_text('{"model": "another"}\n[0.5, 0.5]\n')
+    flags = ["--input_file", tmp_path / "in.csv", "--output_file", tmp_path / "o.csv"]
+    run_predict(*flags)
+    assert "of another model or input; it is labelled anew" in caplog.text
+    (row,) = read_csv(tmp_path / "o.csv")
+    assert float(row["probability_positive"]) != 0.5
+    with FileLock(tmp_path / ".o.csv.lock"), pytest.raises(SystemExit):
+        run_predict(*flags)

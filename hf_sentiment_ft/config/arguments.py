@@ -29,6 +29,7 @@ TRAINING_DEFAULTS: dict[str, Any] = {
     "metric_for_best_model": "accuracy",
     "logging_steps": 20,
     "report_to": "none",
+    "trackio_static_space_id": False,  # or Trainer would publish a Space that nobody has asked for
     "hub_strategy": "end",
     "ddp_timeout": 3 * 60 * 60,  # seconds that the other processes wait while one prepares large data
 }
@@ -283,6 +284,9 @@ class RunArguments:
         _check_at_least("max_tokens_per_microbatch", self.max_tokens_per_microbatch or 0, 0)
         if self.num_cpu_threads is not None:
             _check_at_least("num_cpu_threads", self.num_cpu_threads, 1)
+
+
+OURS = (ModelArguments, DataArguments, HubArguments, RunArguments)
 
 
 class Arguments(NamedTuple):

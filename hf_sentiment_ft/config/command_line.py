@@ -4,72 +4,21 @@ Heavy packages are imported where they are used, so that `--help` responds immed
 """
 
 import argparse
-import dataclasses
 import os
 import socket
-import sys
-from difflib import SequenceMatcher
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import UsageError
-from .arguments import (
-    LORA_LEARNING_RATE,
-    TRAINING_DEFAULTS,
-    Arguments,
-    DataArguments,
-    HubArguments,
-    ModelArguments,
-    RunArguments,
-)
+from .arguments import LORA_LEARNING_RATE, OURS, TRAINING_DEFAULTS, Arguments, DataArguments, ModelArguments
+from .help import exit_with_help
+from .suggestions import suggest
 from .templates import resolve_columns
 from .training_arguments import ALWAYS_DONE, METRICS
 from .training_checks import check_fields, check_limits, try_out
 
 if TYPE_CHECKING:
     from transformers import TrainingArguments
-
-# Names that TrainingArguments once had, or that other programs use.
-RENAMED = {
-    "evaluation_strategy": "eval_strategy",
-    "group_by_length": "train_sampling_strategy",
-    "lr": "learning_rate",
-    "no_cuda": "use_cpu",
-    "push_to_hub_model_id": "hub_model_id",
-    "push_to_hub_token": "hub_token",
-    "torch_dtype": "dtype",
-    "warmup_ratio": "warmup_steps",
-}
-# Names that TrainingArguments no longer has, and what to do instead.
-REMOVED = {
-    "logging_dir": "set the environment variable TENSORBOARD_LOGGING_DIR instead.",
-    "save_safetensors": "weights are always saved as safetensors, so remove it.",
-}
-OURS = (ModelArguments, DataArguments, HubArguments, RunArguments)
-
-
-def print_help(command: str, *arguments: Any) -> None:
-    """Print our own flags and where to find the others, without importing heavy packages.
-
-    Args:
-        command: Name of the module that was started.
-        *arguments: Dataclasses whose fields are the flags.
-    """
-    parser = argparse.ArgumentParser(
-        prog=f"python -m hf_sentiment_ft.{command}",
-        usage="%(prog)s [RECIPE.yaml] [--flag value ...]",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
-        epilog="Every field of transformers.TrainingArguments is a flag too (--learning_rate, --num_train_epochs, "
-        "--push_to_hub, --hub_model_id, --resume_from_checkpoint, ...). Defaults that differ from those of "
-        "TrainingArguments: " + ", ".join(f"{name} {value}" for name, value in TRAINING_DEFAULTS.items()) + ".",
-    )
-    for dataclass_type in arguments:
-        group = parser.add_argument_group(dataclass_type.__doc__.removesuffix("."))
-        for one in dataclasses.fields(dataclass_type):
-            default = one.default.replace("\n", "\\n") if isinstance(one.default, str) else one.default
-            shown = argparse.SUPPRESS if default is None else default
-            group.add_argument(f"--{one.name}", default=shown, help=one.metadata["help"].replace("%", "%%"), metavar="")
-    parser.print_help()
 
 
 def parse_train_arguments(argv: list[str], command: str = "train") -> Arguments:
@@ -81,11 +30,9 @@ def parse_train_arguments(argv: list[str], command: str = "train") -> Arguments:
 
     Raises:
         UsageError: If a flag is unknown or a value is invalid.
-        SystemExit: After printing the help for `--help`.
+        SystemExit: After printing the help for `--help` or `--help_all`.
     """
-    if {"-h", "--help"} & set(argv):
-        print_help("train", *OURS)
-        sys.exit(0)
+    exit_with_help("train", argv)
     import torch
     from accelerate.utils import parse_flag_from_env
     from transformers import HfArgumentParser, TrainingArguments
@@ -137,37 +84,6 @@ def parse_train_arguments(argv: list[str], command: str = "train") -> Arguments:
         if getattr(model_args, other) and run_args.export_text_classification:
             raise UsageError(f"--export_text_classification does not support --{other}; remove one of them.")
     return Arguments(model_args, data_args, hub_args, run_args, training_args)
-
-
-def suggest(name: str, known: list[str]) -> str:
-    """Return the end of a message on an unknown flag: the flag that was probably meant, or where all are listed.
-
-    Args:
-        name: The unknown flag, without dashes.
-        known: All flags, without dashes; of those that are equally near, the first one is suggested.
-    """
-    if name in REMOVED:
-        return f"; {REMOVED[name]}"
-    nearest = max(known, key=lambda flag: _nearness(name, flag))
-    return f"; did you mean --{nearest}?" if _nearness(name, nearest) > 0.75 else "; see --help."
-
-
-def _nearness(name: str, flag: str) -> float:
-    """Return how near a flag is to what was written: 3 for a flag that begins with it, down to 0."""
-    words, parts = name.split("_"), flag.split("_")
-    if name in RENAMED:
-        return 3 * (flag == RENAMED[name])
-    if flag.startswith(name):
-        return 3
-    if all(any(part.startswith(word) or _shortens(part, word, words) for part in parts) for word in words):
-        return 2  # max_len for max_seq_length
-    spelled = [SequenceMatcher(None, name, part).ratio() for part in (flag, flag[: len(name) + 1])]
-    ours = any(flag == one.name for group in OURS for one in dataclasses.fields(group))
-    return max(spelled) + 0.05 * ours
-
-
-def _shortens(part: str, word: str, words: list[str]) -> bool:
-    return word.startswith(part) and (len(words) > 1 or len(part) > 3)
 
 
 def following_defaults(asked: argparse.Namespace, given: set[str]) -> dict[str, Any]:

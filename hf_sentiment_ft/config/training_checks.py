@@ -4,6 +4,7 @@ import copy
 import dataclasses
 import json
 import math
+import os
 from argparse import Namespace
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -148,6 +149,12 @@ def try_out(args: "TrainingArguments", command: str) -> None:
     from torch.utils.data import DataLoader
     from transformers.integrations import get_reporting_integration_callbacks
 
+    space = os.environ.get("TRACKIO_SPACE_ID")
+    if "trackio" in args.report_to and space and not args.trackio_space_id:
+        raise UsageError(
+            f"TRACKIO_SPACE_ID is set to {space}, where trackio would publish this run. Pass --trackio_space_id "
+            f"{space} if that is intended; otherwise unset the variable."
+        )
     for tracker in args.report_to:
         with _refused(f"--report_to {tracker}", "Correct it, or remove it."):
             for callback in get_reporting_integration_callbacks([tracker]):

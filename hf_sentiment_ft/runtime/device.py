@@ -17,7 +17,7 @@ logger = logging.getLogger(__name__)
 EAGER_TOKENS = 128
 
 
-def choose_precision(requested: str, device: "torch.device") -> str:
+def choose_precision(requested: str, device: "torch.device", log: bool = True) -> str:
     """Choose the precision of training, `fp32` or `bf16`, and log why.
 
     A CPU with bf16 instructions is several times faster in bf16 than in fp32; a CPU without them is ten times slower.
@@ -25,12 +25,14 @@ def choose_precision(requested: str, device: "torch.device") -> str:
     Args:
         requested: A precision, or `auto` to choose by device.
         device: Device on which the model trains.
+        log: Whether to log why.
 
     Returns:
         The requested precision, or the chosen one.
     """
     precision, reason = (requested, "set by --precision") if requested != "auto" else _fastest_precision(device)
-    logger.info("Training in %s: %s", precision, reason)
+    if log:
+        logger.info("Training in %s: %s", precision, reason)
     return precision
 
 

@@ -4,6 +4,7 @@ from .build import build_trainer
 from .checkpoints import find_checkpoint
 from .plan import print_plan, warn_of_shortcomings
 from .seeds import finished_seeds, flags_of_seed, mark_finished, seed_folders
+from .trackers import log_results
 from .trainer import LabelWordTrainer
 
 __all__ = [
@@ -12,6 +13,7 @@ __all__ = [
     "finished_seeds",
     "flags_of_seed",
     "LabelWordTrainer",
+    "log_results",
     "mark_finished",
     "print_plan",
     "seed_folders",

@@ -13,6 +13,7 @@ from ..runtime.distributed import on_first_process
 from .checkpoints import RecoverBestCheckpoint
 from .fingerprint import describe_run, refuse_changes
 from .plan import log_summary
+from .trackers import keep_trackers_open
 from .trainer import LabelWordTrainer
 
 if TYPE_CHECKING:
@@ -69,6 +70,7 @@ def build_trainer(
         eval_dataset=tokenized["validation"],
         processing_class=task.tokenizer,
     )
+    keep_trackers_open(trainer)
     if checkpoint:
         trainer.add_callback(RecoverBestCheckpoint(checkpoint))
     for callback in callbacks:

@@ -105,8 +105,27 @@ def log_summary(
     more = f", and {len(words) - SHOWN_LABELS} more" if len(words) > SHOWN_LABELS else ""
     logger.info("Labels and their words: %s%s", ", ".join(words[:SHOWN_LABELS]), more)
     logger.info("Prompt: %r", f"{task.prompt.beginning}{{text}}{task.prompt.ending}")
+    if args.process_index > 0:  # it would measure the others' work, too
+        return
+    steps, batch, tokens = _amount(args, tokenized["train"])
+    precision = choose_precision(flags.model.precision, args.device, log=False)
+    seconds = training_seconds(model.num_parameters(), tokens, flops_per_second(precision), flags.model)
+    logger.info(
+        "Training: %s steps of %d rows on %s in %s; about %s, and the evaluations",
+        f"{steps:,}",
+        batch,
+        args.device,
+        precision,
+        duration(seconds) if seconds >= 1 else "a second",
+    )
+
+
+def _amount(args: "TrainingArguments", train: "Dataset") -> tuple[int, int, float]:
+    """Return the number of steps, the rows of each, and about how many tokens one process reads."""
+    lengths = train["length"][:]
     batch = args.train_batch_size * args.gradient_accumulation_steps * args.world_size
-    logger.info("Training: %s steps of %d rows", f"{num_steps(args, len(tokenized['train'])):,}", batch)
+    steps = num_steps(args, len(lengths))
+    return steps, batch, steps * batch * sum(lengths) / len(lengths) / args.world_size
 
 
 def print_plan(
@@ -137,13 +156,11 @@ def print_plan(
         prompt = task.tokenizer.decode(task.tokenizer(data.splits["train"][row]["text"]).input_ids)
         lines.append(f"  {prompt!r} → {verbalizer.words[data.splits['train'][row]['label']]!r}")
     lengths = tokenized["train"]["length"][:]
-    batch = args.train_batch_size * args.gradient_accumulation_steps * args.world_size
-    steps = num_steps(args, len(lengths))
+    steps, batch, tokens = _amount(args, tokenized["train"])
     lines.append(f"training, with each of {flags.run.num_seeds} seeds" if flags.run.num_seeds > 1 else "training")
     lines.append(
         f"  {steps} steps of {batch} rows, {sum(lengths) / len(lengths):.0f} tokens per row on average, {precision}"
     )
-    tokens = steps * batch * sum(lengths) / len(lengths) / args.world_size
     parameters = num_parameters(task.config, task.args.trust_remote_code)
     lines.append(f"  {estimate(parameters, tokens, flops_per_second(precision), task.args)}")
     print(*lines, "publication", *(f"  {line}" for line in publication), sep="\n")
@@ -152,9 +169,7 @@ def print_plan(
 def estimate(parameters: int, tokens: float, flops: float, args: "ModelArguments") -> str:
     """Describe roughly how long training takes and how much memory it needs.
 
-    The time is 6 × parameters × tokens (forward and backward; Kaplan et al. 2020, https://arxiv.org/abs/2001.08361) at
-    half the speed of a matrix product. The memory is that of the weights, the gradients and AdamW's two moments in
-    fp32. LoRA needs no gradients of the base weights, so it takes 4 × parameters × tokens, and only the memory of the
+    The memory is that of the weights, the gradients and AdamW's two moments in fp32. LoRA needs only the memory of the
     weights.
 
     Args:
@@ -163,11 +178,26 @@ def estimate(parameters: int, tokens: float, flops: float, args: "ModelArguments
         flops: Floating-point operations per second.
         args: Model arguments, for whether LoRA is used, and 4-bit weights.
     """
-    operations, size = (4, 0.5 if args.load_in_4bit else 4) if args.use_peft else (6, 16)
-    seconds = operations * parameters * tokens / (flops / 2)
+    size = (0.5 if args.load_in_4bit else 4) if args.use_peft else 16
+    seconds = training_seconds(parameters, tokens, flops, args)
     time = duration(seconds) if seconds >= 1 else "a second"
     memory = size * parameters / 1e9 + LIBRARIES
     return f"about {time} and {memory:.1f} GB of memory ({LIBRARIES} GB for the libraries; {parameters:,} parameters)"
+
+
+def training_seconds(parameters: int, tokens: float, flops: float, args: "ModelArguments") -> float:
+    """Estimate the time of training: 6 × parameters × tokens at half the speed of a matrix product.
+
+    That is forward and backward (Kaplan et al. 2020, https://arxiv.org/abs/2001.08361). LoRA needs no gradients of the
+    base weights, so it takes 4 × parameters × tokens.
+
+    Args:
+        parameters: Number of parameters of the model.
+        tokens: Number of tokens that one process reads.
+        flops: Floating-point operations per second.
+        args: Model arguments, for whether LoRA is used.
+    """
+    return (4 if args.use_peft else 6) * parameters * tokens / (flops / 2)
 
 
 def duration(seconds: float) -> str:

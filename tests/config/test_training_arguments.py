@@ -174,7 +174,7 @@ def test_a_scheduler_gets_the_arguments_that_it_needs(scheduler: str):
     [
         ("--metric_for_best_model f1", "--metric_for_best_model is 'f1'; expected one of accuracy, f1_macro, "),
         ("--report_to wandb", "--report_to wandb cannot be used here: WandbCallback requires wandb to be installed."),
-        ("--report_to tensorboard mlflow", "--report_to tensorboard cannot be used here: "),
+        ("--report_to tensorboard mlflow", "--report_to mlflow cannot be used here: "),
         ("--report_to paper", "--report_to paper cannot be used here: paper is not supported, only azure_ml, "),
         ("--optim adamw_torch_8bit", "--optim adamw_torch_8bit cannot be used here: You need to have `torchao"),
         ("--optim schedule_free_adamw", "Install it with `pip install schedulefree"),

@@ -3,6 +3,7 @@
 import fcntl
 import os
 import pty
+import re
 import struct
 import subprocess
 import sys
@@ -39,8 +40,10 @@ def on_terminal(*flags: object, cwd: Path) -> str:
 def test_terminal_shows_a_summary_and_one_bar_with_loss_and_accuracy(tiny_gpt2: Path, tmp_path: Path):
     written = on_terminal("--model_name_or_path", tiny_gpt2, *FLAGS, cwd=tmp_path)
     lines = written.replace("\r", "\n").splitlines()
-    for beginning in ("Model: ", "Data: ", "Labels and their words: ", "Prompt: ", "Training: 5 steps of 8 rows"):
+    for beginning in ("Model: ", "Data: ", "Labels and their words: ", "Prompt: ", "CPU threads: ", "Training in "):
         assert len([line for line in lines if line.startswith(beginning)]) == 1, beginning
+    assert any(re.match("Training: 5 steps of 8 rows on cpu in .*; about a second, and the eval", one) for one in lines)
+    assert "\x1b[3" not in written, "no colours"
     bars = [line for line in lines if "/5 [" in line]
     assert bars
     assert all("Training" in bar or bar.startswith("  0%") for bar in bars)
