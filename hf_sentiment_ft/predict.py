@@ -174,6 +174,7 @@ def label_rows(
     where: str = "the input",
     precision: str = "fp32",
     min_probability: float | None = None,
+    rows_at_once: int = ROWS_AT_ONCE,
 ) -> "Iterator[Row]":
     """Yield each row with `prediction`, `label_word` and `probability_LABEL` added.
 
@@ -188,6 +189,7 @@ def label_rows(
         where: What the rows are of, for messages.
         precision: `fp32` or `bf16`; see `predict_probabilities`.
         min_probability: Smallest probability of a prediction; None to decide all rows.
+        rows_at_once: Rows that are labelled before the first of them is yielded.
 
     Raises:
         UsageError: If a row has no text.
@@ -199,7 +201,7 @@ def label_rows(
     added = {"prediction", "label_word", *(f"probability_{label}" for label in labels)}
     added |= set() if min_probability is None else {"undecided"}
     rows, number = iter(rows), 0
-    while chunk := list(islice(rows, ROWS_AT_ONCE)):
+    while chunk := list(islice(rows, rows_at_once)):
         texts = texts_of(chunk, where, replace(columns, first_row=number))
         probabilities = predict_probabilities(loaded, texts, batch_size, precision)
         if number == 0 and (taken := sorted(added & set(chunk[0]))):

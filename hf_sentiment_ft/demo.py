@@ -1,0 +1,322 @@
+"""Try a trained model on a page in the browser: type a text, or label a whole table.
+
+python -m hf_sentiment_ft.demo ./output
+python -m hf_sentiment_ft.demo user/name
+
+The page is also the whole `app.py` of a Gradio Space:
+
+from hf_sentiment_ft.demo import build_demo
+
+build_demo("user/name").launch()
+"""
+
+import argparse
+import json
+import os
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from html import escape
+from importlib.util import find_spec
+from itertools import chain
+from pathlib import Path
+from tempfile import TemporaryDirectory, mkdtemp
+from typing import TYPE_CHECKING, Any
+
+from .errors import UsageError, errors_exit
+
+if TYPE_CHECKING:
+    import gradio as gr
+
+    from .data.files import Row
+    from .label_words.attribution import WordImportance
+    from .label_words.model import LabelWordModel
+
+BATCH_SIZE = 32
+ROWS_AT_ONCE = 4 * BATCH_SIZE  # between two steps of the progress bar
+NUM_EXAMPLES = 6
+NUM_LABELS = 10  # with a bar; more labels make a long page
+NUM_PASSES = 32  # through the model, to find the words that mattered
+DAY = 24 * 60 * 60  # seconds after which uploaded files are deleted
+# Types of table that are read, but not written.
+WRITTEN_AS = {".txt": ".csv", ".json": ".jsonl"}
+POINTS = range(-100, 101)  # percentage points of probability
+
+
+def build_demo(model: str, revision: str = "main", device: str | None = None) -> "gr.Blocks":
+    """Load a model and build its page, which `launch()` opens.
+
+    Nothing is sent to anybody: Gradio's analytics, its history of runs and fonts from the network are off.
+
+    Args:
+        model: Folder of a training run, or Hub id.
+        revision: Branch, tag or commit on the Hub.
+        device: Such as `cpu` or `cuda`; None for the GPU if there is one.
+
+    Raises:
+        UsageError: If Gradio is missing, or the model cannot be loaded.
+    """
+    if find_spec("gradio") is None:
+        raise UsageError('the page is made with Gradio, which is not installed: pip install "hf_sentiment_ft[demo]".')
+    os.environ |= {"GRADIO_ANALYTICS_ENABLED": "False", "GRADIO_RUN_HISTORY": "False"}
+    import gradio as gr
+    from transformers.utils import logging
+
+    from .label_words.model import load_label_word_model, place
+    from .runtime.start import check_caches
+    from .runtime.threads import use_cpu_threads
+
+    use_cpu_threads()
+    logging.disable_progress_bar()  # of loading the weights
+    check_caches(model, None)
+    loaded = load_label_word_model(model, revision)
+    place(loaded, device)
+
+    @contextmanager
+    def errors_shown() -> Iterator[None]:
+        try:
+            yield
+        except UsageError as error:
+            raise gr.Error(escape(str(error)), duration=None, print_exception=False) from error
+
+    def classify(text: str) -> dict[str, float]:
+        with errors_shown():
+            return probabilities(loaded, text)
+
+    def find_words(text: str) -> list[tuple[str, str | None]]:
+        from .label_words.attribution import word_importance
+
+        return marked(text, word_importance(loaded, text, max_passes=NUM_PASSES))
+
+    def label_table(
+        file: str | None,
+        column: str,
+        progress: gr.Progress = gr.Progress(),  # noqa: B008 - Gradio looks for it there
+    ) -> tuple[str, dict[str, float]]:
+        with errors_shown():
+            if file is None:
+                raise UsageError("there is no table. Upload one first.")
+            return label_file(loaded, Path(file), column.strip(), progress.tqdm)
+
+    one_at_a_time: dict[str, Any] = {"concurrency_limit": 1, "concurrency_id": "model"}
+    title = model_name(model)
+    with gr.Blocks(title=title, delete_cache=(DAY, DAY)) as page:
+        gr.Markdown(description(title, loaded.verbalizer.labels))
+        with gr.Tab("A text"), gr.Row():
+            with gr.Column():
+                text = gr.Textbox(label="Text", placeholder=expected_text(loaded), lines=6, max_lines=20)
+                ask = gr.Button("Classify", variant="primary")
+                if examples := example_texts(model, revision):
+                    gr.Examples(examples, text, label="Examples, from the texts that the model was tested on")
+            with gr.Column():
+                answer = gr.Label(label="Probability of each label", num_top_classes=NUM_LABELS)
+                words = gr.HighlightedText(
+                    label="Words that mattered: how many points of the answer's probability each adds or takes",
+                    color_map=colors(),
+                    combine_adjacent=False,
+                )
+        with gr.Tab("A table"), gr.Row():
+            with gr.Column():
+                table = gr.File(label="CSV, TSV, JSON lines, Parquet or text file, optionally compressed")
+                column = gr.Textbox(label="Text column", placeholder="text", max_lines=1)
+                label = gr.Button("Label all rows", variant="primary")
+            with gr.Column():
+                labelled = gr.File(label="The same table, with labels and probabilities", interactive=False)
+                shares = gr.Label(label="Share of each label", num_top_classes=NUM_LABELS)
+        report = Path(model) / "report.html"
+        if report.is_file():
+            with gr.Tab("How good it is"):
+                gr.HTML(in_frame(report.read_text(encoding="utf-8")))
+
+        answered = gr.on([ask.click, text.submit], classify, text, answer, api_name="classify", **one_at_a_time)
+        answered.success(find_words, text, words, api_name="words", **one_at_a_time)
+        text.change(None, None, [answer, words], js="() => [{}, null]")  # answers of the text before
+        label.click(
+            label_table,
+            [table, column],
+            [labelled, shares],
+            show_progress_on=labelled,
+            api_name="label_table",
+            **one_at_a_time,
+        )
+    return page
+
+
+def model_name(model: str) -> str:
+    """Return the name of a model as its card has it, or else that of its folder or on the Hub."""
+    card = Path(model) / "card.json"
+    named = json.loads(card.read_text(encoding="utf-8")) if card.is_file() else {}
+    return str(named.get("model_name") or (Path(model).resolve().name if Path(model).is_dir() else model))
+
+
+def description(title: str, labels: list[str]) -> str:
+    """Return the heading of the page, in Markdown."""
+    from .publishing.markdown import code, escape
+
+    named = ", ".join(code(name) for name in labels[:NUM_LABELS])
+    more = f" and {len(labels) - NUM_LABELS} more" if len(labels) > NUM_LABELS else ""
+    return (
+        f"# {escape(title)}\n\nThis model reads a text and answers with one of {len(labels)} labels: {named}{more}. "
+        "The bars show how sure it is. It can be wrong, and surest where it is wrong."
+    )
+
+
+def expected_text(loaded: "LabelWordModel") -> str:
+    """Return what to type: a text, or the columns that the prompt makes a text of."""
+    from .config.templates import column_names, split_at_text
+
+    text = split_at_text(loaded.model.config.prompt_template)[1]
+    return text if column_names(text.replace("{text}", "")) else "Type or paste a text"
+
+
+def example_texts(model: str, revision: str) -> list[list[str]]:
+    """Return short texts of the test split, of different labels; empty if there are no predictions for it."""
+    from transformers.utils import cached_file
+
+    from .publishing.examples import short_examples
+
+    absent = {"_raise_exceptions_for_missing_entries": False, "_raise_exceptions_for_connection_errors": False}
+    file = cached_file(model, "test_predictions.csv", revision=revision, **absent)
+    return [[example["text"]] for example in short_examples(Path(file), NUM_EXAMPLES)] if file else []
+
+
+def probabilities(loaded: "LabelWordModel", text: str) -> dict[str, float]:
+    """Return the probability of each label of a text.
+
+    Raises:
+        UsageError: If the text is empty.
+    """
+    from .label_words.model import predict_probabilities
+
+    if not text.strip():
+        raise UsageError("there is no text. Type or paste one first.")
+    return dict(zip(loaded.verbalizer.labels, predict_probabilities(loaded, [text], 1)[0].tolist(), strict=True))
+
+
+def marked(text: str, words: "list[WordImportance]") -> list[tuple[str, str | None]]:
+    """Split a text into its words and what is between them, each with its importance in signed percentage points.
+
+    Args:
+        text: The text.
+        words: Importance of its words, in the order of the text.
+
+    Returns:
+        Parts that make up the text; the importance of parts that hardly matter is None.
+    """
+    parts: list[tuple[str, str | None]] = []
+    end = 0
+    for word in words:
+        points = round(100 * word.importance)
+        parts += [(text[end : word.start], None), (text[word.start : word.end], f"{points:+d}" if points else None)]
+        end = word.end
+    return [part for part in (*parts, (text[end:], None)) if part[0]]
+
+
+def colors() -> dict[str, str]:
+    """Return the color of each importance: blue for the answer, orange against it, the stronger the more it matters."""
+    return {f"{points:+d}": "#2563eb" if points > 0 else "#ea580c" for points in POINTS if points}
+
+
+def label_file(
+    loaded: "LabelWordModel", path: Path, column: str, track: "Callable[..., Iterable[Row]]"
+) -> tuple[str, dict[str, float]]:
+    """Label the rows of an uploaded table as `hf_sentiment_ft.predict` does.
+
+    Args:
+        loaded: Trained model.
+        path: The table, in a folder of its own.
+        column: Column with the text, or several, such as `title,body`; empty for the usual one.
+        track: Shows the progress of an iteration, like `tqdm`.
+
+    Returns:
+        The labelled table, of the same type, and the share of each label.
+
+    Raises:
+        UsageError: If the file is no such table, a row is damaged, or there is no text; the message is for the page.
+    """
+    from .data.columns import named_columns
+    from .data.files import TABLES, find_files, read_rows
+    from .data.writing import write_rows
+    from .predict import label_rows, text_columns
+
+    try:
+        suffix = find_files("the upload", str(path), (*TABLES, ".txt"))[1]
+        num_rows = sum(1 for _ in read_rows(str(path), suffix))  # finds damaged rows before the work
+        if not num_rows:
+            raise UsageError(f"{path.name} has no rows.")
+        rows = read_rows(str(path), suffix)
+        first = next(rows)
+        if column:
+            named_columns(list(first), column)
+        columns = text_columns(first, column or None, loaded.model.config.prompt_template)
+        output = Path(mkdtemp(dir=path.parent)) / output_name(path.name, suffix)
+        labelled = label_rows(loaded, chain([first], rows), columns, BATCH_SIZE, path.name, rows_at_once=ROWS_AT_ONCE)
+        counts: Counter[str] = Counter()
+
+        def counted() -> "Iterator[Row]":
+            for row in track(labelled, total=num_rows, desc="Labelling", unit="rows"):
+                counts[row["prediction"]] += 1
+                yield row
+
+        write_rows(counted(), output, WRITTEN_AS.get(suffix, suffix), str)
+    except UsageError as error:
+        message = str(error).replace(f"{path.parent}/", "").replace("--text_column_name", 'the field "Text column"')
+        raise UsageError(message) from error
+    return str(output), {name: counts[name] / num_rows for name in loaded.verbalizer.labels}
+
+
+def output_name(name: str, suffix: str) -> str:
+    """Return the name of a labelled table, such as `labelled-reviews.csv.gz` for `reviews.csv.gz`."""
+    stem, _, compression = name.rpartition(name[name.lower().rindex(suffix) :][: len(suffix)])
+    return f"labelled-{stem}{WRITTEN_AS.get(suffix, suffix)}{'' if suffix == '.parquet' else compression}"
+
+
+def in_frame(page: str) -> str:
+    """Return HTML that shows another page, which can neither run scripts nor reach this one."""
+    return (
+        f'<iframe sandbox srcdoc="{escape(page)}" title="Report" style="width: 100%; height: 85vh; border: 0"></iframe>'
+    )
+
+
+def main() -> None:
+    """Open the page of the model given on the command line, until it is interrupted."""
+    parser = argparse.ArgumentParser(
+        prog="python -m hf_sentiment_ft.demo",
+        description="Try a trained model on a page in the browser: type a text, or label a whole table.",
+    )
+    parser.add_argument("model", help="folder of a training run, or Hub id")
+    parser.add_argument("--model_revision", default="main", help="branch, tag or commit on the Hub")
+    parser.add_argument("--device", help="such as cpu or cuda (default: cuda if available, otherwise cpu)")
+    parser.add_argument(
+        "--host", default="127.0.0.1", help="address; 0.0.0.0 for other computers, too (default: %(default)s)"
+    )
+    parser.add_argument("--port", type=int, help="port (default: the first free one from 7860)")
+    parser.add_argument("--no_browser", action="store_true", help="only print the address")
+    parser.add_argument(
+        "--share", action="store_true", help="also open a temporary public address, through Gradio's servers"
+    )
+    with errors_exit(), TemporaryDirectory(prefix="hf_sentiment_ft_") as uploads:
+        args = parser.parse_args(sys.argv[1:])
+        os.environ["GRADIO_TEMP_DIR"] = uploads  # instead of a folder that all users share, and that stays
+        page = build_demo(args.model, args.model_revision, args.device)
+        try:
+            _, address, shared = page.launch(
+                server_name=args.host,
+                server_port=args.port,
+                inbrowser=not args.no_browser,
+                share=args.share,
+                prevent_thread_lock=True,
+                quiet=True,
+            )
+        except OSError as error:
+            raise UsageError(
+                f"the page could not be opened at {args.host}, port {args.port or '7860 or later'}: the port is in use, "
+                "or the address is not of this computer. Choose another --port or --host."
+            ) from error
+        print(f"The page is at {shared or address} until you press Ctrl-C.", flush=True)
+        page.block_thread()
+
+
+if __name__ == "__main__":
+    main()
