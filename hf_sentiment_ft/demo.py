@@ -37,17 +37,20 @@ BATCH_SIZE = 32
 ROWS_AT_ONCE = 4 * BATCH_SIZE  # between two steps of the progress bar
 NUM_EXAMPLES = 6
 NUM_LABELS = 10  # with a bar; more labels make a long page
-NUM_PASSES = 32  # through the model, to find the words that mattered
+WORDS_AT_ONCE = 8  # texts without one of the words; few, since each may be as long as the model can read
+MOST_PASSES, MOST_TOKENS = 32, 65_536  # through the model for one text, so that a long one takes a minute, not ten
 DAY = 24 * 60 * 60  # seconds after which uploaded files are deleted
 # Types of table that are read, but not written.
 WRITTEN_AS = {".txt": ".csv", ".json": ".jsonl"}
-POINTS = range(-100, 101)  # percentage points of probability
+BLUE, ORANGE, GRAY = (37, 99, 235), (234, 88, 12), (107, 114, 128)
+STRONG = 25  # percentage points of importance that get the full color
+READABLE = "<style>.dark .token.highlighted { color: white !important }</style>"  # Gradio writes black on dark colors
 
 
 def build_demo(model: str, revision: str = "main", device: str | None = None) -> "gr.Blocks":
     """Load a model and build its page, which `launch()` opens.
 
-    Nothing is sent to anybody: Gradio's analytics, its history of runs and fonts from the network are off.
+    Gradio's analytics and its history of runs are off, and the page loads nothing from other servers.
 
     Args:
         model: Folder of a training run, or Hub id.
@@ -85,9 +88,7 @@ def build_demo(model: str, revision: str = "main", device: str | None = None) ->
             return probabilities(loaded, text)
 
     def find_words(text: str) -> list[tuple[str, str | None]]:
-        from .label_words.attribution import word_importance
-
-        return marked(text, word_importance(loaded, text, max_passes=NUM_PASSES))
+        return words_that_mattered(loaded, text)
 
     def label_table(
         file: str | None,
@@ -112,7 +113,7 @@ def build_demo(model: str, revision: str = "main", device: str | None = None) ->
             with gr.Column():
                 answer = gr.Label(label="Probability of each label", num_top_classes=NUM_LABELS)
                 words = gr.HighlightedText(
-                    label="Words that mattered: how many points of the answer's probability each adds or takes",
+                    label="Words that mattered, with the percentage points that each adds to the answer's probability",
                     color_map=colors(),
                     combine_adjacent=False,
                 )
@@ -127,7 +128,8 @@ def build_demo(model: str, revision: str = "main", device: str | None = None) ->
         report = Path(model) / "report.html"
         if report.is_file():
             with gr.Tab("How good it is"):
-                gr.HTML(in_frame(report.read_text(encoding="utf-8")))
+                gr.HTML(in_frame(report.read_text(encoding="utf-8")), padding=False)
+        gr.HTML(READABLE, padding=False)
 
         answered = gr.on([ask.click, text.submit], classify, text, answer, api_name="classify", **one_at_a_time)
         answered.success(find_words, text, words, api_name="words", **one_at_a_time)
@@ -158,7 +160,7 @@ def description(title: str, labels: list[str]) -> str:
     more = f" and {len(labels) - NUM_LABELS} more" if len(labels) > NUM_LABELS else ""
     return (
         f"# {escape(title)}\n\nThis model reads a text and answers with one of {len(labels)} labels: {named}{more}. "
-        "The bars show how sure it is. It can be wrong, and surest where it is wrong."
+        "The bars show how sure it is; it can be wrong, even where it is sure."
     )
 
 
@@ -194,6 +196,15 @@ def probabilities(loaded: "LabelWordModel", text: str) -> dict[str, float]:
     return dict(zip(loaded.verbalizer.labels, predict_probabilities(loaded, [text], 1)[0].tolist(), strict=True))
 
 
+def words_that_mattered(loaded: "LabelWordModel", text: str) -> list[tuple[str, str | None]]:
+    """Return the parts of a text as in `marked`; a long text has fewer and longer ones."""
+    from .label_words.attribution import word_importance
+
+    num_tokens = len(loaded.tokenizer(text, truncation=True).input_ids)
+    passes = min(MOST_PASSES, MOST_TOKENS // num_tokens)
+    return marked(text, word_importance(loaded, text, batch_size=WORDS_AT_ONCE, max_passes=passes))
+
+
 def marked(text: str, words: "list[WordImportance]") -> list[tuple[str, str | None]]:
     """Split a text into its words and what is between them, each with its importance in signed percentage points.
 
@@ -214,8 +225,14 @@ def marked(text: str, words: "list[WordImportance]") -> list[tuple[str, str | No
 
 
 def colors() -> dict[str, str]:
-    """Return the color of each importance: blue for the answer, orange against it, the stronger the more it matters."""
-    return {f"{points:+d}": "#2563eb" if points > 0 else "#ea580c" for points in POINTS if points}
+    """Return the color of each importance: blue for the answer, orange against it, gray if it hardly matters."""
+
+    def color(points: int) -> str:
+        full, strength = BLUE if points > 0 else ORANGE, min(1, abs(points) / STRONG)
+        mixed = (round(gray + strength * (most - gray)) for gray, most in zip(GRAY, full, strict=True))
+        return "#" + "".join(f"{part:02x}" for part in mixed)
+
+    return {f"{points:+d}": color(points) for points in range(-100, 101) if points}
 
 
 def label_file(
@@ -311,8 +328,8 @@ def main() -> None:
             )
         except OSError as error:
             raise UsageError(
-                f"the page could not be opened at {args.host}, port {args.port or '7860 or later'}: the port is in use, "
-                "or the address is not of this computer. Choose another --port or --host."
+                f"the page could not be opened at {args.host}, port {args.port or '7860 or later'}: the port is in "
+                "use, or the address is not of this computer. Choose another --port or --host."
             ) from error
         print(f"The page is at {shared or address} until you press Ctrl-C.", flush=True)
         page.block_thread()
