@@ -252,7 +252,6 @@ def label_file(
     Raises:
         UsageError: If the file is no such table, a row is damaged, or there is no text; the message is for the page.
     """
-    from .data.columns import named_columns
     from .data.files import TABLES, find_files, read_rows
     from .data.writing import write_rows
     from .predict import label_rows, text_columns
@@ -264,8 +263,6 @@ def label_file(
             raise UsageError(f"{path.name} has no rows.")
         rows = read_rows(str(path), suffix)
         first = next(rows)
-        if column:
-            named_columns(list(first), column)
         columns = text_columns(first, column or None, loaded.model.config.prompt_template)
         output = Path(mkdtemp(dir=path.parent)) / output_name(path.name, suffix)
         labelled = label_rows(loaded, chain([first], rows), columns, BATCH_SIZE, path.name, rows_at_once=ROWS_AT_ONCE)
