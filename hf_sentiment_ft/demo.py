@@ -120,7 +120,7 @@ def build_demo(model: str, revision: str = "main", device: str | None = None) ->
         with gr.Tab("A table"), gr.Row():
             with gr.Column():
                 table = gr.File(label="CSV, TSV, JSON lines, Parquet or text file, optionally compressed")
-                column = gr.Textbox(label="Text column", placeholder="text", max_lines=1)
+                column = gr.Textbox(label="Text column", placeholder=expected_columns(loaded), max_lines=1)
                 label = gr.Button("Label all rows", variant="primary")
             with gr.Column():
                 labelled = gr.File(label="The same table, with labels and probabilities", interactive=False)
@@ -166,10 +166,18 @@ def description(title: str, labels: list[str]) -> str:
 
 def expected_text(loaded: "LabelWordModel") -> str:
     """Return what to type: a text, or the columns that the prompt makes a text of."""
-    from .config.templates import column_names, split_at_text
+    from .config.templates import split_at_text
 
     text = split_at_text(loaded.model.config.prompt_template)[1]
-    return text if column_names(text.replace("{text}", "")) else "Type or paste a text"
+    return "Type or paste a text" if text in ("", "{text}") else text
+
+
+def expected_columns(loaded: "LabelWordModel") -> str:
+    """Return which columns make the text of a table's row if none is named."""
+    from .config.templates import column_names, split_at_text
+
+    names = column_names(split_at_text(loaded.model.config.prompt_template)[1])
+    return "text" if names in ([], ["text"]) else f"those of the prompt: {', '.join(names)}"
 
 
 def example_texts(model: str, revision: str) -> list[list[str]]:
