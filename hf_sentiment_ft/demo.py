@@ -39,11 +39,12 @@ NUM_EXAMPLES = 6
 NUM_LABELS = 10  # with a bar; more labels make a long page
 WORDS_AT_ONCE = 8  # texts without one of the words; few, since each may be as long as the model can read
 MOST_PASSES, MOST_TOKENS = 32, 65_536  # through the model for one text, so that a long one takes a minute, not ten
-DAY = 24 * 60 * 60  # seconds after which uploaded files are deleted
 # Types of table that are read, but not written.
 WRITTEN_AS = {".txt": ".csv", ".json": ".jsonl"}
 BLUE, ORANGE, GRAY = (37, 99, 235), (234, 88, 12), (107, 114, 128)
 STRONG = 25  # percentage points of importance that get the full color
+# Shows a page that can neither run scripts nor reach ours.
+FRAME = '<iframe sandbox srcdoc="{}" title="Report" style="width: 100%; height: 85vh; border: 0"></iframe>'
 READABLE = "<style>.dark .token.highlighted { color: white !important }</style>"  # Gradio writes black on dark colors
 
 
@@ -66,7 +67,8 @@ def build_demo(model: str, revision: str = "main", device: str | None = None) ->
     import gradio as gr
     from transformers.utils import logging
 
-    from .label_words.model import load_label_word_model, place
+    from .label_words.attribution import word_importance
+    from .label_words.model import load_label_word_model, place, predict_probabilities
     from .runtime.start import check_caches
     from .runtime.threads import use_cpu_threads
 
@@ -85,10 +87,14 @@ def build_demo(model: str, revision: str = "main", device: str | None = None) ->
 
     def classify(text: str) -> dict[str, float]:
         with errors_shown():
-            return probabilities(loaded, text)
+            if not text.strip():
+                raise UsageError("there is no text. Type or paste one first.")
+            found = predict_probabilities(loaded, [text], batch_size=1)[0].tolist()
+            return dict(zip(loaded.verbalizer.labels, found, strict=True))
 
     def find_words(text: str) -> list[tuple[str, str | None]]:
-        return words_that_mattered(loaded, text)
+        passes = min(MOST_PASSES, MOST_TOKENS // len(loaded.tokenizer(text, truncation=True).input_ids))
+        return marked(text, word_importance(loaded, text, batch_size=WORDS_AT_ONCE, max_passes=passes))
 
     def label_table(
         file: str | None,
@@ -101,12 +107,12 @@ def build_demo(model: str, revision: str = "main", device: str | None = None) ->
             return label_file(loaded, Path(file), column.strip(), progress.tqdm)
 
     one_at_a_time: dict[str, Any] = {"concurrency_limit": 1, "concurrency_id": "model"}
-    title = model_name(model)
-    with gr.Blocks(title=title, delete_cache=(DAY, DAY)) as page:
+    title, (usual_text, usual_columns) = model_name(model), expected(loaded)
+    with gr.Blocks(title=title, delete_cache=(86_400, 86_400)) as page:  # uploaded files, after a day
         gr.Markdown(description(title, loaded.verbalizer.labels))
         with gr.Tab("A text"), gr.Row():
             with gr.Column():
-                text = gr.Textbox(label="Text", placeholder=expected_text(loaded), lines=6, max_lines=20)
+                text = gr.Textbox(label="Text", placeholder=usual_text, lines=6, max_lines=20)
                 ask = gr.Button("Classify", variant="primary")
                 if examples := example_texts(model, revision):
                     gr.Examples(examples, text, label="Examples, from the texts that the model was tested on")
@@ -115,12 +121,11 @@ def build_demo(model: str, revision: str = "main", device: str | None = None) ->
                 words = gr.HighlightedText(
                     label="Words that mattered, with the percentage points that each adds to the answer's probability",
                     color_map=colors(),
-                    combine_adjacent=False,
                 )
         with gr.Tab("A table"), gr.Row():
             with gr.Column():
                 table = gr.File(label="CSV, TSV, JSON lines, Parquet or text file, optionally compressed")
-                column = gr.Textbox(label="Text column", placeholder=expected_columns(loaded), max_lines=1)
+                column = gr.Textbox(label="Text column", placeholder=usual_columns, max_lines=1)
                 label = gr.Button("Label all rows", variant="primary")
             with gr.Column():
                 labelled = gr.File(label="The same table, with labels and probabilities", interactive=False)
@@ -128,20 +133,13 @@ def build_demo(model: str, revision: str = "main", device: str | None = None) ->
         report = Path(model) / "report.html"
         if report.is_file():
             with gr.Tab("How good it is"):
-                gr.HTML(in_frame(report.read_text(encoding="utf-8")), padding=False)
+                gr.HTML(FRAME.format(escape(report.read_text(encoding="utf-8"))), padding=False)
         gr.HTML(READABLE, padding=False)
 
-        answered = gr.on([ask.click, text.submit], classify, text, answer, api_name="classify", **one_at_a_time)
-        answered.success(find_words, text, words, api_name="words", **one_at_a_time)
+        answered = gr.on([ask.click, text.submit], classify, text, answer, **one_at_a_time)
+        answered.success(find_words, text, words, **one_at_a_time)
         text.change(None, None, [answer, words], js="() => [{}, null]")  # answers of the text before
-        label.click(
-            label_table,
-            [table, column],
-            [labelled, shares],
-            show_progress_on=labelled,
-            api_name="label_table",
-            **one_at_a_time,
-        )
+        label.click(label_table, [table, column], [labelled, shares], show_progress_on=labelled, **one_at_a_time)
     return page
 
 
@@ -164,20 +162,14 @@ def description(title: str, labels: list[str]) -> str:
     )
 
 
-def expected_text(loaded: "LabelWordModel") -> str:
-    """Return what to type: a text, or the columns that the prompt makes a text of."""
-    from .config.templates import split_at_text
-
-    text = split_at_text(loaded.model.config.prompt_template)[1]
-    return "Type or paste a text" if text in ("", "{text}") else text
-
-
-def expected_columns(loaded: "LabelWordModel") -> str:
-    """Return which columns make the text of a table's row if none is named."""
+def expected(loaded: "LabelWordModel") -> tuple[str, str]:
+    """Return what to type as a text, and which columns make a text if none is named: as the prompt has them."""
     from .config.templates import column_names, split_at_text
 
-    names = column_names(split_at_text(loaded.model.config.prompt_template)[1])
-    return "text" if names in ([], ["text"]) else f"those of the prompt: {', '.join(names)}"
+    text = split_at_text(loaded.model.config.prompt_template)[1]
+    if text in ("", "{text}"):
+        return "Type or paste a text", "text"
+    return text, f"those of the prompt: {', '.join(column_names(text))}"
 
 
 def example_texts(model: str, revision: str) -> list[list[str]]:
@@ -191,38 +183,8 @@ def example_texts(model: str, revision: str) -> list[list[str]]:
     return [[example["text"]] for example in short_examples(Path(file), NUM_EXAMPLES)] if file else []
 
 
-def probabilities(loaded: "LabelWordModel", text: str) -> dict[str, float]:
-    """Return the probability of each label of a text.
-
-    Raises:
-        UsageError: If the text is empty.
-    """
-    from .label_words.model import predict_probabilities
-
-    if not text.strip():
-        raise UsageError("there is no text. Type or paste one first.")
-    return dict(zip(loaded.verbalizer.labels, predict_probabilities(loaded, [text], 1)[0].tolist(), strict=True))
-
-
-def words_that_mattered(loaded: "LabelWordModel", text: str) -> list[tuple[str, str | None]]:
-    """Return the parts of a text as in `marked`; a long text has fewer and longer ones."""
-    from .label_words.attribution import word_importance
-
-    num_tokens = len(loaded.tokenizer(text, truncation=True).input_ids)
-    passes = min(MOST_PASSES, MOST_TOKENS // num_tokens)
-    return marked(text, word_importance(loaded, text, batch_size=WORDS_AT_ONCE, max_passes=passes))
-
-
 def marked(text: str, words: "list[WordImportance]") -> list[tuple[str, str | None]]:
-    """Split a text into its words and what is between them, each with its importance in signed percentage points.
-
-    Args:
-        text: The text.
-        words: Importance of its words, in the order of the text.
-
-    Returns:
-        Parts that make up the text; the importance of parts that hardly matter is None.
-    """
+    """Split a text into its words, each with its signed percentage points if it matters, and what is between them."""
     parts: list[tuple[str, str | None]] = []
     end = 0
     for word in words:
@@ -292,13 +254,6 @@ def output_name(name: str, suffix: str) -> str:
     """Return the name of a labelled table, such as `labelled-reviews.csv.gz` for `reviews.csv.gz`."""
     stem, _, compression = name.rpartition(name[name.lower().rindex(suffix) :][: len(suffix)])
     return f"labelled-{stem}{WRITTEN_AS.get(suffix, suffix)}{'' if suffix == '.parquet' else compression}"
-
-
-def in_frame(page: str) -> str:
-    """Return HTML that shows another page, which can neither run scripts nor reach this one."""
-    return (
-        f'<iframe sandbox srcdoc="{escape(page)}" title="Report" style="width: 100%; height: 85vh; border: 0"></iframe>'
-    )
 
 
 def main() -> None:

@@ -23,7 +23,7 @@ from .label_words.test_text_classification import finish_run
 from .local_hub import REPO, api_fixture, hub_fixture  # noqa: F401 - fixtures
 from .tiny import write_csv
 
-expect.set_options(timeout=30_000)  # a shared machine may be slow
+expect.set_options(timeout=120_000)  # a shared machine may be slow
 HOSTILE = '<img src=x onerror="top.ran = 1"><script>top.ran = 1</script>'
 
 
@@ -214,6 +214,7 @@ def test_a_labelled_table_is_named_like_the_table(name: str, written: str):
 
 def test_what_is_missing_is_said(model: Path, address: str, monkeypatch, capsys):
     port = address.rstrip("/").rpartition(":")[2]
+    monkeypatch.setenv("GRADIO_TEMP_DIR", "set back after this test")
     monkeypatch.setattr(sys, "argv", ["demo", str(model), "--no_browser", "--port", port])
     with pytest.raises(SystemExit, match="2"):
         demo.main()
