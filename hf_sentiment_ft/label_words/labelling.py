@@ -25,6 +25,7 @@ def label_rows(
     precision: str = "fp32",
     min_probability: float | None = None,
     journal: Journal | None = None,
+    rows_at_once: int = ROWS_AT_ONCE,
 ) -> Iterator[Row]:
     """Yield each row with `prediction`, `label_word` and `probability_LABEL` added.
 
@@ -40,6 +41,7 @@ def label_rows(
         precision: `fp32` or `bf16`; see `predict_probabilities`.
         min_probability: Smallest probability of a prediction; None to decide all rows.
         journal: Probabilities of an interrupted run, and where to keep those of this one.
+        rows_at_once: Rows that are labelled before the first of them is yielded.
 
     Raises:
         UsageError: If a row has no text.
@@ -48,7 +50,7 @@ def label_rows(
     added = {"prediction", "label_word", *(f"probability_{label}" for label in labels)}
     added |= set() if min_probability is None else {"undecided"}
     rows, number = iter(rows), 0
-    while chunk := list(islice(rows, ROWS_AT_ONCE)):
+    while chunk := list(islice(rows, rows_at_once)):
         texts = texts_of(chunk, where, replace(columns, first_row=number))
         probabilities = journal.take(len(texts)) if journal else []
         if rest := texts[len(probabilities) :]:
