@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 OUTPUT_DIR = "./evaluation"
 ONLY_TRAINING = (
     "push_to_hub",
+    "push_space",
     "resume_from_checkpoint",
     "dry_run",
     "export_text_classification",
