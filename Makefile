@@ -15,7 +15,7 @@ DATASET ?= package:hf_sentiment_ft/sample_reviews
 quickstart: .venv/quickstart
 	$(BIN)/python -m hf_sentiment_ft.quickstart
 
-test: .venv/test .venv/olah/bin/olah-cli
+test: .venv/test .venv/olah/bin/olah-cli .venv/npm/package.json
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
@@ -38,6 +38,12 @@ bench: .venv/bench
 .venv/olah/bin/olah-cli: .venv/test
 	$(PYTHON) -m venv .venv/olah
 	.venv/olah/bin/python -m pip install --quiet olah==0.5.4
+
+# What the page of a Space loads from a CDN, which its tests serve themselves; without npm, they are skipped.
+.venv/npm/package.json: Makefile
+	mkdir -p $(@D)
+	if command -v npm >/dev/null; then cd $(@D) && npm install --silent --no-audit --no-fund --ignore-scripts \
+	--prefix . @huggingface/tokenizers@0.2.0 onnxruntime-web@1.30.0 && touch package.json; fi
 
 clean:
 	rm -rf .venv build dist *.egg-info

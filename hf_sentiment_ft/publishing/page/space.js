@@ -63,8 +63,8 @@ async function download(name, kept, received) {
 }
 
 /** Return the token ids of a text in its prompt, truncated as the trained tokenizer does. */
-function encode(tokenizer, words) {
-  const { beginning_ids, ending_ids, max_length, truncation_side } = space.prompt;
+export function encode(tokenizer, prompt, words) {
+  const { beginning_ids, ending_ids, max_length, truncation_side } = prompt;
   let ids = tokenizer.encode(words, { add_special_tokens: false }).ids;
   const room = Math.max(0, max_length - beginning_ids.length - ending_ids.length);
   if (ids.length > room) ids = truncation_side === "left" ? ids.slice(ids.length - room) : ids.slice(0, room);
@@ -95,7 +95,7 @@ async function load() {
 
   const tokenizer = new Tokenizer(JSON.parse(new TextDecoder().decode(files["tokenizer.json"])), {});
   for (const { text: words, ids } of space.checks)
-    if (encode(tokenizer, words).join() !== ids.join())
+    if (encode(tokenizer, space.prompt, words).join() !== ids.join())
       throw new Error(`this browser's tokenizer reads ${JSON.stringify(words)} otherwise than the trained model does.`);
   say("Starting the model …");
   await new Promise(requestAnimationFrame); // starting it blocks the page for a moment
@@ -103,12 +103,12 @@ async function load() {
     externalData: [{ path: "model.onnx.data", data: files["model.onnx.data"] }],
   });
   model = async (words) => {
-    const ids = encode(tokenizer, words);
+    const ids = encode(tokenizer, space.prompt, words);
     const row = (values) => new ort.Tensor("int64", BigInt64Array.from(values, BigInt), [1, ids.length]);
     const { logits } = await session.run({ input_ids: row(ids), attention_mask: row(ids.map(() => 1)) });
     const powers = Array.from(logits.data, (value) => Math.exp(value - Math.max(...logits.data)));
     const sum = powers.reduce((one, other) => one + other);
-    return { ids, probabilities: powers.map((power) => power / sum) };
+    return powers.map((power) => power / sum);
   };
 }
 
@@ -139,7 +139,7 @@ form.addEventListener("submit", async (event) => {
     button.textContent = "Classify";
     progress.hidden = true;
     say(text.value.trim() ? "" : "The model is ready. Write a text, then press Classify.");
-    if (text.value.trim()) show((await model(text.value)).probabilities);
+    if (text.value.trim()) show(await model(text.value));
     else text.focus();
   } catch (error) {
     console.error(error);
