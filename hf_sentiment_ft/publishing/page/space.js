@@ -14,10 +14,15 @@ function say(words, wrong = false) {
   status.classList.toggle("wrong", wrong);
 }
 
+/** Tell it before work that blocks the page, and wait until the words are painted. */
+async function saying(words) {
+  say(words);
+  await new Promise((painted) => requestAnimationFrame(() => setTimeout(painted)));
+}
+
 /** Say what went wrong in plain words. */
 function inWords(error) {
   const reason = String(error?.message ?? error);
-  if (!globalThis.WebAssembly) return "This browser has no WebAssembly (or it is switched off), so it cannot run the model.";
   if (error instanceof RangeError || /memory|alloc|abort/i.test(reason))
     return "The model does not fit into the memory of this browser. Try it on a computer, or with other tabs closed.";
   if (error instanceof TypeError && /fetch|load|import|network/i.test(reason))
@@ -84,9 +89,6 @@ async function load() {
   progress.hidden = false;
   received(0);
   const [{ Tokenizer }, ort] = await Promise.all([import("tokenizers"), import("onnxruntime")]);
-  ort.env.wasm.numThreads = 1; // more need a cross-origin isolated page, which an embedded Space is not
-  ort.env.wasm.wasmBinary = await (await fetch(space.runtime.url, { integrity: space.runtime.integrity })).arrayBuffer();
-  received(space.runtime.size);
   const kept = await store();
   const files = {};
   for (const name of names) files[name.split("/").at(-1)] = await download(name, kept, received);
@@ -97,8 +99,11 @@ async function load() {
   for (const { text: words, ids } of space.checks)
     if (encode(tokenizer, space.prompt, words).join() !== ids.join())
       throw new Error(`this browser's tokenizer reads ${JSON.stringify(words)} otherwise than the trained model does.`);
-  say("Starting the model …");
-  await new Promise(requestAnimationFrame); // starting it blocks the page for a moment
+
+  ort.env.wasm.numThreads = 1; // more need a cross-origin isolated page, which an embedded Space is not
+  ort.env.wasm.wasmBinary = await (await fetch(space.runtime.url, { integrity: space.runtime.integrity })).arrayBuffer();
+  received(space.runtime.size);
+  await saying("Starting the model …");
   const session = await ort.InferenceSession.create(files["model.onnx"], {
     externalData: [{ path: "model.onnx.data", data: files["model.onnx.data"] }],
   });
@@ -138,9 +143,14 @@ form.addEventListener("submit", async (event) => {
     if (!model) await load();
     button.textContent = "Classify";
     progress.hidden = true;
-    say(text.value.trim() ? "" : "The model is ready. Write a text, then press Classify.");
-    if (text.value.trim()) show(await model(text.value));
-    else text.focus();
+    if (text.value.trim()) {
+      await saying("Reading the text …");
+      show(await model(text.value));
+      say("");
+    } else {
+      say("The model is ready. Write a text, then press Classify.");
+      text.focus();
+    }
   } catch (error) {
     console.error(error);
     progress.hidden = true;
@@ -159,6 +169,7 @@ addEventListener("resize", fit);
 fit();
 
 try {
+  if (!globalThis.WebAssembly) throw new Error("this browser has no WebAssembly, or it is switched off.");
   space = await (await fetch("space.json", { cache: "no-cache" })).json();
   const examples = space.examples.map((words) => {
     const example = Object.assign(document.createElement("button"), { type: "button", textContent: words, dir: "auto" });

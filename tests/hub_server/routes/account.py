@@ -19,6 +19,7 @@ FIRST_PAGE = {
     "style.css": "body {{ padding: 2rem; }}\n",
 }
 
+
 def whoami(hub: Hub, request: Request) -> Reply:
     """Describe the user and the token of the request."""
     name = access.require_login(request.who)
