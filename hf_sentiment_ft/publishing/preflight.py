@@ -212,11 +212,12 @@ def describe_publication(destination: "Destination | None", strategy: str) -> li
         lines.append("replacing everything in the repository")
     if destination.tag:
         lines.append(f"tag {destination.tag}")
-    if (space := destination.space) is not None:
-        lines.append(f"a {space.space_sdk} Space, {space.repo_id}, {'updated' if space.parent else 'new'}")
     if strategy != "end":
         lines.append(f"each checkpoint during training (--hub_strategy {strategy})")
-    return [*lines, f"in one commit at the end, those of these files that exist: {', '.join(PUBLISHED_FILES)}"]
+    lines.append(f"in one commit at the end, those of these files that exist: {', '.join(PUBLISHED_FILES)}")
+    if (space := destination.space) is not None:
+        lines.append(f"then a {space.space_sdk} Space, {space.repo_id}, {'updated' if space.parent else 'new'}")
+    return lines
 
 
 def default_model_name(model_name_or_path: str, dataset: str) -> str:
