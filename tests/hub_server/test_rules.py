@@ -176,8 +176,8 @@ def test_spaces_other_than_static_ones_must_be_paid_for(login: Login) -> None:
     api.create_repo("alice/page", repo_type="space", space_sdk="static")
     assert set(api.list_repo_files("alice/page", repo_type="space")) > {"README.md", "index.html"}
     assert api.space_info("alice/page").sdk == "static"
+    readme = {"path_or_fileobj": b"---\ntitle: x\n---\n", "path_in_repo": "README.md"}
     with pytest.raises(ValueError, match="sdk"):
-        readme = {"path_or_fileobj": b"---\ntitle: x\n---\n", "path_in_repo": "README.md"}
         api.upload_file(**readme, repo_id="alice/page", repo_type="space")
 
 
