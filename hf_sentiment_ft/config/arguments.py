@@ -251,7 +251,10 @@ class HubArguments:
 
     @property
     def static_space(self) -> bool:
-        """Return whether to publish a Space that needs the model as a classifier in ONNX."""
+        """Return whether a Space will need the model as a classifier in ONNX.
+
+        It may be published by another command, as for each of several seeds, whose `push_space` is empty.
+        """
         return self.push_space is not None and self.space_sdk == "static"
 
 

@@ -6,6 +6,11 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
 
+NOT_FREE = (
+    "{repo_id} would be a Gradio Space, which the Hub runs for paying accounts only (PRO, Team or Enterprise). Use "
+    "--space_sdk static, whose page runs the model in the visitor's browser, for free."
+)
+
 
 @dataclass(frozen=True)
 class Destination:

@@ -13,8 +13,8 @@ from ..hub import hub_errors, limit_waiting, with_retries
 from ..runtime.distributed import on_first_process
 from ..runtime.run_files import PUBLISHED_FILES
 from .access import check_repository
-from .destination import Destination
-from .repository import NOT_FREE, find_head
+from .destination import NOT_FREE, Destination
+from .repository import find_head
 
 if TYPE_CHECKING:
     from transformers import TrainingArguments
@@ -128,7 +128,7 @@ def preflight(options: HubOptions, model_name: str) -> Destination:
 
 def _space_beside(destination: Destination, hub_args: "HubArguments") -> Destination | None:
     """Return the Space that `--push_space` asks for, not yet checked."""
-    if hub_args.push_space is None:
+    if not hub_args.push_space:
         return None
     if hub_args.static_space:
         from ..label_words.export import check_packages

@@ -9,16 +9,12 @@ from typing import TYPE_CHECKING, Any
 from ..errors import PublishError, status_code
 from ..hub import hub_errors, with_retries
 from ..runtime.run_files import PUBLISHED_FILES, SPACE_FILES, is_named, published_files
-from .destination import Destination
+from .destination import NOT_FREE, Destination
 
 if TYPE_CHECKING:
     from huggingface_hub.hf_api import ModelInfo, RepoFile, SpaceInfo
 
 CARD_TAG = "hf_sentiment_ft"  # marks repositories that this package may update
-NOT_FREE = (
-    "{repo_id} would be a Gradio Space, which the Hub runs for paying accounts only (PRO, Team or Enterprise). Use "
-    "--space_sdk static, whose page runs the model in the visitor's browser, for free."
-)
 
 
 Content = Path | bytes

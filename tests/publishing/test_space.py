@@ -16,12 +16,15 @@ import pytest
 from huggingface_hub import HfApi, RepoCard
 from huggingface_hub.utils._http import default_client_factory
 
+from hf_sentiment_ft.config.command_line import parse_train_arguments
 from hf_sentiment_ft.errors import PublishError, UsageError
 from hf_sentiment_ft.label_words.export import onnx_probabilities
 from hf_sentiment_ft.label_words.prompt import build_prompt, put_prompt_into_tokenizer
+from hf_sentiment_ft.publishing.preflight import resolve_hub_options
 from hf_sentiment_ft.publishing.publication import retry_command
 from hf_sentiment_ft.publishing.space import publish_space
 from hf_sentiment_ft.publishing.static_space import CHECKED_TEXTS, browser_prompt, browser_tokenizer
+from hf_sentiment_ft.training.seeds import flags_of_seed
 
 from ..conftest import ROOT
 from ..hub_server import HubServer
@@ -123,6 +126,21 @@ def test_what_cannot_be_published_is_refused_before_training(api: HfApi, options
         check(**{"repo_id": REPO} | options)
 
 
+def test_flags_that_do_not_go_with_a_space():
+    with pytest.raises(UsageError, match="--push_space does not support --publish_adapter"):
+        parse_train_arguments(["--push_to_hub", "--push_space", SPACE, "--use_peft", "--publish_adapter"])
+    alone = parse_train_arguments(["--push_space", SPACE])
+    with pytest.raises(UsageError, match="--push_space is given without --push_to_hub"):
+        resolve_hub_options(alone.training, alone.hub)
+
+
+def test_each_of_several_seeds_makes_no_space_but_could():
+    argv = ["--num_seeds", "2", "--push_to_hub", "--push_space", SPACE]
+    of_seed = parse_train_arguments(flags_of_seed(argv, parse_train_arguments(argv), 43, Path("seed-43")))
+    assert resolve_hub_options(of_seed.training, of_seed.hub) is None
+    assert of_seed.needs_classifier
+
+
 def test_an_organisation_that_does_not_pay_is_told_at_the_push(api: HfApi):
     destination = check(push_space="lab/try", space_sdk="gradio")
     with pytest.raises(PublishError, match="paying accounts only"):
@@ -209,9 +227,16 @@ def test_the_page_answers_as_the_model_in_8_bits_does(page: "Page"):
     assert not alarms
     assert page.frame_locator("iframe").locator("h2").first.inner_text() == "Accuracy", "the report is below"
 
+    about = json.loads(page.request.get(page.url.replace("index.html", "space.json")).text())
+    about |= {"labels": ["<img src=x onerror=alert(3)>", "positive"], "examples": ["<script>alert(4)</script>"]}
+    page.route("**/space.json", lambda route: route.fulfill(json=about))
     page.route("**/model/*", lambda route: route.abort())
     page.reload()
     assert load(page).startswith("The model is ready"), "a second visit downloads nothing"
+    page.click("#examples button")
+    assert ask(page, page.input_value("#text")).keys() == set(about["labels"])
+    assert page.input_value("#text") == "<script>alert(4)</script>"
+    assert not alarms
 
 
 def test_the_page_makes_the_ids_of_python(page: "Page"):
