@@ -260,7 +260,10 @@ def test_the_page_makes_the_ids_of_python(page: "Page"):
 
 
 def test_the_page_says_in_plain_words_what_goes_wrong(page: "Page", site: str):
-    other_ids = json.loads(page.request.get(site.replace("index.html", "space.json")).text())
+    other_ids, too_large = (
+        json.loads(page.request.get(site.replace("index.html", "space.json")).text()) for _ in range(2)
+    )
+    too_large["files"]["model/model.onnx.data"]["size"] = 2**60
     other_ids["checks"][0]["ids"][0] += 1
     for address, broken, words in (
         ("**/model/model.onnx.data", lambda route: route.abort(), "The download failed. Check the connection"),
@@ -271,6 +274,7 @@ def test_the_page_says_in_plain_words_what_goes_wrong(page: "Page", site: str):
             lambda route: route.fulfill(body="x", headers={"Access-Control-Allow-Origin": "*"}),
             "The download f",
         ),
+        ("**/space.json", lambda route: route.fulfill(json=too_large), "does not fit into the memory of this browser"),
         ("**/space.json", lambda route: route.fulfill(json=other_ids), 'reads "a moving, funny film" otherwise'),
     ):
         page.route(address, broken)
