@@ -15,7 +15,7 @@ DATASET ?= package:hf_sentiment_ft/sample_reviews
 quickstart: .venv/quickstart
 	$(BIN)/python -m hf_sentiment_ft.quickstart
 
-test: .venv/test .venv/olah/bin/olah-cli chromium
+test: .venv/test .venv/olah/bin/olah-cli .venv/npm/package.json chromium
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
@@ -44,6 +44,12 @@ chromium:
 	@command -v chromium >/dev/null || if test "$$(id -u)" = 0 && command -v apt-get >/dev/null; \
 	then apt-get -qq update && DEBIAN_FRONTEND=noninteractive apt-get -qq -y install --no-install-recommends chromium; \
 	else echo "chromium is not installed, so the tests of pages are skipped: sudo apt-get install chromium"; fi
+
+# What the page of a Space loads from a CDN, which its tests serve themselves; without npm, they are skipped.
+.venv/npm/package.json: Makefile
+	mkdir -p $(@D)
+	if command -v npm >/dev/null; then cd $(@D) && npm install --silent --no-audit --no-fund --ignore-scripts \
+	--prefix . @huggingface/tokenizers@0.2.0 onnxruntime-web@1.30.0 && touch package.json; fi
 
 clean:
 	rm -rf .venv build dist *.egg-info

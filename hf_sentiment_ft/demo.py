@@ -10,7 +10,6 @@ from hf_sentiment_ft.demo import build_demo
 build_demo("user/name").launch()
 """
 
-import argparse
 import json
 import os
 import sys
@@ -24,6 +23,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory, mkdtemp
 from typing import TYPE_CHECKING, Any
 
+from .config.parser import Parser
 from .errors import UsageError, errors_exit
 
 if TYPE_CHECKING:
@@ -257,11 +257,10 @@ def output_name(name: str, suffix: str) -> str:
     return f"labelled-{stem}{WRITTEN_AS.get(suffix, suffix)}{'' if suffix == '.parquet' else compression}"
 
 
-def main() -> None:
-    """Open the page of the model given on the command line, until it is interrupted."""
-    parser = argparse.ArgumentParser(
-        prog="python -m hf_sentiment_ft.demo",
-        description="Try a trained model on a page in the browser: type a text, or label a whole table.",
+def build_parser() -> Parser:
+    """Return the parser of this command."""
+    parser = Parser(
+        "demo", "Try a trained model on a page in the browser: type a text, or label a whole table.", "./output"
     )
     parser.add_argument("model", help="folder of a training run, or Hub id")
     parser.add_argument("--model_revision", default="main", help="branch, tag or commit on the Hub")
@@ -274,8 +273,13 @@ def main() -> None:
     parser.add_argument(
         "--share", action="store_true", help="also open a temporary public address, through Gradio's servers"
     )
+    return parser
+
+
+def main() -> None:
+    """Open the page of the model given on the command line, until it is interrupted."""
     with errors_exit(), TemporaryDirectory(prefix="hf_sentiment_ft_") as uploads:
-        args = parser.parse_args(sys.argv[1:])
+        args = build_parser().parse_args(sys.argv[1:])
         os.environ["GRADIO_TEMP_DIR"] = uploads  # instead of a folder that all users share, and that stays
         page = build_demo(args.model, args.model_revision, args.device)
         try:

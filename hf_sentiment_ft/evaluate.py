@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 OUTPUT_DIR = "./evaluation"
 ONLY_TRAINING = (
     "push_to_hub",
+    "push_space",
     "resume_from_checkpoint",
     "dry_run",
     "export_text_classification",
@@ -125,7 +126,7 @@ def parse_evaluate_arguments(argv: list[str]) -> tuple[list[ModelArguments], Arg
     rest += [f"--{name}={value}" for name, value in vars(own).items() if isinstance(value, str)]
     flags = parse_train_arguments([*rest, f"--model_name_or_path={names[0]}"], "evaluate")
     for name in ONLY_TRAINING:
-        if any(getattr(group, name, None) for group in (flags.model, flags.run, flags.training)):
+        if any(getattr(group, name, None) for group in (flags.model, flags.hub, flags.run, flags.training)):
             raise UsageError(f"--{name} is given, which is for training only. Remove it to evaluate.")
     if flags.run.num_seeds > 1:
         raise UsageError(f"--num_seeds is {flags.run.num_seeds}, which is for training only. Remove it to evaluate.")

@@ -36,6 +36,10 @@ def build_parser() -> Parser:
     parser.add_argument(
         "--hub_timeout", type=int, default=120, help="seconds to wait for a response of the Hub (default: 120)"
     )
+    parser.add_argument("--push_space", help="also publish a page on which the model can be tried, as this Space")
+    parser.add_argument(
+        "--space_sdk", choices=("static", "gradio"), default="static", help="what runs the Space (default: static)"
+    )
     return parser
 
 
@@ -52,7 +56,8 @@ def parse_publish_arguments(argv: list[str]) -> "tuple[Path, HubOptions, str]":
     from .publishing.card import CARD_VALUES
     from .publishing.preflight import HubOptions
 
-    hub_args = HubArguments(args.hub_overwrite, args.hub_create_pr, args.hub_tag, args.hub_timeout)
+    names = ("hub_overwrite", "hub_create_pr", "hub_tag", "hub_timeout", "push_space", "space_sdk")
+    hub_args = HubArguments(**{name: getattr(args, name) for name in names})
     options = HubOptions(args.hub_model_id, args.hub_token, args.hub_private_repo, args.hub_revision, hub_args)
     folder: Path = args.output_dir
     config = "adapter_config.json" if (folder / "adapter_config.json").is_file() else "config.json"

@@ -122,7 +122,7 @@ def run(flags: Arguments) -> None:
     with runtime.first_process_first(args, "loading the dataset"):
         rows = data.load_splits(flags.data, args.seed, flags.model.label_words)
     provenance = publishing.trace_provenance(flags, base, model_name, destination)
-    task = label_words.build_task(flags.model, base, config, rows, flags.run.export_text_classification)
+    task = label_words.build_task(flags.model, base, config, rows, flags.needs_classifier)
     with runtime.first_process_first(args, "tokenizing"):
         tokenized = label_words.tokenize_splits(task, flags.data.preprocessing_num_workers)
     training.warn_of_shortcomings(args, len(tokenized["train"]), task)

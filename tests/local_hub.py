@@ -67,6 +67,10 @@ def finished_fixture(run_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 @pytest.fixture(name="quick_look")
 def quick_look_fixture(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    verify_here(monkeypatch, tmp_path)
+
+
+def verify_here(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Verify in this process, with an empty cache each time: the same code and requests without 6 s of imports."""
     numbers = itertools.count()
 
@@ -80,7 +84,7 @@ def quick_look_fixture(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 def check(repo_id: str | None = REPO, timeout: int = 2, **options: Any) -> Destination:
     """Run the preflight as flags such as `--hub_tag v1` would."""
-    of_hub = {name: options.pop(name) for name in list(options) if name.startswith("hub_")}
+    of_hub = {name: options.pop(name) for name in list(options) if name.startswith(("hub_", "push_", "space_"))}
     given = {"token": None, "private": None, "revision": None} | options
     return preflight(HubOptions(repo_id, hub_args=HubArguments(hub_timeout=timeout, **of_hub), **given), "its-name")
 

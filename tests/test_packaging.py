@@ -26,7 +26,7 @@ def test_wheel_has_the_package_and_its_resources_and_nothing_else(wheel: Path):
     source = ROOT / "hf_sentiment_ft"
     expected = {
         f"hf_sentiment_ft/{path.relative_to(source)}"
-        for path in [*source.rglob("*.py"), *source.rglob("*.jinja"), source / "py.typed"]
+        for path in [*source.rglob("*.py"), *source.rglob("*.jinja"), *source.rglob("page/*"), source / "py.typed"]
     }
     expected |= {f"hf_sentiment_ft/sample_reviews/{path.name}" for path in (source / "sample_reviews").iterdir()}
     resources = [ROOT / "model_card_template.md", *ROOT.glob("accelerate_configs/*.yaml"), *ROOT.glob("recipes/*.yaml")]

@@ -239,9 +239,24 @@ class HubArguments:
     hub_create_pr: bool = flag(False, "Open a pull request instead of committing.")
     hub_tag: str | None = flag(None, "Tag to set on the published commit.")
     hub_timeout: int = flag(120, "Seconds to wait for a response of the Hub; failures are retried for twice as long.")
+    push_space: str | None = flag(
+        None, "Also publish a page on which the model can be tried, as this Space (user/name); see docs/space.md."
+    )
+    space_sdk: str = flag(
+        "static", "What runs the Space: static (the visitor's browser, free) or gradio (the Hub; paying accounts only)."
+    )
 
     def __post_init__(self) -> None:
         _check_at_least("hub_timeout", self.hub_timeout, 1)
+        _check_choice("space_sdk", self.space_sdk, ("static", "gradio"))
+
+    @property
+    def static_space(self) -> bool:
+        """Return whether a Space will need the model as a classifier in ONNX.
+
+        It may be published by another command, as for each of several seeds, whose `push_space` is empty.
+        """
+        return self.push_space is not None and self.space_sdk == "static"
 
 
 @dataclass
@@ -297,6 +312,11 @@ class Arguments(NamedTuple):
     hub: HubArguments
     run: RunArguments
     training: "TrainingArguments"
+
+    @property
+    def needs_classifier(self) -> bool:
+        """Return whether the model must have an exact text classification model."""
+        return self.run.export_text_classification or self.hub.static_space
 
 
 def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:

@@ -80,10 +80,12 @@ def parse_train_arguments(argv: list[str], command: str = "train") -> Arguments:
     try_out(training_args, command)
     resolve_precision(training_args, model_args)
     resolve_columns(model_args, data_args)
+    flags = Arguments(model_args, data_args, hub_args, run_args, training_args)
     for other in ("calibration", "publish_adapter"):
-        if getattr(model_args, other) and run_args.export_text_classification:
-            raise UsageError(f"--export_text_classification does not support --{other}; remove one of them.")
-    return Arguments(model_args, data_args, hub_args, run_args, training_args)
+        if getattr(model_args, other) and flags.needs_classifier:
+            export = "export_text_classification" if run_args.export_text_classification else "push_space"
+            raise UsageError(f"--{export} does not support --{other}; remove one of them.")
+    return flags
 
 
 def following_defaults(asked: argparse.Namespace, given: set[str]) -> dict[str, Any]:

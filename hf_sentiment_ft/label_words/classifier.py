@@ -121,7 +121,7 @@ def classifier_of(loaded: "LabelWordModel") -> "PreTrainedModel":
 
 
 def _refusal(reason: str, remedy: str = "") -> UsageError:
-    remedies = "Leave out this export (in training, --export_text_classification)" + (
+    remedies = "Leave out this export (in training, --export_text_classification and --push_space)" + (
         f", or {remedy}." if remedy else "."
     )
     return UsageError(f"cannot export an exact text classification model: {reason}. {remedies}")

@@ -17,6 +17,7 @@ from ..runtime.output_dir import refuse_foreign_files
 from ..runtime.run_files import ONNX_FILES, begin_files, record_files
 
 if TYPE_CHECKING:
+    import numpy as np
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
     from transformers.exporters import ExportedModel
 
@@ -50,7 +51,7 @@ def export_onnx(folder: Path, quantize: str | None = None) -> Path:
     from .model import load_label_word_model, predict_probabilities
     from .scoring import label_probabilities
 
-    _check_packages()
+    check_packages()
     if not folder.is_dir():
         raise UsageError(f"{folder} is not a folder. Pass the output folder of a finished run.")
     refuse_foreign_files(folder, ONNX_FILES)
@@ -80,7 +81,12 @@ def export_onnx(folder: Path, quantize: str | None = None) -> Path:
     return target
 
 
-def _check_packages() -> None:
+def check_packages() -> None:
+    """Refuse to export without the packages that an export needs.
+
+    Raises:
+        UsageError: If one of them is not installed.
+    """
     missing = [name for name in PACKAGES if find_spec(name) is None]
     if missing:
         raise UsageError(
@@ -100,6 +106,26 @@ def save_tokenizer(tokenizer: "PreTrainedTokenizerBase", folder: Path) -> None:
     inner.enable_truncation(tokenizer.model_max_length, direction=tokenizer.truncation_side)
     inner.enable_padding(direction="right", pad_id=tokenizer.pad_token_id, pad_token=tokenizer.pad_token)
     tokenizer.save_pretrained(folder)
+
+
+def onnx_probabilities(folder: Path, texts: list[str]) -> "np.ndarray[Any, Any]":
+    """Return the probabilities that an exported model gives, (rows, num_labels), by ONNX Runtime.
+
+    Args:
+        folder: Return value of `export_onnx`.
+        texts: Texts, each of which is answered alone: in 8 bits, those in a batch would be rounded by one scale.
+    """
+    import numpy as np
+    from onnxruntime import InferenceSession
+    from tokenizers import Tokenizer
+
+    from .scoring import label_probabilities
+
+    tokenizer, session = Tokenizer.from_file(str(folder / "tokenizer.json")), InferenceSession(folder / "model.onnx")
+    tokenizer.encode_special_tokens = True
+    encoded = [tokenizer.encode(text) for text in texts]
+    inputs = [{"input_ids": np.array([one.ids]), "attention_mask": np.array([one.attention_mask])} for one in encoded]
+    return label_probabilities(np.concatenate([session.run(["logits"], each)[0] for each in inputs]))
 
 
 def trace(classifier: "PreTrainedModel", batch: dict[str, Any]) -> "ExportedModel":

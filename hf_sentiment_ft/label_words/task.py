@@ -147,7 +147,7 @@ def build_task(
     base: ModelSource,
     config: "PretrainedConfig",
     data: LabelledSplits,
-    export_text_classification: bool = False,
+    needs_classifier: bool = False,
 ) -> LabelWordTask:
     """Load the model's tokenizer, and build the prompt and the label words from the command-line arguments.
 
@@ -156,7 +156,7 @@ def build_task(
         base: Where to load the model from.
         config: Configuration of the model.
         data: Labelled rows.
-        export_text_classification: Whether to refuse what cannot be exported for `pipeline("text-classification")`.
+        needs_classifier: Whether to refuse what cannot be exported for `pipeline("text-classification")`.
 
     Raises:
         UsageError: If there is no tokenizer, or prompt, label words and tokenizer do not fit together.
@@ -184,7 +184,7 @@ def build_task(
     if args.constrain_generation:
         label_words_only(verbalizer, prompt.ending_ids)  # fail now rather than after training
     wrapped = put_prompt_into_tokenizer(tokenizer, prompt, args.truncation_side)
-    if export_text_classification:
+    if needs_classifier:
         check_text_classification(config, wrapped, verbalizer)
     return LabelWordTask(args, base, config, wrapped, prompt, verbalizer, data)
 

@@ -20,6 +20,19 @@ def read_predictions(path: Path) -> Iterator[dict[str, str]]:
         yield from csv.DictReader(file)
 
 
+def evaluated_rows(folder: Path, size: int) -> list[dict[str, str]]:
+    """Return evenly spaced rows of the evaluated split; none if the run has no saved predictions.
+
+    Args:
+        folder: Folder of the finished run.
+        size: Maximum number of rows.
+    """
+    for predictions in sorted(folder.glob("*_predictions.csv"), reverse=True):
+        rows = list(read_predictions(predictions))
+        return rows[:: max(1, len(rows) // size)][:size]
+    return []
+
+
 def sample_answers(folder: Path, size: int = SAMPLE_SIZE) -> dict[str, str]:
     """Return evenly spaced texts of the evaluated split, with the words that the evaluated model generated for them.
 
@@ -30,11 +43,7 @@ def sample_answers(folder: Path, size: int = SAMPLE_SIZE) -> dict[str, str]:
     Returns:
         Generated word by text; empty if the run has no saved predictions.
     """
-    for predictions in sorted(folder.glob("*_predictions.csv"), reverse=True):
-        rows = list(read_predictions(predictions))
-        step = max(1, len(rows) // size)
-        return {row["text"]: row["generated_text"] for row in rows[::step][:size]}
-    return {}
+    return {row["text"]: row["generated_text"] for row in evaluated_rows(folder, size)}
 
 
 def probabilities_of(predictions: Path, text: str) -> list[float]:

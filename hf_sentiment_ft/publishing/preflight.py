@@ -1,6 +1,5 @@
 """Check before training everything that can make a push fail."""
 
-import json
 import logging
 import re
 import sys
@@ -13,15 +12,14 @@ from ..errors import UsageError, explain, status_code
 from ..hub import hub_errors, limit_waiting, with_retries
 from ..runtime.distributed import on_first_process
 from ..runtime.run_files import PUBLISHED_FILES
-from .repository import CARD_TAG, Destination, find_head, read_file, tags
+from .access import check_repository
+from .destination import NOT_FREE, Destination
+from .repository import find_head
 
 if TYPE_CHECKING:
-    from huggingface_hub.hf_api import ModelInfo
     from transformers import TrainingArguments
 
     from ..config.arguments import Arguments, HubArguments
-    from .repository import Destination
-
 logger = logging.getLogger(__name__)
 
 REF_NAME = re.compile(r"(?!.*(\.\.|//|@\{|\.lock$|[./]$))[A-Za-z0-9_][^\s~^:?*\[\\]*")
@@ -65,6 +63,10 @@ def resolve_hub_options(args: "TrainingArguments", hub_args: "HubArguments") -> 
         args.hub_model_id, args.hub_token, args.hub_private_repo, args.hub_revision, hub_args, args.hub_strategy
     )
     wanted = args.push_to_hub
+    if hub_args.push_space and not wanted:
+        raise UsageError(
+            "--push_space is given without --push_to_hub. Add it: the Space refers to the published model."
+        )
     args.push_to_hub, args.hub_token = False, None
     return options if wanted else None
 
@@ -111,15 +113,42 @@ def preflight(options: HubOptions, model_name: str) -> Destination:
     )
     try:
         user = with_retries(destination.api.whoami, destination.timeout)
-        if "/" not in destination.repo_id:
-            destination = replace(destination, repo_id=f"{user['name']}/{destination.repo_id}")
-        _check_name(destination.repo_id, given=options.repo_id is not None)
-        _check_may_write(user, destination)
-        return _look_at_repository(destination, options.hub_args.hub_overwrite)
+        space = _space_beside(destination, options.hub_args)
+        destination = check_repository(user, destination, options.repo_id is not None, options.hub_args.hub_overwrite)
+        if space is None:
+            return destination
+        space = check_repository(user, space, True, options.hub_args.hub_overwrite)
+        _check_space(user, destination, space)
+        return replace(destination, space=space)
     except hub_errors() as error:
         if status_code(error) == 401:
             raise UsageError(f"the Hub rejected the token: {explain(error)}. Run `hf auth login` again.") from error
         raise UsageError(f"could not check on the Hub whether this run can be published: {explain(error)}.") from error
+
+
+def _space_beside(destination: Destination, hub_args: "HubArguments") -> Destination | None:
+    """Return the Space that `--push_space` asks for, not yet checked."""
+    if not hub_args.push_space:
+        return None
+    if hub_args.static_space:
+        from ..label_words.export import check_packages
+
+        check_packages()
+    return replace(destination, repo_id=hub_args.push_space, space_sdk=hub_args.space_sdk, revision="main", tag=None)
+
+
+def _check_space(user: dict[str, Any], destination: Destination, space: Destination) -> None:
+    """Refuse a Space that would show a private model to everyone, or that the Hub would not run for free."""
+    model, present = find_head(destination, "main"), find_head(space, "main")
+    if present and not present.private and (model.private if model else destination.private):
+        raise UsageError(
+            f"--push_space is {space.repo_id!r}, which is public, but the model is private, and a Space contains it. "
+            "Make the Space private in its settings, or use another --push_space."
+        )
+    # An organisation has a plan of its own, which the Hub does not tell.
+    free = user.get("isPro") is False and space.repo_id.startswith(f"{user['name']}/")
+    if free and space.space_sdk != "static" and not present:
+        raise UsageError(NOT_FREE.format(repo_id=space.repo_id))
 
 
 def _check_flags(options: HubOptions) -> None:
@@ -138,6 +167,11 @@ def _check_flags(options: HubOptions) -> None:
         raise UsageError(
             f"--hub_create_pr is given, but --hub_strategy is {options.strategy}, which would open a pull request for "
             "every checkpoint. Use --hub_strategy end."
+        )
+    if hub_args.push_space and hub_args.hub_create_pr:
+        raise UsageError(
+            "--push_space and --hub_create_pr are both given, but a pull request's model is not published yet. Remove "
+            "--push_space, and run `publish` with it once the pull request is merged."
         )
     for flag, name in (("hub_revision", options.revision), ("hub_tag", hub_args.hub_tag)):
         if name is not None and not REF_NAME.fullmatch(name):
@@ -160,112 +194,6 @@ def _find_token(options: HubOptions) -> str:
     return token
 
 
-def _check_name(repo_id: str, given: bool) -> None:
-    from huggingface_hub.errors import HFValidationError
-    from huggingface_hub.utils import validate_repo_id
-
-    try:
-        validate_repo_id(repo_id)
-    except HFValidationError as error:
-        if not given:
-            raise UsageError(f"{repo_id!r}, the run's own name, is not valid; set --hub_model_id: {error}") from error
-        raise UsageError(f"--hub_model_id is {repo_id!r}, which is not a valid name: {error}") from error
-
-
-def _check_may_write(user: dict[str, Any], destination: Destination) -> None:
-    """Refuse a token that cannot write to the repository, and a namespace that the user cannot publish in."""
-    repo_id, namespace = destination.repo_id, destination.repo_id.split("/")[0]
-    organisations = {org["name"]: org.get("roleInOrg") for org in user.get("orgs", [])}
-    if not destination.create_pr and namespace not in {user["name"], *organisations}:
-        known = ", ".join([user["name"], *organisations])
-        raise UsageError(f"--hub_model_id is {repo_id!r}, but the user of this token can only publish under: {known}.")
-    if not destination.create_pr and organisations.get(namespace) == "read":
-        raise UsageError(f"--hub_model_id is {repo_id!r}, but {user['name']} has only read access to {namespace}.")
-    token = user.get("auth", {}).get("accessToken", {})
-    permissions = set(token.get("fineGrained", {}).get("global", []))
-    for scope in token.get("fineGrained", {}).get("scoped", []):
-        if scope.get("entity", {}).get("name") in (namespace, repo_id):
-            permissions |= set(scope.get("permissions", []))
-    enough = {"repo.write", "discussion.write"} if destination.create_pr else {"repo.write"}
-    if token.get("role") == "read" or (token.get("role") == "fineGrained" and not permissions & enough):
-        raise UsageError(
-            f"this token cannot write to {repo_id}. Create one with write access at "
-            "https://huggingface.co/settings/tokens."
-        )
-
-
-def _look_at_repository(destination: Destination, overwrite: bool) -> Destination:
-    """Remember the commit to publish on, and refuse a repository that contains someone else's work."""
-    repo_id, revision = destination.repo_id, destination.revision
-    main = find_head(destination, "main")
-    if main is None:
-        if destination.create_pr:
-            raise UsageError(
-                f"there is no repository {repo_id} to open a pull request in. Remove --hub_create_pr to create it."
-            )
-        return destination
-    if not destination.create_pr:
-        _check_write_access(destination)
-    head = main if revision == "main" else _find_branch(destination) or main
-    destination = replace(destination, parent=head.sha)
-    if destination.tag and (on := tags(destination).get(destination.tag)) not in (None, head.sha):
-        raise UsageError(
-            f"--hub_tag is {destination.tag!r}, which {repo_id} already has on another commit, {on}. Use another tag."
-        )
-    if destination.create_pr or _is_ours_or_empty(head, destination):
-        return destination
-    if not overwrite:
-        raise UsageError(
-            f"{repo_id} is not empty and was not published by hf_sentiment_ft. Use another --hub_model_id, open a pull "
-            "request with --hub_create_pr, or replace everything in the repository with --hub_overwrite."
-        )
-    return replace(destination, replace=True)
-
-
-def _find_branch(destination: Destination) -> "ModelInfo | None":
-    """Return the head of the branch that `--hub_revision` names, or None if the branch has yet to be created."""
-    repo_id, revision = destination.repo_id, destination.revision
-    head = find_head(destination, revision)
-    if head is None and revision.startswith("refs/"):
-        raise UsageError(
-            f"--hub_revision is {revision!r}, which {repo_id} does not have and which cannot be created; "
-            "expected a branch."
-        )
-    if head is not None and (revision == head.sha or revision in tags(destination)):
-        raise UsageError(
-            f"--hub_revision is {revision!r}, which is a tag or commit of {repo_id}; expected a branch, or a new name."
-        )
-    return head
-
-
-def _check_write_access(destination: Destination) -> None:
-    """Ask the Hub whether an existing repository is writable, since roles are more varied than we can model."""
-    try:
-        with_retries(lambda: destination.api.auth_check(destination.repo_id, write=True), destination.timeout)
-    except hub_errors() as error:
-        if status_code(error) not in (401, 403, 404):
-            raise
-        raise UsageError(
-            f"this token cannot write to {destination.repo_id}: {explain(error)}. Use another token or --hub_model_id, "
-            "or open a pull request with --hub_create_pr."
-        ) from error
-
-
-def _is_ours_or_empty(head: "ModelInfo", destination: Destination) -> bool:
-    """Return whether a repository is empty, or was published by this package.
-
-    In the latter case it has our tag or, if the Hub rejected the card, label words in its `config.json`.
-    """
-    files = {sibling.rfilename for sibling in head.siblings or []}
-    if not files - {".gitattributes"} or CARD_TAG in (head.tags or []):
-        return True
-    config = read_file(destination, "config.json") if "config.json" in files else None
-    try:
-        return config is not None and "label_words" in json.loads(config)
-    except ValueError:
-        return False
-
-
 def describe_publication(destination: "Destination | None", strategy: str) -> list[str]:
     """Describe what would be pushed where, one line each.
 
@@ -286,7 +214,10 @@ def describe_publication(destination: "Destination | None", strategy: str) -> li
         lines.append(f"tag {destination.tag}")
     if strategy != "end":
         lines.append(f"each checkpoint during training (--hub_strategy {strategy})")
-    return [*lines, f"in one commit at the end, those of these files that exist: {', '.join(PUBLISHED_FILES)}"]
+    lines.append(f"in one commit at the end, those of these files that exist: {', '.join(PUBLISHED_FILES)}")
+    if (space := destination.space) is not None:
+        lines.append(f"then a {space.space_sdk} Space, {space.repo_id}, {'updated' if space.parent else 'new'}")
+    return lines
 
 
 def default_model_name(model_name_or_path: str, dataset: str) -> str:

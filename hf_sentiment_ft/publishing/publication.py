@@ -16,6 +16,7 @@ from .examples import sample_answers
 from .metadata import minimal_metadata
 from .notebook import NOTEBOOK, save_notebook
 from .repository import Destination, push, read_file, read_text, set_tag
+from .space import prepare_space, publish_space
 from .verify import verify
 
 logger = logging.getLogger(__name__)
@@ -33,6 +34,9 @@ def retry_command(folder: Path, destination: Destination) -> str:
     command = ["python", "-m", "hf_sentiment_ft.publish", str(folder), "--hub_model_id", destination.repo_id]
     command += ["--hub_revision", destination.revision] if destination.revision != "main" else []
     command += ["--hub_tag", destination.tag] if destination.tag else []
+    if (space := destination.space) is not None:
+        command += ["--push_space", space.repo_id]
+        command += ["--space_sdk", str(space.space_sdk)] if space.space_sdk != "static" else []
     flags = {"private_repo": destination.private, "create_pr": destination.create_pr, "overwrite": destination.replace}
     return shlex.join(command + [f"--hub_{name}" for name, given in flags.items() if given])
 
@@ -70,6 +74,8 @@ def publish_run(folder: Path, destination: Destination) -> dict[str, Any]:
 
 def _publish(folder: Path, destination: Destination, record: dict[str, Any]) -> None:
     """Run the steps of a publication, updating `record` after each of them."""
+    if destination.space:
+        prepare_space(folder, destination.space)
     objections = _write_card(folder, destination)
     if folder / NOTEBOOK in published_files(folder):
         save_notebook(folder, destination.repo_id)
@@ -89,6 +95,9 @@ def _publish(folder: Path, destination: Destination, record: dict[str, Any]) -> 
     _write_record(folder, record)
     if different:
         raise PublishError("what is on the Hub differs from this run:\n  " + "\n  ".join(different))
+    if destination.space:
+        record["space"] = publish_space(folder, destination, destination.space)
+        _write_record(folder, record)
     if objections:
         kept = "the card was left out" if without_card else "only its tags were kept"
         raise PublishError(
@@ -134,3 +143,5 @@ def print_summary(record: dict[str, Any]) -> None:
         f"verified: revision {record['revision']} has the same files and, loaded from the Hub, gives the same label "
         f"words for {record['sample']} texts"
     )
+    if "space" in record:
+        print(f"try it: {record['space']['url']}")

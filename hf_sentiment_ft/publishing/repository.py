@@ -1,54 +1,20 @@
 """Push one commit that makes a branch on the Hub contain exactly one run."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..errors import PublishError, status_code
 from ..hub import hub_errors, with_retries
-from ..runtime.run_files import PUBLISHED_FILES, is_named, published_files
+from ..runtime.run_files import PUBLISHED_FILES, SPACE_FILES, is_named, published_files
+from .destination import NOT_FREE, Destination
 
 if TYPE_CHECKING:
-    from huggingface_hub import HfApi
-    from huggingface_hub.hf_api import ModelInfo, RepoFile
+    from huggingface_hub.hf_api import ModelInfo, RepoFile, SpaceInfo
 
 CARD_TAG = "hf_sentiment_ft"  # marks repositories that this package may update
-
-
-@dataclass(frozen=True)
-class Destination:
-    """Where a run is published, as determined before training.
-
-    Attributes:
-        repo_id: Repository, as `user/name`.
-        token: Token with write access; never shown.
-        private: Whether a new repository is private; None leaves it to the account's default.
-        revision: Branch to push to.
-        create_pr: Whether to open a pull request instead of committing to the branch.
-        tag: Tag to set on the commit; None for no tag.
-        parent: Last commit of the branch, on which ours is based; None if the repository did not exist.
-        replace: Whether to replace someone else's work in the repository, as `--hub_overwrite` allows.
-        timeout: Seconds to wait for one response; failed requests are retried for twice as long.
-    """
-
-    repo_id: str
-    token: str = field(repr=False)
-    private: bool | None = None
-    revision: str = "main"
-    create_pr: bool = False
-    tag: str | None = None
-    parent: str | None = None
-    replace: bool = False
-    timeout: int = 120
-
-    @property
-    def api(self) -> "HfApi":
-        """Return a client that uses this destination's token."""
-        from huggingface_hub import HfApi
-
-        return HfApi(token=self.token)
 
 
 Content = Path | bytes
@@ -93,10 +59,7 @@ def push(
     without_card: bool = False,
     extra: Mapping[str, Content] | None = None,
 ) -> Pushed:
-    """Publish the files of a run as one commit on top of the remembered one.
-
-    Files of an earlier run that this run does not have are deleted in the same commit, so the repository never mixes
-    two runs. Files that are already up to date are not uploaded again.
+    """Publish the files of a run as `push_files` does.
 
     Args:
         folder: Folder of the run; the files that `published_files` returns are published.
@@ -112,6 +75,23 @@ def push(
     files |= extra or {}
     if without_card:
         files.pop("README.md", None)
+    return push_files(files, destination, message)
+
+
+def push_files(files: dict[str, Content], destination: Destination, message: str) -> Pushed:
+    """Publish files as one commit on top of the remembered one.
+
+    Files of an earlier run that this run does not have are deleted in the same commit, so the repository never mixes
+    two runs. Files that are already up to date are not uploaded again.
+
+    Args:
+        files: Files by their path in the repository.
+        destination: Where to push to.
+        message: Commit message.
+
+    Raises:
+        PublishError: If someone else has committed in the meantime, or the Hub wants to be paid for the Space.
+    """
     _make_branch(destination)
     return with_retries(lambda: _look_and_commit(files, destination, message), destination.timeout)
 
@@ -119,8 +99,14 @@ def push(
 def _make_branch(destination: Destination) -> None:
     """Create the repository and the branch if they do not exist."""
     api, repo_id, branch, parent = destination.api, destination.repo_id, destination.revision, destination.parent
+    new: Any = {"repo_type": destination.repo_type, "space_sdk": destination.space_sdk, "private": destination.private}
     if parent is None:
-        with_retries(lambda: api.create_repo(repo_id, private=destination.private, exist_ok=True), destination.timeout)
+        try:
+            with_retries(lambda: api.create_repo(repo_id, **new, exist_ok=True), destination.timeout)
+        except hub_errors() as error:
+            if status_code(error) != 402:
+                raise
+            raise PublishError(NOT_FREE.format(repo_id=repo_id)) from error
     if branch != "main" and not branch.startswith("refs/"):
         with_retries(
             lambda: api.create_branch(repo_id, branch=branch, revision=parent, exist_ok=True), destination.timeout
@@ -148,6 +134,7 @@ def _look_and_commit(files: dict[str, Content], destination: Destination, messag
             repo_id,
             [*additions, *deletions],
             commit_message=message,
+            repo_type=destination.repo_type,
             revision=destination.revision,
             create_pr=destination.create_pr,
             parent_commit=head if destination.create_pr else destination.parent or head,
@@ -182,29 +169,30 @@ def _look(files: dict[str, Content], destination: Destination) -> tuple[Pushed |
         raise PublishError(f"{repo_id}, branch {destination.revision}, no longer exists. Publish again to create it.")
     head = str(info.sha)
     present = remote_files(destination, head)
-    changes = _changes(files, present, destination.replace)
+    changes = _changes(files, present, destination)
     if not changes:
-        return Pushed(head, f"{destination.api.endpoint}/{repo_id}/commit/{head}"), head, changes
-    if destination.parent is None and set(present) - {".gitattributes"}:
+        return Pushed(head, f"{destination.page}/commit/{head}"), head, changes
+    if destination.parent is None and set(present) - {".gitattributes"} and not is_untouched(destination, head):
         raise PublishError(
             f"{repo_id} did not exist when this run began, but now contains {min(set(present) - {'.gitattributes'})}. "
-            "Publish again if you may replace it, or use another --hub_model_id."
+            f"Publish again if you may replace it, or use another {destination.flag}."
         )
     return None, head, changes
 
 
-def _changes(files: dict[str, Content], present: "dict[str, RepoFile]", replace: bool) -> Changes:
+def _changes(files: dict[str, Content], present: "dict[str, RepoFile]", destination: Destination) -> Changes:
+    names, replace = SPACE_FILES if destination.space_sdk else PUBLISHED_FILES, destination.replace
     # `create_commit` skips unchanged files, too, but only after it has sent all hashes and names, and it compares with
     # the branch alone: a run that is offered again would get a second pull request.
     new = {name: file for name, file in files.items() if name not in present or not same_content(file, present[name])}
     # If this run pushes no card, the existing one stays with what a person wrote in it, unless all is replaced.
     kept = {*files, ".gitattributes"} | (set() if replace else {"README.md"})
     # Everything in a checkpoint's folder belongs to the run, but the plots' folder may have files that are not ours.
-    folders = {name.partition("/")[0] for name in files if "/" in name and not is_named(name, PUBLISHED_FILES)}
+    folders = {name.partition("/")[0] for name in files if "/" in name and not is_named(name, names)}
     stale = [
         name
         for name in sorted(set(present) - kept)
-        if replace or name.partition("/")[0] in folders or is_named(name, PUBLISHED_FILES)
+        if replace or name.partition("/")[0] in folders or is_named(name, names)
     ]
     return Changes(new, stale)
 
@@ -214,7 +202,7 @@ def _open_pull_request(files: dict[str, Content], destination: Destination, mess
     api, repo_id = destination.api, destination.repo_id
     for found in api.get_repo_discussions(repo_id, discussion_type="pull_request", discussion_status="open"):
         info = find_head(destination, f"refs/pr/{found.num}") if found.title == message else None
-        if info is not None and not _changes(files, remote_files(destination, str(info.sha)), destination.replace):
+        if info is not None and not _changes(files, remote_files(destination, str(info.sha)), destination):
             return Pushed(str(info.sha), f"{api.endpoint}/{repo_id}/commit/{info.sha}", found.url)
     return None
 
@@ -246,9 +234,10 @@ def remote_files(destination: Destination, revision: str) -> "dict[str, RepoFile
     """Return the files of a commit by their path."""
     from huggingface_hub.hf_api import RepoFile
 
-    api, repo_id = destination.api, destination.repo_id
+    api, repo_id, repo_type = destination.api, destination.repo_id, destination.repo_type
     tree = with_retries(
-        lambda: list(api.list_repo_tree(repo_id, revision=revision, recursive=True)), destination.timeout
+        lambda: list(api.list_repo_tree(repo_id, repo_type=repo_type, revision=revision, recursive=True)),
+        destination.timeout,
     )
     return {entry.path: entry for entry in tree if isinstance(entry, RepoFile)}
 
@@ -263,15 +252,27 @@ def same_content(file: Content, remote: "RepoFile") -> bool:
         return sha_fileobj(opened).hex() == remote.lfs.sha256
 
 
-def find_head(destination: Destination, revision: str) -> "ModelInfo | None":
+def find_head(destination: Destination, revision: str) -> "ModelInfo | SpaceInfo | None":
     """Return the head of a branch, or None if the repository or the branch does not exist."""
     from huggingface_hub.errors import RepositoryNotFoundError, RevisionNotFoundError
 
     api, repo_id = destination.api, destination.repo_id
+    look: Any = api.space_info if destination.space_sdk else api.model_info
     try:
-        return with_retries(lambda: api.model_info(repo_id, revision=revision), destination.timeout)
+        return with_retries(lambda: look(repo_id, revision=revision), destination.timeout)
     except (RepositoryNotFoundError, RevisionNotFoundError):
         return None
+
+
+def is_untouched(destination: Destination, head: str) -> bool:
+    """Return whether a Space has only the page that the Hub itself puts into a new one."""
+    api, repo_id = destination.api, destination.repo_id
+    if not destination.space_sdk:
+        return False
+    commits = with_retries(
+        lambda: api.list_repo_commits(repo_id, repo_type="space", revision=head), destination.timeout
+    )
+    return len(commits) == 1
 
 
 def read_file(destination: Destination, name: str) -> str | None:
@@ -279,11 +280,11 @@ def read_file(destination: Destination, name: str) -> str | None:
     from huggingface_hub import hf_hub_download
     from huggingface_hub.errors import RemoteEntryNotFoundError
 
-    repo_id, token, parent = destination.repo_id, destination.token, destination.parent
-    if parent is None:
+    where: Any = {"repo_type": destination.repo_type, "revision": destination.parent, "token": destination.token}
+    if destination.parent is None:
         return None
     try:
-        path = with_retries(lambda: hf_hub_download(repo_id, name, revision=parent, token=token), destination.timeout)
+        path = with_retries(lambda: hf_hub_download(destination.repo_id, name, **where), destination.timeout)
     except RemoteEntryNotFoundError:
         return None
     return read_text(Path(path))

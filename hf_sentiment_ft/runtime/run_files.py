@@ -77,6 +77,23 @@ PUBLISHED_FILES = (
     *CLASSIFIER_FILES,
     *ONNX_FILES,
 )
+# Of a Space, see publishing.space; a Gradio Space has this package's own code beside its app.py.
+SPACE_FILES = (
+    "README.md",
+    "index.html",
+    "style.css",
+    "space.js",
+    "space.json",
+    "report.html",
+    "model/model.onnx",
+    "model/model.onnx.data",
+    "model/tokenizer.json",
+    "app.py",
+    "requirements.txt",
+    "hf_sentiment_ft/*",
+    "hf_sentiment_ft/*/*",
+    "hf_sentiment_ft/*/*/*",
+)
 REPORT_FILES = ("report.html", "report.json")
 PRIVATE_FILES = (
     *REPORT_FILES,

@@ -42,6 +42,8 @@ def flags_of_seed(argv: list[str], flags: "Arguments", seed: int, folder: Path) 
     """Return the command line that trains one of the seeds, on the same rows as the others, without publishing it."""
     rows = flags.training.seed if flags.data.sampling_seed is None else flags.data.sampling_seed
     ours = {"seed": seed, "sampling_seed": rows, "output_dir": folder, "num_seeds": 1, "push_to_hub": False}
+    if flags.hub.push_space:
+        ours["push_space"] = ""  # what the Space needs is still checked
     return [*argv, *(f"--{name}={value}" for name, value in ours.items())]
 
 

@@ -42,7 +42,7 @@ def metadata(text: str) -> Any:
     return yaml.load(block.group(1), _Loader)
 
 
-def check(text: str) -> tuple[list[str], list[str]]:
+def check(text: str, is_space: bool = False) -> tuple[list[str], list[str]]:
     """Return the errors and the warnings that the Hub would give for a card."""
     try:
         data = metadata(text)
@@ -52,7 +52,7 @@ def check(text: str) -> tuple[list[str], list[str]]:
         return [], ["empty or missing yaml metadata in repo card"]
     if not isinstance(data, dict):
         return ["YAML metadata must be a mapping"], []
-    return list(_errors(data)), []
+    return [*_errors(data), *(_space_errors(data) if is_space else ())], []
 
 
 def as_list(value: Any) -> list[Any]:
@@ -83,6 +83,19 @@ def _errors(data: dict[str, Any]) -> Iterator[str]:
         yield '"configs" must be an array'
     if "model-index" in data:
         yield from _model_index_errors(data["model-index"])
+
+
+def _space_errors(data: dict[str, Any]) -> Iterator[str]:
+    if data.get("sdk") not in ("gradio", "streamlit", "docker", "static"):
+        yield '"sdk" must be one of [gradio, streamlit, docker, static]'
+    for key in ("colorFrom", "colorTo"):
+        if data.get(key, "blue") not in ("red", "yellow", "green", "blue", "indigo", "purple", "pink", "gray"):
+            yield f'"{key}" must be one of [red, yellow, green, blue, indigo, purple, pink, gray]'
+    for value in as_list(data.get("models")):
+        if not isinstance(value, str) or not is_repo_id(value):
+            yield f'"models" with value "{value}" is not valid. Use an id from https://hf.co/models.'
+    if len(str(data.get("short_description", ""))) > 60:
+        yield '"short_description" must have at most 60 characters'
 
 
 def is_repo_id(value: str) -> bool:

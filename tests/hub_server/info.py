@@ -43,6 +43,8 @@ def describe(repo: Repo, commit: Commit, blobs: Blobs, with_blobs: bool) -> dict
     }
     if repo.kind == "model":
         row |= _model_fields(repo, commit, blobs, data)
+    if repo.kind == "space":
+        row["sdk"] = data.get("sdk")
     row["tags"] = _tags(row, data)
     return row
 

@@ -169,6 +169,18 @@ def test_roles(
             login("hf_second").auth_check(REPO, write=True)
 
 
+def test_spaces_other_than_static_ones_must_be_paid_for(login: Login) -> None:
+    api = login("hf_alice")
+    with pytest.raises(HfHubHTTPError, check=refused(402)):
+        api.create_repo("alice/app", repo_type="space", space_sdk="gradio")
+    api.create_repo("alice/page", repo_type="space", space_sdk="static")
+    assert set(api.list_repo_files("alice/page", repo_type="space")) > {"README.md", "index.html"}
+    assert api.space_info("alice/page").sdk == "static"
+    readme = {"path_or_fileobj": b"---\ntitle: x\n---\n", "path_in_repo": "README.md"}
+    with pytest.raises(ValueError, match="sdk"):
+        api.upload_file(**readme, repo_id="alice/page", repo_type="space")
+
+
 def test_namespaces(server: HubServer, login: Login) -> None:
     login("hf_alice").create_repo("lab/shared")
     add(login("hf_alice"), "a.txt", "x", "lab/shared")

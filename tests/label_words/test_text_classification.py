@@ -160,7 +160,9 @@ def test_what_cannot_be_exact_is_refused(options: dict[str, Any], reason: str):
     with pytest.raises(UsageError) as refusal:
         classifier_of(loaded(**options))
     assert reason in str(refusal.value)
-    assert "Leave out this export (in training, --export_text_classification), or " in str(refusal.value)
+    assert "Leave out this export (in training, --export_text_classification and --push_space), or " in str(
+        refusal.value
+    )
 
 
 def test_training_does_not_begin_where_the_export_would_be_refused(tiny_gpt2: Path, tmp_path: Path):

@@ -11,6 +11,14 @@ from ..hub import Hub
 from ..repos import KINDS, Kind
 from ..wire import Reply, Request, json_reply
 
+SDKS = ("gradio", "docker", "static")
+# What the Hub puts into a new static Space.
+FIRST_PAGE = {
+    "README.md": "---\ntitle: {name}\nemoji: 🐢\nsdk: {sdk}\npinned: false\n---\n",
+    "index.html": "<!doctype html>\n<title>My static Space</title>\n<h1>Welcome to your static Space!</h1>\n",
+    "style.css": "body {{ padding: 2rem; }}\n",
+}
+
 
 def whoami(hub: Hub, request: Request) -> Reply:
     """Describe the user and the token of the request."""
@@ -75,14 +83,21 @@ def create(hub: Hub, request: Request) -> Reply:
     path = repo_id if kind == "model" else f"{kind}s/{repo_id}"
     url = f"{request.endpoint}/{path}"
     private = body.get("visibility") == "private" or body.get("private") is True
+    sdk = body.get("sdk")
+    if kind == "space" and sdk not in SDKS:
+        raise bad_request(f'"sdk" must be one of [{", ".join(SDKS)}]')
     with hub.lock:
         access.require_create(request.who, repo_id.partition("/")[0], path)
         if hub.repos.find(kind, repo_id):
             # The client reads the URL even from this refusal when it doesn't mind that the repository exists.
             message = f"You already created this {kind} repo: {repo_id}"
             raise HubError(409, message, body={"url": url, "name": repo_id})
-        entry = hub.blobs.put(attributes.default_attributes(kind))
-        hub.repos.create(kind, repo_id, private, {".gitattributes": entry})
+        if kind == "space" and sdk != "static":  # nobody here pays
+            raise HubError(402, "Payment Required: Gradio and Docker Spaces need a PRO subscription")
+        first = {".gitattributes": attributes.default_attributes(kind)}
+        if kind == "space":
+            first |= {name: text.format(name=repo_id, sdk=sdk).encode() for name, text in FIRST_PAGE.items()}
+        hub.repos.create(kind, repo_id, private, {name: hub.blobs.put(data) for name, data in first.items()})
     return json_reply({"url": url, "name": repo_id, "id": repo_id})
 
 

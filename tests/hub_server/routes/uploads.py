@@ -17,10 +17,11 @@ PULL_REQUEST = re.compile(r"refs/pr/(\d+)")
 
 def validate_yaml(hub: Hub, request: Request) -> Reply:
     """Check the metadata of a card before it is pushed."""
-    content = request.fields().get("content")
+    body = request.fields()
+    content = body.get("content")
     if not isinstance(content, str):
         raise bad_request('"content" must be a string')
-    errors, warnings = card.check(content)
+    errors, warnings = card.check(content, is_space=body.get("repoType") == "space")
     answer: dict[str, Any] = {
         "errors": [{"message": message} for message in errors],
         "warnings": [{"message": message} for message in warnings],
