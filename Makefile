@@ -1,6 +1,7 @@
 # make quickstart   train a small real model on the sample reviews, offline, and ask it
 # make test         everything that must pass: ruff, mypy, pytest
 # make test-gpu     on a machine with a GPU, or two: the tests that need them, with the card's name beside each figure
+# make docs         the site, into build/docs
 # make bench        a short form of all comparisons, then docs/performance.md; DATASET=FOLDER takes other rows
 
 PYTHON ?= python3
@@ -26,6 +27,9 @@ test-gpu: .venv/test
 
 bench: .venv/bench
 	$(BIN)/python -m benchmarks --dataset $(DATASET)
+
+docs: .venv/docs
+	$(BIN)/sphinx-build -W --keep-going -q docs build/docs
 
 .venv/%: pyproject.toml setup.cfg constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
