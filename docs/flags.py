@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import io
+import json
 import os
 import re
 import sys
@@ -20,7 +21,7 @@ def reference() -> str:
     for group in OURS:
         parts += ["", f"### {group.__doc__}".removesuffix("."), ""]
         for one in dataclasses.fields(group):
-            default = one.default if isinstance(one.default, str) else repr(one.default)
+            default = one.default if isinstance(one.default, str) else json.dumps(one.default)
             shown = "" if one.default is None else f" Default: `{_on_one_line(default)}`."
             text = re.sub(r"([\\`*_{}\[\]<>$])", r"\\\1", _on_one_line(one.metadata["help"]))
             parts += [f"````{{option}} --{one.name}", text + shown, "````", ""]
