@@ -21,14 +21,12 @@ from hf_sentiment_ft.label_words.classifier import export_text_classification
 from .conftest import REVIEWS, ROOT
 from .pages import PAGES, anchors, code, command_lines, links
 
-# How commands of the pages are tried; those that are not named here are run as they are, on a tiny model.
+# How commands of the pages are tried. Of those that are not named here, the flags are looked for in their source.
 TRIED = {
     "train": "parsed; a dry run on a tiny model where it trains on files",
     "evaluate": "parsed; run by test_evaluate.py",
     "publish": "parsed; run by publishing/test_publish.py",
-    "text_classification": "run by label_words/test_text_classification.py",
-    "export": "run by test_export.py",
-    "quickstart": "too long; its recipe is run by config/test_recipes.py",
+    **dict.fromkeys(("predict", "paths", "env", "report", "--help"), "run as it is, on a tiny model"),
 }
 TYPED = {" ".join(words): words for page in PAGES for words in command_lines(page)}
 OF_USERS = [line for line in TYPED if ("hf_sentiment_ft" in line or "hf-sent" in line) and "COMMAND" not in line]
@@ -78,11 +76,17 @@ def test_a_command_on_a_page_works(line: str, reader: Path, tiny_gpt2: Path, mon
         evaluate.parse_evaluate_arguments(argv)
     elif name == "publish":
         publish.parse_publish_arguments(argv)
-    elif name not in TRIED:
+    elif name in TRIED:
         monkeypatch.setattr(sys, "argv", [name, *argv])
         monkeypatch.setattr(sys, "stdin", (REVIEWS / "README.md").open())
-        import_module("hf_sentiment_ft.__main__" if name == "--help" else module).main()
+        try:
+            import_module("hf_sentiment_ft.__main__" if name == "--help" else module).main()
+        except SystemExit as end:  # after a help
+            assert not end.code
         assert capsys.readouterr().out or Path("labelled.csv").stat().st_size
+    else:
+        source = (ROOT / f"{module.replace('.', '/')}.py").read_text(encoding="utf-8")
+        assert [word for word in argv if word.startswith("--") and f'"{word}"' not in source] == []
 
 
 @pytest.mark.parametrize("line", [line for line in TYPED if line not in OF_USERS and "COMMAND" not in line])
@@ -140,6 +144,14 @@ def test_links_lead_somewhere(page: str):
         target = (ROOT / page).parent / path if path else ROOT / page
         assert target.exists(), link
         assert not anchor or anchor in anchors(target), link
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_files_that_a_sentence_names_exist(page: str):
+    folders = "tests|benchmarks|hf_sentiment_ft|docs|recipes|accelerate_configs"
+    named = [text for language, text in code(page) if language == "inline"]
+    named = [text for text in named if re.fullmatch(rf"({folders})/[\w./*-]+", text)]
+    assert [name for name in named if not list(ROOT.glob(name))] == []
 
 
 def test_messages_of_the_troubleshooting_page_are_in_the_code():
