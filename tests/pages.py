@@ -40,12 +40,12 @@ def command_lines(page: str) -> Iterator[list[str]]:
         elif language == "yaml":
             for string in _strings(yaml.safe_load(text)):
                 yield from _commands(string)
-        elif language == "inline" and text.startswith(STARTS) and "…" not in text:
+        elif language == "inline" and text.startswith(STARTS):
             yield from _commands(text)
 
 
 def _commands(line: str) -> Iterator[list[str]]:
-    if not any(start in line for start in STARTS):
+    if "…" in line or not any(start in line for start in STARTS):  # a part is left out, or there is no command
         return
     line = re.sub(r"\$\(python -m hf_sentiment_ft\.paths (\w+)\)", lambda name: str(resource_path(name[1])), line)
     words = shlex.split(re.sub(r"\$\(\(.*?\)\)|\$\w+", "2", line), comments=True)
