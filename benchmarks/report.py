@@ -13,6 +13,8 @@ from .tables import goal_row, render, table
 
 INTRODUCTION = """# Performance
 
+How fast training, evaluation and prediction are and what memory they take, beside other ways to do the same.
+
 Made from `benchmarks/results/*.json` by `make bench`, or by the command of each section, which may be longer; not
 written by hand. Every side of a comparison runs in a fresh process, the sides in turn, on the same rows; ours is
 started by `accelerate launch`, as users start it. Figures are medians over the rounds. Ratios carry over to other

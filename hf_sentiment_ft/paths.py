@@ -2,6 +2,7 @@
 
 `python -m hf_sentiment_ft.paths multi_gpu` prints the path of a launch configuration, so that
 `accelerate launch --config_file "$(python -m hf_sentiment_ft.paths multi_gpu)"` works with an installed wheel.
+`skill` is a page for coding agents that says how to use this package.
 """
 
 import importlib.util
@@ -12,7 +13,7 @@ from .errors import UsageError, errors_exit
 
 
 def resources() -> Path:
-    """Return the folder with the card template, `accelerate_configs` and `recipes`."""
+    """Return the folder with the card template, `accelerate_configs`, `recipes` and `skills`."""
     checkout = Path(__file__).parent.parent
     if (checkout / "model_card_template.md").is_file():
         return checkout
@@ -41,13 +42,14 @@ def resolve_package_path(name: str) -> str:
 
 
 def resource_paths() -> dict[str, Path]:
-    """Return the paths of all launch configurations and recipes, by name."""
+    """Return the paths of all launch configurations and recipes, by name, and of the skill for coding agents."""
     folders = [resources() / name for name in ("accelerate_configs", "recipes")]
-    return {path.stem: path for folder in folders for path in sorted(folder.glob("*.yaml"))}
+    found = {path.stem: path for folder in folders for path in sorted(folder.glob("*.yaml"))}
+    return found | {"skill": resources() / "skills" / "hf-sentiment-ft" / "SKILL.md"}
 
 
 def resource_path(name: str) -> Path:
-    """Return the path of a launch configuration or recipe, such as `multi_gpu` or `tutorial`.
+    """Return the path of a launch configuration, a recipe or the skill, such as `multi_gpu` or `tutorial`.
 
     Raises:
         UsageError: If nothing has that name.
@@ -59,7 +61,7 @@ def resource_path(name: str) -> Path:
 
 
 def main() -> None:
-    """Print the path of the configuration or recipe named on the command line."""
+    """Print the path of what is named on the command line."""
     usage = f"usage: python -m hf_sentiment_ft.paths NAME\nPrints the path of one of: {', '.join(resource_paths())}"
     with errors_exit():
         if set(sys.argv[1:]) & {"-h", "--help"}:

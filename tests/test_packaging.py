@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from hf_sentiment_ft.paths import resource_path
+
 from .conftest import ROOT
 
 
@@ -30,6 +32,7 @@ def test_wheel_has_the_package_and_its_resources_and_nothing_else(wheel: Path):
     }
     expected |= {f"hf_sentiment_ft/sample_reviews/{path.name}" for path in (source / "sample_reviews").iterdir()}
     resources = [ROOT / "model_card_template.md", *ROOT.glob("accelerate_configs/*.yaml"), *ROOT.glob("recipes/*.yaml")]
+    resources += ROOT.glob("skills/*/SKILL.md")
     expected |= {f"hf_sentiment_ft/resources/{path.relative_to(ROOT)}" for path in resources}
     assert names == expected
 
@@ -50,6 +53,7 @@ def test_installed_wheel_works_from_any_folder(wheel: Path, tiny_gpt2: Path, tmp
     assert python("-c", "import hf_sentiment_ft; print(hf_sentiment_ft.__file__)").startswith(str(installed))
     config = python("-m", "hf_sentiment_ft.paths", "cpu")
     assert config.startswith(str(installed))
+    assert Path(python("-m", "hf_sentiment_ft.paths", "skill")).read_text() == resource_path("skill").read_text()
     flags = ["--model_name_or_path", str(tiny_gpt2), "--dataset_name", "package:hf_sentiment_ft/sample_reviews"]
     launch = ["-m", "accelerate.commands.launch", "--config_file", config, "-m", "hf_sentiment_ft.train"]
     python(*launch, *flags, "--max_steps", "2", "--eval_strategy", "no", "--save_strategy", "no",

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
 from hf_sentiment_ft.errors import UsageError
 from hf_sentiment_ft.paths import resolve_package_path, resource_path, resources
@@ -37,6 +38,16 @@ def test_configurations_and_recipes_are_found_by_name(name: str):
 def test_names_are_not_used_twice():
     stems = [path.stem for folder in ("accelerate_configs", "recipes") for path in (ROOT / folder).glob("*.yaml")]
     assert len(stems) == len(set(stems)), "or a recipe hides a launch configuration"
+
+
+def test_skill_says_when_to_use_it():
+    """Coding agents read the name and the description of each skill, and the rest of the one that they choose."""
+    path = resource_path("skill")
+    _, front, text = path.read_text(encoding="utf-8").split("---\n", 2)
+    fields = yaml.safe_load(front)
+    assert fields["name"] == path.parent.name
+    assert 100 < len(fields["description"]) <= 1024
+    assert len(text.splitlines()) < 100
 
 
 def test_unknown_name_lists_those_there_are():
