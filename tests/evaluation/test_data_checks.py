@@ -18,6 +18,14 @@ def test_a_label_error_is_a_row_that_another_label_fits_as_well_as_its_own_rows(
     assert (found.tolist(), likely.tolist()) == ([2], [1]), "row 3 is uncertain: label 1 is less probable than usual"
 
 
+def test_the_most_probable_label_is_no_error():
+    """Label 1 is unusually probable for row 0, label 0 unusually improbable, but still the most probable one."""
+    found, _ = suspected_label_errors(
+        np.array([[0.55, 0.45], [0.95, 0.05], [0.6, 0.4], [0.7, 0.3]]), np.array([0, 0, 1, 1])
+    )
+    assert not len(found)
+
+
 def test_the_most_suspicious_come_first_and_labels_without_rows_are_never_likely():
     probabilities = np.array([[0.8, 0.2, 0], [0.2, 0.8, 0], [0.9, 0.1, 0], [0.1, 0.8, 0.1], [0.0, 0.1, 0.9]])
     found, likely = suspected_label_errors(probabilities, np.array([0, 1, 1, 0, 0]))
