@@ -11,13 +11,16 @@ import json
 import logging
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from . import runtime
 from .config.arguments import Arguments
 from .config.command_line import check_streaming, parse_train_arguments
 from .config.recipes import to_flags
 from .errors import errors_exit
+
+if TYPE_CHECKING:
+    from .publishing.destination import Destination
 
 logger = logging.getLogger("hf_sentiment_ft.train")  # not __main__, as which it is run
 
@@ -93,10 +96,7 @@ def train_once_or_more(argv: list[str], flags: Arguments) -> None:
         results = evaluation.add_results(folder, {"seeds": seeds})
         publishing.add_to_card(folder, {"seeds": seeds})
         evaluation.save_report(folder)
-        runtime.record_files(folder)
-        print(evaluation.summary(results, args.output_dir))
-        if destination:
-            publishing.print_summary(publishing.publish_run(folder, destination))
+        finish_run(folder, results, destination)
 
     runtime.on_first_process(args, "choosing a seed and publishing it", finish)
 
@@ -157,12 +157,25 @@ def run(flags: Arguments) -> None:
             publishing.save_notebook(folder)
         report = evaluation.save_report(folder, evaluation.examine_run(trainer, task, tokenized, predictions))
         training.log_results(trainer, results, report)
-        runtime.record_files(folder)
-        print(evaluation.summary(results, args.output_dir))
-        if checkpoint_push.destination:
-            publishing.print_summary(publishing.publish_run(folder, checkpoint_push.destination))
+        finish_run(folder, results, checkpoint_push.destination)
 
     runtime.on_first_process(args, "writing the results and publishing them", finish)
+
+
+def finish_run(folder: Path, results: dict[str, Any], destination: "Destination | None") -> None:
+    """Record the files of a run, print its results, and publish it.
+
+    Args:
+        folder: Output folder.
+        results: All metrics.
+        destination: Where to publish the run; None to leave it here.
+    """
+    from . import evaluation, publishing
+
+    runtime.record_files(folder)
+    print(evaluation.summary(results, str(folder)))
+    if destination:
+        publishing.print_summary(publishing.publish_run(folder, destination))
 
 
 if __name__ == "__main__":

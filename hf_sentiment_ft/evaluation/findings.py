@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from .predictions import Predictions
 
 FINDINGS = "report.json"
-MARKED_ROWS = 5  # of each list of texts; on a CPU, a text takes a second
+MARKED_ROWS = 3  # of each list of texts; on a CPU, a text takes a second
 LONGEST_MARKED = 2_000  # characters of a text whose words are tried
 
 

@@ -56,6 +56,7 @@ def save_report(folder: Path, findings: dict[str, Any] | None = None) -> Path:
         "num_rows": len(evaluated.rows),
         "labels": evaluated.labels,
         "figures": figures,
+        "seeds": results.get("seeds"),
         "accuracies": accuracies(results, evaluated.prefix),
         "metrics": {
             name.removeprefix(evaluated.prefix): value

@@ -106,7 +106,7 @@ def test_words_that_mattered_are_marked_and_not_by_color_alone(run: Path):
 def test_words_are_those_of_the_saved_model_and_are_measured_once(run: Path):
     """Training measures with the model that it holds; the command loads it, if that was not done yet."""
     measured = json.loads((run / "report.json").read_text(encoding="utf-8"))["words"]
-    assert len(measured) >= 5
+    assert len(measured) >= 3
     (run / "report.json").unlink()
     save_report(run, add_words(run))
     again = json.loads((run / "report.json").read_text(encoding="utf-8"))["words"]

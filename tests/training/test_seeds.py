@@ -56,6 +56,7 @@ def test_the_best_by_validation_is_published_with_the_spread_of_all(finished: Pa
     assert Path(on_hub).read_bytes() == weights
     card = ModelCard.load(output / "README.md").text
     assert "Training was repeated with 2 seeds" in card
+    assert f"<td>{best} (kept)</td>" in (output / "report.html").read_text()
     assert f"| **{best}** | {both[best]['test_accuracy']:.4f} |" in card
 
 
