@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from transformers import Trainer, TrainerCallback
 
-BASELINES = ("zero_shot_test_", "majority_test_")
+BASELINES = ("zero_shot_test_", "tfidf_test_", "majority_test_")
 
 
 def keep_trackers_open(trainer: "Trainer") -> None:
