@@ -6,6 +6,7 @@ Everything but the device is as on GPUs: the launch configurations, and the engi
 import os
 import subprocess
 import sys
+import time
 from functools import cache
 from pathlib import Path
 
@@ -42,7 +43,15 @@ def take_cpu_for_gpu() -> None:
 
 @pytest.fixture(scope="session", autouse=True, name="_operators")
 def operators_fixture() -> None:
-    """Compile what DeepSpeed needs on a CPU, for half a minute, before any test has a time limit."""
+    """Compile what DeepSpeed needs on a CPU, for half a minute, before any test has a time limit.
+
+    A compilation that was killed leaves a lock, for which torch would wait forever.
+    """
+    from torch.utils.cpp_extension import get_default_build_root
+
+    for lock in Path(get_default_build_root()).rglob("lock"):
+        if time.time() - lock.stat().st_mtime > 300:
+            lock.unlink(missing_ok=True)
     subprocess.run([sys.executable, "-c", BUILD_OPERATORS], check=True, env=os.environ | ON_CPU)
 
 
