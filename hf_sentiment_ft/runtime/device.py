@@ -1,6 +1,7 @@
 """Settings that depend on the device, chosen by what it reports to support and never assumed."""
 
 import ctypes
+import gc
 import logging
 import platform
 from typing import TYPE_CHECKING, Any
@@ -105,6 +106,20 @@ def keep_freed_memory() -> None:
     libc.mallopt(mmap_threshold, 1 << 30)
     libc.mallopt(trim_threshold, 2**31 - 1)
     libc.mallopt(top_pad, 256 << 20)
+
+
+def return_freed_memory() -> None:
+    """Collect garbage and return freed memory to the kernel and to the GPU, before another model is loaded.
+
+    A model and its optimizer are in reference cycles, and `keep_freed_memory` keeps what they have taken.
+    """
+    import torch
+
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+    if platform.libc_ver()[0] == "glibc":
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 CPU_TOKENS = 1024  # larger batches are hardly faster on a CPU; see docs/performance.md
