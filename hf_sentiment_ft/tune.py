@@ -163,7 +163,7 @@ def search(tuning: TuneArguments, given: dict[str, Any]) -> None:
     folder, study = Path(own.output_dir), None
     if args.process_index == 0:
         study = Study(folder, space, first, training.settings_of(flags) | metric, args.seed)
-    logger.info("To go on after an interruption, add --resume_from_checkpoint true to the same command.")
+    logger.info("To go on after a kill, add --resume_from_checkpoint true to the same command.")
     shared = given | {"push_to_hub": False, "max_tokens_per_microbatch": flags.run.max_tokens_per_microbatch}
     while values := runtime.from_first_process(
         args, "choosing values", lambda: study and study.ask(num_trials, tuning.max_hours)

@@ -4,6 +4,7 @@ import ctypes
 import gc
 import logging
 import platform
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
 from ..errors import UsageError
@@ -106,6 +107,16 @@ def keep_freed_memory() -> None:
     libc.mallopt(mmap_threshold, 1 << 30)
     libc.mallopt(trim_threshold, 2**31 - 1)
     libc.mallopt(top_pad, 256 << 20)
+
+
+def keep_random_state(device: "torch.device") -> AbstractContextManager[None]:
+    """Put torch's random numbers back afterwards, those of the CPU and of the device.
+
+    With several processes, Accelerate's data loaders draw from them, and dropout would be another one.
+    """
+    import torch
+
+    return torch.random.fork_rng([device] if device.type == "cuda" else [])
 
 
 def return_freed_memory() -> None:

@@ -6,13 +6,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import torch
 from transformers import TrainerCallback
 
 from ..errors import Diverged
 from ..evaluation.predictions import compute_metrics
 from ..label_words.task import build_task
 from ..label_words.tokenization import tokenize_splits
+from ..runtime.device import keep_random_state
 from ..runtime.distributed import first_process_first
 from ..training.build import build_trainer
 from ..training.interruption import SaveOnSignal
@@ -77,7 +77,7 @@ class QuarterlyReport(TrainerCallback):
         ends_epoch = args.eval_strategy == "epoch" and float(state.epoch or 0).is_integer()
         if state.global_step in self.quarters and not (control.should_evaluate or ends_epoch):
             self.own = True
-            with torch.random.fork_rng([args.device] if args.device.type == "cuda" else []):
+            with keep_random_state(args.device):
                 self.trainer.evaluate()
             self.own = False
 

@@ -15,7 +15,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from hf_sentiment_ft import data, model, tune
 from hf_sentiment_ft.tuning.study import Study
-from hf_sentiment_ft.tuning.trial import run_trial
+from hf_sentiment_ft.tuning.trial import Outcome, run_trial
 
 from ..conftest import REVIEWS, ROOT
 
@@ -48,13 +48,28 @@ def trials(output: Path) -> list[FrozenTrial]:
 
 @pytest.fixture(scope="module")
 def finished(flags: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Output folder of a search that was killed in its second trial, and resumed."""
     output = tmp_path_factory.mktemp("search") / "output"
-    search(*flags, "--output_dir", output)
+    argv = [*flags, "--output_dir", str(output)]
+    command = [sys.executable, "-m", "hf_sentiment_ft.tune", *argv]
+    process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True, env=dict(os.environ))
+    assert process.stderr is not None
+    for line in process.stderr:
+        if line.startswith(f"Trial 2 of {TRIALS}"):
+            break
+    process.send_signal(signal.SIGKILL)
+    process.stderr.close()
+    assert process.wait() == -signal.SIGKILL
+    with pytest.raises(tune.UsageError, match="Pass --resume_from_checkpoint true"):
+        search(*argv)
+    with pytest.raises(tune.UsageError, match="weight_decay: 0.01 → 0.5"):
+        search(*argv, "--resume_from_checkpoint", "true", "--weight_decay", "0.5")
+    search(*argv, "--resume_from_checkpoint", "true")
     return output
 
 
 def test_the_winner_is_what_its_trial_promised(finished: Path):
-    best = min(trials(finished), key=lambda trial: trial.value)
+    best = min(trials(finished), key=lambda trial: trial.value or 9)
     newest = max(finished.glob("checkpoint-*"), key=lambda folder: int(folder.name[11:]))
     history = json.loads((newest / "trainer_state.json").read_text())["log_history"]
     losses = [entry["eval_log_loss"] for entry in history if "eval_log_loss" in entry]
@@ -76,29 +91,33 @@ def test_the_first_trial_has_the_flags_as_given(finished: Path):
     }
 
 
-def test_a_killed_search_goes_on_as_if_nothing_had_happened(finished: Path, flags: list[str], tmp_path: Path):
-    output = tmp_path / "output"
-    argv = [*flags, "--output_dir", str(output)]
-    command = [sys.executable, "-m", "hf_sentiment_ft.tune", *argv]
-    process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True, env=dict(os.environ))
-    assert process.stderr is not None
-    for line in process.stderr:
-        if line.startswith(f"Trial 2 of {TRIALS}"):
-            break
-    process.send_signal(signal.SIGKILL)
-    process.stderr.close()
-    assert process.wait() == -signal.SIGKILL
-    with pytest.raises(tune.UsageError, match="Pass --resume_from_checkpoint true"):
-        search(*argv)
-    with pytest.raises(tune.UsageError, match="weight_decay: 0.01 → 0.5"):
-        search(*argv, "--resume_from_checkpoint", "true", "--weight_decay", "0.5")
-    search(*argv, "--resume_from_checkpoint", "true")
-    killed, *rest = sorted(trials(output), key=lambda trial: trial.state != TrialState.FAIL)
-    assert killed.number == 1
-    assert [(trial.params, trial.value) for trial in rest] == [
-        (trial.params, trial.value) for trial in trials(finished)
-    ]
-    assert (output / "model.safetensors").read_bytes() == (finished / "model.safetensors").read_bytes()
+def test_the_trial_that_was_killed_is_tried_again(finished: Path):
+    first, killed, again, third = trials(finished)
+    assert killed.state == TrialState.FAIL
+    assert {first.state, again.state, third.state} == {TrialState.COMPLETE}
+    assert killed.params == again.params != third.params
+
+
+def test_a_resumed_search_chooses_as_one_that_never_stopped(tmp_path: Path):
+    space = {"learning_rate": optuna.distributions.FloatDistribution(1e-5, 1e-3, log=True)}
+    settings: dict[str, Any] = {"metric": "log_loss", "greater_is_better": False}
+
+    def rates(folder: Path, kills: set[int]) -> list[float]:
+        folder.mkdir()
+        tried: list[float] = []
+        while len(tried) < 14:  # some of them after the sampler has stopped choosing at random
+            study = Study(folder, space, {"learning_rate": 5e-5}, settings, seed=42)
+            while values := study.ask(14, None):
+                if len(tried) in kills:
+                    kills.remove(len(tried))
+                    break
+                tried.append(values["learning_rate"])
+                study.tell(Outcome(abs(tried[-1] - 3e-4), 0.5, "finished"))
+        assert max(map(len, study.table())) <= 80
+        assert "learning_rate" in study.table()[-1], "what mattered"
+        return tried
+
+    assert rates(tmp_path / "whole", set()) == rates(tmp_path / "stopped", {0, 5, 12})
 
 
 def test_a_trial_that_is_behind_is_stopped_after_a_quarter(flags: list[str], tmp_path: Path):
