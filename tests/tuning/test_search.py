@@ -120,6 +120,7 @@ def test_a_resumed_search_chooses_as_one_that_never_stopped(tmp_path: Path):
     assert rates(tmp_path / "whole", set()) == rates(tmp_path / "stopped", {0, 5, 12})
 
 
+@pytest.mark.filterwarnings("error:The reported value is ignored")  # if it were evaluated twice
 def test_a_trial_that_is_behind_is_stopped_after_a_quarter(flags: list[str], tmp_path: Path):
     _, _, given = tune.parse_tune_arguments(flags)
     parsed = tune.parse(given | {"output_dir": tmp_path / "output", "metric_for_best_model": "log_loss"})
