@@ -11,6 +11,7 @@ from .errors import UsageError, errors_exit
 
 COMMANDS = {
     "train": "fine-tune, evaluate and publish a model",
+    "tune": "search for better flags, or compare base models",
     "evaluate": "evaluate one or several models on the same rows",
     "predict": "label texts with a trained model",
     "demo": "try a trained model in the browser",

@@ -26,6 +26,10 @@ class RunError(Exception):
     """A run cannot continue: disk full, out of memory, a loss that is not finite; the message says what to change."""
 
 
+class Diverged(RunError):
+    """The weights have become useless; a search goes on with other values."""
+
+
 class Interrupted(Exception):
     """A signal ended a run after a checkpoint was saved; the message says how to resume."""
 

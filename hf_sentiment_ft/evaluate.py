@@ -120,7 +120,7 @@ def parse_evaluate_arguments(argv: list[str]) -> tuple[list[ModelArguments], Arg
     names: list[str] = own.model_name_or_path
     if not names:
         raise UsageError("--model_name_or_path is missing; pass one or more models.")
-    if len(set(map(_folder_name, names))) < len(names):
+    if len(set(map(folder_name, names))) < len(names):
         raise UsageError(f"--model_name_or_path names a model twice: {', '.join(names)}.")
     own.train_file = own.train_file or own.test_file
     rest += [f"--{name}={value}" for name, value in vars(own).items() if isinstance(value, str)]
@@ -144,11 +144,12 @@ def choose_folders(models: list[ModelArguments], args: "TrainingArguments") -> "
         return [args]
     own = [copy.copy(args) for _ in models]
     for one, model in zip(own, models, strict=True):
-        one.output_dir = str(Path(str(args.output_dir), _folder_name(model.model_name_or_path)))
+        one.output_dir = str(Path(str(args.output_dir), folder_name(model.model_name_or_path)))
     return own
 
 
-def _folder_name(model: str) -> str:
+def folder_name(model: str) -> str:
+    """Return the name of a model's folder in the output folder of several models."""
     return re.sub(r"[^A-Za-z0-9.]+", "-", model).strip("-.")
 
 

@@ -38,7 +38,7 @@ def test_a_command_gets_its_flags():
 
 
 @pytest.mark.parametrize(
-    ("name", "cure"), [("trian", "did you mean train?"), ("fly", "expected one of: train, evaluate, predict, ")]
+    ("name", "cure"), [("trian", "did you mean train?"), ("fly", "expected one of: train, tune, evaluate, ")]
 )
 def test_an_unknown_command_suggests_one(name: str, cure: str):
     done = run(name)

@@ -13,9 +13,10 @@ import pytest
 from accelerate.commands.launch import launch_command_parser
 from transformers import HfArgumentParser, TrainingArguments
 
-from hf_sentiment_ft import evaluate, publish, train
+from hf_sentiment_ft import evaluate, publish, train, tune
 from hf_sentiment_ft.__main__ import COMMANDS
 from hf_sentiment_ft.config.command_line import OURS
+from hf_sentiment_ft.config.tune_arguments import TuneArguments
 from hf_sentiment_ft.label_words.classifier import export_text_classification
 
 from .conftest import REVIEWS, ROOT
@@ -75,6 +76,8 @@ def test_a_command_on_a_page_works(line: str, reader: Path, tiny_gpt2: Path, mon
             assert "rows" in capsys.readouterr().out
     elif name == "evaluate":
         evaluate.parse_evaluate_arguments(argv)
+    elif name == "tune":
+        tune.parse_tune_arguments(argv)
     elif name == "publish":
         publish.parse_publish_arguments(argv)
     elif name in TRIED:
@@ -107,7 +110,7 @@ def test_a_developers_command_on_a_page_exists(line: str):
 
 @pytest.mark.parametrize("page", PAGES)
 def test_a_flag_in_a_sentence_exists(page: str):
-    known = {*HfArgumentParser([*OURS, TrainingArguments])._option_string_actions, *FOREIGN}
+    known = {*HfArgumentParser([*OURS, TuneArguments, TrainingArguments])._option_string_actions, *FOREIGN}
     known |= set(launch_command_parser()._option_string_actions)
     for path in [*(ROOT / "hf_sentiment_ft").glob("*.py"), *(ROOT / "hf_sentiment_ft" / "config").glob("*.py")]:
         known |= set(re.findall(r'"(--\w+)"', path.read_text(encoding="utf-8")))

@@ -50,7 +50,7 @@ def compared(run_dir: Path, tiny_gpt2: Path, tmp_path_factory: pytest.TempPathFa
 
 
 def own_folder(output: Path, model: Path) -> Path:
-    return output / evaluate._folder_name(str(model))
+    return output / evaluate.folder_name(str(model))
 
 
 def test_a_model_of_ours_gets_the_figures_of_its_training_run(compared: Path, run_dir: Path, results: dict):

@@ -18,7 +18,7 @@ from .training_arguments import ALWAYS_DONE, METRICS
 from .training_checks import check_fields, check_limits, try_out
 
 if TYPE_CHECKING:
-    from transformers import TrainingArguments
+    from transformers import HfArgumentParser, TrainingArguments
 
 
 def parse_train_arguments(argv: list[str], command: str = "train") -> Arguments:
@@ -33,38 +33,13 @@ def parse_train_arguments(argv: list[str], command: str = "train") -> Arguments:
         SystemExit: After printing the help for `--help` or `--help_all`.
     """
     exit_with_help("train", argv)
-    import torch
-    from accelerate.utils import parse_flag_from_env
-    from transformers import HfArgumentParser, TrainingArguments
+    from transformers import TrainingArguments
 
-    from .recipes import yaml_to_flags
-
-    class Parser(HfArgumentParser):
-        def error(self, message: str) -> Any:
-            raise UsageError(f"{message}; see --help.")
-
-    types: Any = (*OURS, TrainingArguments)
-    parser = Parser(types, allow_abbrev=False)
-    # The launch configuration cpu.yaml sets this variable, which TrainingArguments ignores if there is a GPU.
-    use_cpu = parse_flag_from_env("ACCELERATE_USE_CPU") or not torch.accelerator.is_available()
-    parser.set_defaults(**TRAINING_DEFAULTS, **ALWAYS_DONE, learning_rate=None, use_cpu=use_cpu)
-    for action in parser._actions:
-        if action.dest in ("report_to", "optim_target_modules"):  # HfArgumentParser takes a word or a list for a word
-            action.nargs = "+"
-        if action.dest in ("liger_kernel_config", "parallelism_config"):  # whatever they are, they are refused
-            action.type = str
-    if argv and not argv[0].startswith("-"):
-        several = frozenset(action.dest for action in parser._actions if action.nargs == "+")
-        argv = yaml_to_flags(Path(argv[0]), several) + argv[1:]
-    known = {option: action.dest for action in parser._actions for option in action.option_strings}
-    argv = join_values(argv, list(known))
-    names = [word.split("=")[0] for word in argv if word.startswith("--")]
-    for name in names:
-        if name not in known:
-            raise UsageError(f"unknown flag {name}{suggest(name[2:].replace('-', '_'), list(known.values()))}")
+    parser = train_parser()
+    argv, given = read_flags(argv, parser)
     asked = parser.parse_known_args(argv)[0]
     check_fields(asked, command)
-    parser.set_defaults(**following_defaults(asked, {known[name] for name in names}))
+    parser.set_defaults(**following_defaults(asked, given))
     share_network_interface()  # TrainingArguments connects the processes
     try:
         model_args, data_args, hub_args, run_args, training_args, *_ = parser.parse_args_into_dataclasses(
@@ -86,6 +61,57 @@ def parse_train_arguments(argv: list[str], command: str = "train") -> Arguments:
             export = "export_text_classification" if run_args.export_text_classification else "push_space"
             raise UsageError(f"--{export} does not support --{other}; remove one of them.")
     return flags
+
+
+def train_parser(*more: Any) -> "HfArgumentParser":
+    """Return the parser of all flags of training, with our defaults.
+
+    Args:
+        *more: Further dataclasses whose fields are flags.
+    """
+    import torch
+    from accelerate.utils import parse_flag_from_env
+    from transformers import HfArgumentParser, TrainingArguments
+
+    class Parser(HfArgumentParser):
+        def error(self, message: str) -> Any:
+            raise UsageError(f"{message}; see --help.")
+
+    types: Any = (*OURS, TrainingArguments, *more)
+    parser = Parser(types, allow_abbrev=False)
+    # The launch configuration cpu.yaml sets this variable, which TrainingArguments ignores if there is a GPU.
+    use_cpu = parse_flag_from_env("ACCELERATE_USE_CPU") or not torch.accelerator.is_available()
+    parser.set_defaults(**TRAINING_DEFAULTS, **ALWAYS_DONE, learning_rate=None, use_cpu=use_cpu)
+    for action in parser._actions:
+        if action.dest in ("report_to", "optim_target_modules"):  # HfArgumentParser takes a word or a list for a word
+            action.nargs = "+"
+        if action.dest in ("liger_kernel_config", "parallelism_config"):  # whatever they are, they are refused
+            action.type = str
+    return parser
+
+
+def read_flags(argv: list[str], parser: argparse.ArgumentParser) -> tuple[list[str], set[str]]:
+    """Replace a recipe as the first argument by its flags, and return the names of all flags that are given, too.
+
+    Args:
+        argv: The command line, without the name of the program.
+        parser: Parser of the flags.
+
+    Raises:
+        UsageError: If a flag is unknown, or the recipe cannot be read.
+    """
+    from .recipes import yaml_to_flags
+
+    if argv and not argv[0].startswith("-"):
+        several = frozenset(action.dest for action in parser._actions if action.nargs == "+")
+        argv = yaml_to_flags(Path(argv[0]), several) + argv[1:]
+    known = {option: action.dest for action in parser._actions for option in action.option_strings}
+    argv = join_values(argv, list(known))
+    names = [word.split("=")[0] for word in argv if word.startswith("--")]
+    for name in names:
+        if name not in known:
+            raise UsageError(f"unknown flag {name}{suggest(name[2:].replace('-', '_'), list(known.values()))}")
+    return argv, {known[name] for name in names}
 
 
 def following_defaults(asked: argparse.Namespace, given: set[str]) -> dict[str, Any]:

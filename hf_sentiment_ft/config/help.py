@@ -15,13 +15,16 @@ from typing import Any
 from .arguments import OURS, TRAINING_DEFAULTS, DataArguments, ModelArguments
 from .parser import Parser
 from .training_arguments import REFUSED, WORKS
+from .tune_arguments import NUM_TRIALS, TuneArguments
 
 DESCRIPTIONS = {
     "train": "Fine-tune a causal language model to answer with the label word, evaluate it, and publish it.",
+    "tune": "Search for better flags of training by validation, or train several base models and compare them.",
     "evaluate": "Evaluate causal language models, trained by this package or not, on the same rows.",
 }
 EXAMPLES = {
     "train": "--train_file tickets.csv --output_dir tickets",
+    "tune": "--model_name_or_path gpt2 --train_file tickets.csv --num_trials 20",
     "evaluate": "--model_name_or_path gpt2 ./output --test_file reviews.csv",
 }
 MODEL = {
@@ -111,13 +114,38 @@ COMMON: dict[str, dict[str, tuple[str, dict[str, str]]]] = {
         ),
     },
 }
+COMMON["tune"] = {
+    "search": (
+        "--num_trials 20 --search_space space.yaml",
+        {
+            "num_trials": f"(default: {NUM_TRIALS})",
+            "max_hours": "begin no further trial after so many hours (default: no limit)",
+            "search_space": "YAML file of what to search; see docs/tune.md (default: what usually matters)",
+        },
+    ),
+    "model": (
+        "--model_name_or_path gpt2 ./my-model",
+        MODEL | {"model_name_or_path": "one to search with, or several to compare"},
+    ),
+    "data": COMMON["train"]["data"],
+    "run": (
+        "--output_dir tickets --push_to_hub",
+        {
+            "output_dir": "folder of the best model, or of all that are compared",
+            "push_to_hub": "publish the best model on the Hub (first: hf auth login)",
+            "resume_from_checkpoint": "true: go on after an interruption",
+            "dry_run": "check everything, show what is searched, and stop",
+            "seed": "(default: 42)",
+        },
+    ),
+}
 
 
 def exit_with_help(command: str, argv: list[str]) -> None:
     """Print the help and exit if it is asked for.
 
     Args:
-        command: `train` or `evaluate`.
+        command: `train`, `tune` or `evaluate`.
         argv: The command line, without the name of the program.
 
     Raises:
@@ -133,7 +161,7 @@ def help_parser(command: str, every: bool = False) -> Parser:
     """Return a parser that is only printed or completed: its values have no types.
 
     Args:
-        command: `train` or `evaluate`.
+        command: `train`, `tune` or `evaluate`.
         every: Whether to include all flags.
     """
     parser = Parser(
@@ -148,7 +176,8 @@ def help_parser(command: str, every: bool = False) -> Parser:
             for name, text in flags.items():
                 add_flag(group, name, text, None if "(default: " in text else defaults.get(name))
         return parser
-    for dataclass_type in OURS if command == "train" else (ModelArguments, DataArguments):
+    groups = {"train": OURS, "tune": (TuneArguments, *OURS), "evaluate": (ModelArguments, DataArguments)}
+    for dataclass_type in groups[command]:
         group = parser.add_argument_group(str(dataclass_type.__doc__).removesuffix("."))
         for one in dataclasses.fields(dataclass_type):
             add_flag(group, one.name, one.metadata["help"], one.default)

@@ -40,6 +40,29 @@ class RecipeLoader(yaml.SafeLoader):
         return super().construct_mapping(node, deep=True)
 
 
+def read_recipe(path: Path, kind: str = "recipe", line: str = "name: value") -> dict[str, Any]:
+    """Read a YAML file with one mapping, whose values are strings as they are written.
+
+    Args:
+        path: The file.
+        kind: What the file is, for messages.
+        line: What its lines look like, for messages.
+
+    Raises:
+        UsageError: If the file cannot be read or does not contain such a mapping.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+        recipe = yaml.load(text, Loader=RecipeLoader)  # noqa: S506, a SafeLoader
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise UsageError(f"cannot read the {kind} {path}: {error}") from error
+    if recipe is None:
+        raise UsageError(f"the {kind} {path} is empty; expected lines of the form {line}.")
+    if not isinstance(recipe, dict):
+        raise UsageError(f"the {kind} {path} contains {type(recipe).__name__}; expected lines of the form {line}.")
+    return recipe
+
+
 def yaml_to_flags(path: Path, several: frozenset[str] = frozenset()) -> list[str]:
     """Read a recipe and return it as command-line flags, so that flags given after it take precedence.
 
@@ -50,15 +73,7 @@ def yaml_to_flags(path: Path, several: frozenset[str] = frozenset()) -> list[str
     Raises:
         UsageError: If the file cannot be read or does not contain such a mapping.
     """
-    try:
-        text = path.read_text(encoding="utf-8")
-        recipe = yaml.load(text, Loader=RecipeLoader)  # noqa: S506, a SafeLoader
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise UsageError(f"cannot read the recipe {path}: {error}") from error
-    if recipe is None:
-        raise UsageError(f"the recipe {path} is empty; expected lines of the form name: value.")
-    if not isinstance(recipe, dict):
-        raise UsageError(f"the recipe {path} contains {type(recipe).__name__}; expected lines of the form name: value.")
+    recipe = read_recipe(path)
     # Labels and words stay strings; the arguments of a scheduler, say, are numbers and booleans.
     typed = {
         name: _typed(value) if isinstance(value, list | dict) and name not in ("label_words", *several) else value

@@ -8,6 +8,7 @@ import numpy as np
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from ..label_words.calibration import Calibration
+from ..runtime.device import keep_random_state
 from .calibration import calibrate, label_log_prior
 from .predictions import Predictions, predict
 
@@ -57,10 +58,11 @@ class ZeroShotBaseline(TrainerCallback):
             trainer.accelerator.free_memory()
 
     def _predict(self, dataset: "Dataset") -> None:
-        self.predictions = predict(self.trainer, dataset)
-        if self.prior_rows is not None:
-            log_prior = label_log_prior(self.trainer, self.prior_rows)
-            self.calibrated = calibrate(self.predictions, Calibration(log_prior), self.trainer.verbalizer)
+        with keep_random_state(self.trainer.args.device):  # the baseline changes nothing about training
+            self.predictions = predict(self.trainer, dataset)
+            if self.prior_rows is not None:
+                log_prior = label_log_prior(self.trainer, self.prior_rows)
+                self.calibrated = calibrate(self.predictions, Calibration(log_prior), self.trainer.verbalizer)
 
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any

@@ -1,8 +1,10 @@
 """Settings that depend on the device, chosen by what it reports to support and never assumed."""
 
 import ctypes
+import gc
 import logging
 import platform
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
 from ..errors import UsageError
@@ -105,6 +107,30 @@ def keep_freed_memory() -> None:
     libc.mallopt(mmap_threshold, 1 << 30)
     libc.mallopt(trim_threshold, 2**31 - 1)
     libc.mallopt(top_pad, 256 << 20)
+
+
+def keep_random_state(device: "torch.device") -> AbstractContextManager[None]:
+    """Put torch's random numbers back afterwards, those of the CPU and of the device.
+
+    With several processes, Accelerate's data loaders draw from them, and dropout would be another one.
+    """
+    import torch
+
+    return torch.random.fork_rng([device] if device.type == "cuda" else [])
+
+
+def return_freed_memory() -> None:
+    """Collect garbage and return freed memory to the kernel and to the GPU, before another model is loaded.
+
+    A model and its optimizer are in reference cycles, and `keep_freed_memory` keeps what they have taken.
+    """
+    import torch
+
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+    if platform.libc_ver()[0] == "glibc":
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 CPU_TOKENS = 1024  # larger batches are hardly faster on a CPU; see docs/performance.md

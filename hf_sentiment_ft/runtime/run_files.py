@@ -106,6 +106,7 @@ PRIVATE_FILES = (
 )
 RUN_FILES = (*PUBLISHED_FILES, *PRIVATE_FILES, "checkpoint-*", UNFINISHED)
 COMPARISON = "comparison.json"  # of several models, in the folder around those of the models
+SEARCH_FILES = ("study.db", "study.db-journal", "best.yaml")  # of a search, in the subfolder search
 
 # Runs of version 0.1.0 have no record. These files contain text that only this package writes.
 SIGNS = (
@@ -156,7 +157,11 @@ def own_files(folder: Path) -> list[Path]:
             return of_a_run and _contains(path, REWRITTEN[name])
         return is_named(name, record["writing"]) or record["files"].get(name) == path.stat().st_size
 
-    return [path for name, path in present_files(folder, (*RUN_FILES, COMPARISON)).items() if is_own(name, path)]
+    return [
+        path
+        for name, path in present_files(folder, (*RUN_FILES, COMPARISON, *SEARCH_FILES)).items()
+        if is_own(name, path)
+    ]
 
 
 def foreign_files(folder: Path, patterns: Iterable[str]) -> list[Path]:

@@ -2,6 +2,7 @@
 
 from .build import build_trainer
 from .checkpoints import find_checkpoint
+from .fingerprint import settings_of
 from .plan import print_plan, warn_of_shortcomings
 from .seeds import finished_seeds, flags_of_seed, mark_finished, seed_folders
 from .trackers import log_results
@@ -17,5 +18,6 @@ __all__ = [
     "mark_finished",
     "print_plan",
     "seed_folders",
+    "settings_of",
     "warn_of_shortcomings",
 ]

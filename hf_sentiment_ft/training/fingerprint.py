@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from datasets import Dataset
     from transformers import PreTrainedModel, TrainingArguments
 
+    from ..config.arguments import Arguments
+
 logger = logging.getLogger(__name__)
 
 # Model arguments that do not affect what is learned, or that the description covers in another form.
@@ -106,4 +108,35 @@ def refuse_changes(checkpoint: str, run: dict[str, Any]) -> None:
             f"{checkpoint} belongs to a different run. These settings have changed:\n{listed}\n"
             "Resume with the original settings, or start a new run in another --output_dir. To start it from a trained "
             "model, pass that model as --model_name_or_path."
+        )
+
+
+def settings_of(flags: "Arguments") -> dict[str, Any]:
+    """Return what the weights depend on of the flags, in the form of JSON, for several trainings that belong together.
+
+    Unlike `describe_run`, this needs neither the rows nor the model.
+    """
+    settings = {**dataclasses.asdict(flags.model), **dataclasses.asdict(flags.data)}
+    names = (*TRAINING_ARGUMENTS, "per_device_train_batch_size", "gradient_accumulation_steps")
+    settings |= {name: getattr(flags.training, name) for name in names}
+    return dict(json.loads(json.dumps(settings)))
+
+
+def refuse_other_settings(folder: Path, before: dict[str, Any], now: dict[str, Any]) -> None:
+    """Check that trainings that belong together are resumed with the settings they were begun with.
+
+    Args:
+        folder: Output folder of all of them.
+        before: Settings when they were begun.
+        now: Current settings.
+
+    Raises:
+        UsageError: If a setting has changed.
+    """
+    changes = [f"  {name}: {before.get(name)} → {now[name]}" for name in now if before.get(name) != now[name]]
+    if changes:
+        listed = "\n".join(changes)
+        raise UsageError(
+            f"{folder} was begun with other settings:\n{listed}\nResume with the original settings, or start a "
+            "new run in another --output_dir."
         )

@@ -15,6 +15,7 @@ from ..runtime.distributed import greatest
 SIGNALS = [getattr(signal, name) for name in ("SIGTERM", "SIGINT", "SIGUSR1") if hasattr(signal, name)]
 # A single Ctrl-C or SIGTERM may arrive twice: from the terminal or scheduler, and again from the launcher.
 SAME_SIGNAL_SECONDS = 1.0
+COMMANDS = ("hf_sentiment_ft.train", "hf_sentiment_ft.tune")
 
 
 class SaveOnSignal(TrainerCallback):
@@ -98,7 +99,7 @@ def resume_command() -> str:
     words = list(psutil.Process().cmdline())
     parent = psutil.Process().parent()
     launcher = parent.cmdline() if parent is not None else []
-    if any("hf_sentiment_ft.train" in word for word in launcher) and not launcher[0].endswith(("sh", "timeout")):
+    if any(word.endswith(COMMANDS) for word in launcher) and not launcher[0].endswith(("sh", "timeout")):
         words = launcher
     for start, word in enumerate(words):
         if word in ("accelerate.commands.launch", "torch.distributed.run"):

@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader
 from transformers import PrinterCallback, ProgressCallback, Trainer
 
 from ..data.sampling import EpochSampler, StreamedRows, add_blank_row
-from ..errors import RunError, explain, system_fault
+from ..errors import Diverged, RunError, explain, system_fault
 from .checkpoints import UNFINISHED, delete_old_checkpoints, finish_checkpoint
 from .interruption import SaveOnSignal
 from .progress import RunProgress
@@ -23,9 +23,9 @@ from .progress import RunProgress
 logger = logging.getLogger(__name__)
 
 
-def diverged(symptom: str) -> RunError:
+def diverged(symptom: str) -> Diverged:
     """Return the error that ends a run whose weights have become useless."""
-    return RunError(
+    return Diverged(
         f"{symptom}: training has diverged. Nothing was published. Lower --learning_rate or raise --warmup_steps. If "
         "--dtype is float16, use float32."
     )

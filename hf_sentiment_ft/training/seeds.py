@@ -1,13 +1,12 @@
 """Several seeds in one output folder: one subfolder for each, and which of them a stopped run has finished."""
 
-import dataclasses
 import json
 import logging
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ..errors import UsageError
-from .fingerprint import TRAINING_ARGUMENTS
+from .fingerprint import refuse_other_settings, settings_of
 
 if TYPE_CHECKING:
     from ..config.arguments import Arguments
@@ -56,28 +55,12 @@ def finished_seeds(flags: "Arguments") -> list[int]:
     path = Path(str(flags.training.output_dir), FINISHED)
     if flags.training.resume_from_checkpoint != "true" or not path.is_file():
         return []
-    saved, now = json.loads(path.read_text(encoding="utf-8")), json.loads(json.dumps(_settings(flags)))
-    changes = [
-        f"  {name}: {saved['settings'].get(name)} → {now[name]}"
-        for name in now
-        if saved["settings"].get(name) != now[name]
-    ]
-    if changes:
-        listed = "\n".join(changes)
-        raise UsageError(
-            f"{path.parent} was begun with other settings:\n{listed}\nResume with the original settings, or start a "
-            "new run in another --output_dir."
-        )
+    saved, now = json.loads(path.read_text(encoding="utf-8")), settings_of(flags)
+    refuse_other_settings(path.parent, saved["settings"], now)
     return [seed for seed in saved["finished"] if (path.parent / f"seed-{seed}" / "all_results.json").is_file()]
 
 
 def mark_finished(flags: "Arguments", seeds: list[int]) -> None:
     """Save which seeds are finished, so that a run that is stopped need not train them again."""
     path = Path(str(flags.training.output_dir), FINISHED)
-    path.write_text(json.dumps({"settings": _settings(flags), "finished": seeds}, indent=2) + "\n", encoding="utf-8")
-
-
-def _settings(flags: "Arguments") -> dict[str, Any]:
-    """Return what the weights depend on, of all seeds together; more seeds may be added."""
-    settings = {**dataclasses.asdict(flags.model), **dataclasses.asdict(flags.data)}
-    return settings | {name: getattr(flags.training, name) for name in TRAINING_ARGUMENTS}
+    path.write_text(json.dumps({"settings": settings_of(flags), "finished": seeds}, indent=2) + "\n", encoding="utf-8")

@@ -12,6 +12,7 @@ from hf_sentiment_ft.completion import script
 from hf_sentiment_ft.config.arguments import OURS
 from hf_sentiment_ft.config.help import COMMON, exit_with_help, transformers_flags
 from hf_sentiment_ft.config.training_arguments import REFUSED
+from hf_sentiment_ft.config.tune_arguments import TuneArguments
 
 
 @pytest.fixture
@@ -28,14 +29,14 @@ def printed(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str])
     return call
 
 
-@pytest.mark.parametrize("command", ["train", "evaluate"])
+@pytest.mark.parametrize("command", ["train", "tune", "evaluate"])
 def test_help_is_one_screen_of_flags_that_exist(command: str, printed):
     text = printed(command, "--help")
     assert len(text.splitlines()) <= 60
     assert max(map(len, text.splitlines())) <= 80
     assert r"'\n{text}\nSentiment:{label_word}'" in text, "a default as one would type it"
     assert "None" not in text
-    existing = {one.name for group in (*OURS, TrainingArguments) for one in dataclasses.fields(group)}
+    existing = {one.name for group in (*OURS, TuneArguments, TrainingArguments) for one in dataclasses.fields(group)}
     assert {name for _, flags in COMMON[command].values() for name in flags} <= existing
     for example, _ in COMMON[command].values():
         assert {word[2:] for word in example.split() if word.startswith("--")} <= existing
