@@ -49,7 +49,8 @@ def output_dir() -> str:
 
 def finish(**figures: Any) -> None:
     """Print the figures for the comparison to read, and end the process; memory is the GPU's where one was used."""
-    print("\n" + json.dumps(figures | {"peak_gib": gpu_peak_gib() or peak_gib()}), flush=True)
+    figures |= {"peak_gib": gpu_peak_gib() or peak_gib(), "cpu_seconds": time.process_time()}
+    print("\n" + json.dumps(figures), flush=True)
     sys.exit()
 
 

