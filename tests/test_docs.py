@@ -27,7 +27,7 @@ TRIED = {
     "train": "parsed; a dry run on a tiny model where it trains on files",
     "evaluate": "parsed; run by test_evaluate.py",
     "publish": "parsed; run by publishing/test_publish.py",
-    **dict.fromkeys(("predict", "paths", "env", "report", "--help"), "run as it is, on a tiny model"),
+    **dict.fromkeys(("predict", "paths", "env", "report", "completion", "--help"), "run as it is, on a tiny model"),
 }
 TYPED = {" ".join(words): words for page in PAGES for words in command_lines(page)}
 OF_USERS = [line for line in TYPED if ("hf_sentiment_ft" in line or "hf-sent" in line) and "COMMAND" not in line]

@@ -332,7 +332,8 @@ def test_reader_that_has_had_enough(run_dir: Path, tmp_path: Path):
 def test_progress_is_shown_on_a_terminal(run_dir: Path, tmp_path: Path):
     pty, termios = pytest.importorskip("pty"), pytest.importorskip("termios")
     (tmp_path / "in.txt").write_text("a film\n" * 40)
-    command = [sys.executable, "-m", "hf_sentiment_ft.predict", "--model", run_dir, "--input_file", tmp_path / "in.txt"]
+    at_once = "from hf_sentiment_ft import predict; predict.SILENT_SECONDS = 0; predict.main()"
+    command = [sys.executable, "-c", at_once, "--model", run_dir, "--input_file", tmp_path / "in.txt"]
     screen, terminal = pty.openpty()
     termios.tcsetwinsize(terminal, (24, 80))
     subprocess.run(command, stdout=subprocess.DEVNULL, stderr=terminal, cwd=ROOT, check=True)

@@ -25,7 +25,7 @@ def label_rows(
     precision: str = "fp32",
     min_probability: float | None = None,
     journal: Journal | None = None,
-    rows_at_once: int = ROWS_AT_ONCE,
+    rows_at_once: int | None = None,
 ) -> Iterator[Row]:
     """Yield each row with `prediction`, `label_word` and `probability_LABEL` added.
 
@@ -41,7 +41,7 @@ def label_rows(
         precision: `fp32` or `bf16`; see `predict_probabilities`.
         min_probability: Smallest probability of a prediction; None to decide all rows.
         journal: Probabilities of an interrupted run, and where to keep those of this one.
-        rows_at_once: Rows that are labelled before the first of them is yielded.
+        rows_at_once: Rows that are labelled before the first of them is yielded; None for `ROWS_AT_ONCE`.
 
     Raises:
         UsageError: If a row has no text.
@@ -50,7 +50,7 @@ def label_rows(
     added = {"prediction", "label_word", *(f"probability_{label}" for label in labels)}
     added |= set() if min_probability is None else {"undecided"}
     rows, number = iter(rows), 0
-    while chunk := list(islice(rows, rows_at_once)):
+    while chunk := list(islice(rows, rows_at_once or ROWS_AT_ONCE)):
         texts = texts_of(chunk, where, replace(columns, first_row=number))
         probabilities = journal.take(len(texts)) if journal else []
         if rest := texts[len(probabilities) :]:
