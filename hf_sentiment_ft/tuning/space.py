@@ -31,7 +31,7 @@ PROMPTS = (
     DEFAULT_PROMPT_TEMPLATE,
     "\n{text}\nLabel:{label_word}",
     "\n{text}\nThis is{label_word}",
-    "Text: {text}\nAnswer:{label_word}",
+    "Text:\n{text}\nAnswer:{label_word}",
 )
 
 

@@ -142,13 +142,13 @@ class Study:
             numbered, key=lambda one: (one[1].state != TrialState.COMPLETE, self._sign * (one[1].value or 0), one[0])
         )
         columns = max(len(self.metric), 8)
-        lines = [f"trial  {self.metric:>{columns}}  accuracy  {'time':>10}  and what differs from trial 1"]
+        lines = [f"trial  {self.metric:>{columns}}  accuracy  {'time':>11}  and what differs from trial 1"]
         for number, trial in order:
             value, accuracy = trial.user_attrs["ended"], "–"
             if trial.state == TrialState.COMPLETE and trial.value is not None:
                 value, accuracy = f"{trial.value:.4f}", f"{100 * trial.user_attrs['accuracy']:.1f} %"
             took = duration((trial.duration or timedelta()).total_seconds())
-            lines.append(f"{number:>5}  {value:>{columns}}  {accuracy:>8}  {took:>10}")
+            lines.append(f"{number:>5}  {value:>{columns}}  {accuracy:>8}  {took:>11}")
             changed = {name: each for name, each in trial.params.items() if number == 1 or each != given.get(name)}
             lines += wrap(changed, " " * 7)
         return lines + self._importances()
