@@ -50,7 +50,7 @@ def _chosen_by_user() -> tuple[int, str] | None:
     try:
         launcher = psutil.Process(os.getppid())
         command = launcher.cmdline()
-        if not any(Path(part).name.startswith(LAUNCHERS) for part in command[:3]):
+        if not any(Path(part).name.startswith(LAUNCHERS) for part in command[:4]):  # python -P -m NAME
             return by_environment
         if any(part.replace("-", "_").startswith("__num_cpu_threads_per_process") for part in command):
             return threads, "set by accelerate launch --num_cpu_threads_per_process"
