@@ -18,7 +18,9 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.validation import check_is_fitted
 
 from .errors import UsageError
+from .label_words.answers import answer_questions
 from .label_words.model import LabelWordModel, load_label_word_model, place, predict_probabilities
+from .label_words.questions import YES
 
 
 class LabelWordClassifier(ClassifierMixin, BaseEstimator):
@@ -27,8 +29,13 @@ class LabelWordClassifier(ClassifierMixin, BaseEstimator):
     `fit` runs the training command, and its output folder can be published (`python -m hf_sentiment_ft.publish`).
     What scikit-learn offers for classifiers works with it, such as `classification_report` and `cross_val_predict`.
 
+    Texts with several labels are those of scikit-learn, too: `y` is an array of 0 and 1, (rows, num_labels), as
+    `MultiLabelBinarizer` makes it, and so is what `predict` returns. Of several label columns, a trained model gives one
+    label each, (rows, columns); `fit` does not train these.
+
     Attributes:
-        classes_: Labels, (num_labels,), in the order of the columns of `predict_proba`.
+        classes_: Labels, (num_labels,), in the order of the columns of `predict_proba`; of several label columns, a list
+            with those of each.
     """
 
     def __init__(
@@ -83,7 +90,7 @@ class LabelWordClassifier(ClassifierMixin, BaseEstimator):
 
         Args:
             X: Texts.
-            y: Labels: strings or numbers.
+            y: Labels: strings or numbers; or 0 and 1 for each label, (rows, num_labels).
 
         Raises:
             UsageError: If rows or flags are invalid.
@@ -94,41 +101,63 @@ class LabelWordClassifier(ClassifierMixin, BaseEstimator):
         if len(texts) != len(given):
             raise UsageError(f"there are {len(texts)} texts and {len(given)} labels. Give one label for each text.")
         self.output_dir_ = self.output_dir or tempfile.mkdtemp(prefix="hf_sentiment_ft-")
+        several = given.ndim == 2
         with tempfile.TemporaryDirectory() as folder:
             table = Path(folder) / "train.jsonl"
-            rows = (json.dumps({"text": text, "label": str(label)}) for text, label in zip(texts, given, strict=True))
+            labels = [np.flatnonzero(row).tolist() for row in given] if several else map(str, given)
+            rows = (json.dumps({"text": text, "label": label}) for text, label in zip(texts, labels, strict=True))
             table.write_text("\n".join(rows) + "\n", encoding="utf-8")
             ours = {"model_name_or_path": self.model_name_or_path, "output_dir": self.output_dir_}
             train(**{"train_file": table, **ours, **(self.training_flags or {})})
-        self._use(load_label_word_model(self.output_dir_), np.unique(given))
+        self._use(load_label_word_model(self.output_dir_), np.arange(given.shape[1]) if several else np.unique(given))
         return self
 
     def _use(self, loaded: LabelWordModel, classes: "np.ndarray[Any, Any] | None" = None) -> None:
         """Predict with this model from now on."""
         place(loaded, self.device)
-        labels = loaded.verbalizer.labels
-        self.classes_ = np.array(labels) if classes is None else classes
-        self._columns = [labels.index(str(label)) for label in self.classes_]
-        self._loaded = loaded
+        labels, questions = loaded.verbalizer.labels, loaded.questions
+        self._loaded, self._columns = loaded, list[int]()
+        if questions and not questions.multi_label:
+            self.classes_: Any = [np.array([labels[label] for label in ids]) for ids in questions.label_ids]
+            return
+        names = questions.names if questions else labels
+        self.classes_ = np.array(names) if classes is None else classes
+        self._columns = [names.index(str(label)) for label in self.classes_]
 
-    def predict_proba(self, X: Iterable[str]) -> "np.ndarray[Any, Any]":
+    def predict_proba(self, X: Iterable[str]) -> Any:
         """Return the probability of each label for each text, (rows, num_labels).
+
+        Of several label columns, this is a list with such an array for each, as in scikit-learn.
 
         Raises:
             UsageError: If a text is empty or not a string.
         """
         check_is_fitted(self, "classes_")
-        texts = _texts(X)
-        probabilities = predict_probabilities(self._loaded, texts, self.batch_size, self.precision)
-        return probabilities[:, self._columns]
+        texts, loaded = _texts(X), self._loaded
+        if loaded.questions is None:
+            return predict_probabilities(loaded, texts, self.batch_size, self.precision)[:, self._columns]
+        answers = answer_questions(loaded, texts, self.batch_size, self.precision)
+        if loaded.questions.multi_label:
+            return answers[:, self._columns, YES]
+        return [answers[:, number, ids] for number, ids in enumerate(loaded.questions.label_ids)]
 
     def predict(self, X: Iterable[str]) -> "np.ndarray[Any, Any]":
         """Return the most probable label of each text, (rows,).
 
+        Where a text can have several labels, return 0 or 1 for each, (rows, num_labels), by the model's own thresholds;
+        where there are several label columns, a label for each, (rows, columns).
+
         Raises:
             UsageError: If a text is empty or not a string.
         """
-        return self.classes_[self.predict_proba(X).argmax(axis=1)]
+        probabilities, questions = self.predict_proba(X), self._loaded.questions
+        if questions is None:
+            return self.classes_[probabilities.argmax(axis=1)]
+        if questions.multi_label:
+            thresholds = np.array(questions.thresholds or [0.5] * len(questions.names))
+            return np.asarray(probabilities >= thresholds[self._columns], dtype=int)
+        columns = zip(self.classes_, probabilities, strict=True)
+        return np.stack([names[figures.argmax(axis=1)] for names, figures in columns], axis=1)
 
 
 def _texts(given: Iterable[str]) -> list[str]:

@@ -76,6 +76,11 @@ def build_demo(model: str, revision: str = "main", device: str | None = None) ->
     logging.disable_progress_bar()  # of loading the weights
     check_caches(model, None)
     loaded = load_label_word_model(model, revision)
+    if loaded.questions:
+        raise UsageError(
+            f"the page shows the answer to one question, but {model} answers {', '.join(loaded.questions.names)}. Use "
+            "hf_sentiment_ft.predict, or LabelWordClassifier in Python."
+        )
     place(loaded, device)
 
     @contextmanager

@@ -181,6 +181,7 @@ def evaluate_model(task: "LabelWordTask", data_args: DataArguments, args: "Train
         verbalizer=task.verbalizer,
         precision="fp32",
         constrained=constrained,
+        questions=task.questions,
         model=loaded,
         args=args,
         eval_dataset=tokenized[reported],

@@ -201,6 +201,27 @@ def show_progress(rows: "Iterator[Row]", output: Path | None) -> "Iterator[Row]"
             said = now
 
 
+def answer_in_words(row: "Row", loaded: "LabelWordModel") -> str:
+    """Return the answers about a row, and their probabilities, for a line of text.
+
+    Args:
+        row: A row of `label_rows`.
+        loaded: The model.
+    """
+    labels, questions = loaded.verbalizer.labels, loaded.questions
+    if questions and not questions.multi_label:
+        answers = {name: row[f"prediction_{name}"] for name in questions.names}
+        return ", ".join(
+            f"{name} {answer} {row[f'probability_{name}_{answer}']:.4f}" for name, answer in answers.items()
+        )
+    names = questions.names if questions else labels
+    figures = ", ".join(f"{name} {row[f'probability_{name}']:.4f}" for name in names)
+    if questions:
+        return f"{row['prediction'] or 'no label'}\t{figures}"
+    answer = "undecided\t" if row["prediction"] is None else f"{row['prediction']}\t{row['label_word']!r}"
+    return f"{answer}\t{figures}"
+
+
 def main() -> None:
     """Load the model and label the texts given on the command line."""
     with errors_exit():
@@ -232,11 +253,14 @@ def main() -> None:
         columns = text_columns(first, args.text_column_name, loaded.model.config.prompt_template)
         least = loaded.calibration.threshold(args.target_error) if args.target_error else args.min_probability
 
+        if loaded.questions and least is not None:
+            raise UsageError(
+                "--min_probability and --target_error are for models of one question, but this one answers "
+                f"{', '.join(loaded.questions.names)}. Remove the flag, and use the probabilities."
+            )
+
         def as_line(row: "Row") -> str:
-            figures = ", ".join(f"{label} {row[f'probability_{label}']:.4f}" for label in loaded.verbalizer.labels)
-            text = form_text(row, columns)
-            answer = "undecided\t" if row["prediction"] is None else f"{row['prediction']}\t{row['label_word']!r}"
-            return f"{answer}\t{figures}\t{as_one_line(text)}"
+            return f"{answer_in_words(row, loaded)}\t{as_one_line(form_text(row, columns))}"
 
         if isinstance(sys.stdout, io.TextIOWrapper):
             sys.stdout.reconfigure(encoding="utf-8")

@@ -103,6 +103,11 @@ class ModelArguments:
         "After training, fit one number on the validation split by which all scores are divided, so that probabilities "
         "are neither too high nor too low (Guo et al. 2017). It is saved with the model and never changes an answer.",
     )
+    target_precision: float | None = flag(
+        None,
+        "For texts that can have several labels: choose the probability from which on a text gets a label so that, on "
+        "validation, at least this share of them is right, such as 0.9. Default: the best F1 of each label.",
+    )
     zero_shot_baseline: bool = flag(True, "Evaluate the base model on the test split before training.")
     use_peft: bool = flag(False, "Train a LoRA adapter instead of all weights. The default learning rate is then 2e-4.")
     lora_r: int = flag(16, "Rank of the LoRA matrices.")
@@ -123,6 +128,8 @@ class ModelArguments:
             _check_choice("calibration", self.calibration, ("contextual", "validation"))
         for name, least in (("max_seq_length", 4), ("lora_r", 1), ("lora_alpha", 1)):
             _check_at_least(name, getattr(self, name), least)
+        if self.target_precision is not None and not 0 < self.target_precision < 1:
+            raise UsageError(f"--target_precision is {self.target_precision:g}; expected a number between 0 and 1.")
         if not 0 <= self.lora_dropout < 1:
             raise UsageError(f"--lora_dropout is {self.lora_dropout}; expected 0 or more, and less than 1.")
         for one in fields(self):
@@ -166,7 +173,14 @@ class DataArguments:
         "Template that forms the text from several columns ('{title}\\n{body}'). The column names can also be used in "
         "--prompt_template.",
     )
-    label_column_name: str | None = flag(None, "Column with the label. Default: found by its name.")
+    label_column_name: str | None = flag(
+        None,
+        "Column with the label, or with a list of labels. Several columns: toxic,threat (each 0 or 1, for texts that "
+        "can have several labels), or 'queue|urgency' (each with its own labels). Default: found by its name.",
+    )
+    label_separator: str | None = flag(
+        None, "What separates the labels of a text that can have several, in one column of strings, such as ';'."
+    )
     validation_split_percentage: int = flag(
         10, "Percentage of train used for validation if there is no validation split."
     )

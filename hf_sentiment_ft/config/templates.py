@@ -7,7 +7,8 @@ from ..errors import UsageError
 from .arguments import DataArguments, ModelArguments
 
 FIELD = re.compile(r"\{([^{}]+)\}")
-NO_COLUMNS = ("text", "label_word", "eos_token", "bos_token")
+QUESTION = "{label}"  # what a text is asked about, where it has several labels
+NO_COLUMNS = ("text", "label", "label_word", "eos_token", "bos_token")
 
 
 def split_at_text(template: str) -> tuple[str, str, str]:
@@ -22,6 +23,24 @@ def split_at_text(template: str) -> tuple[str, str, str]:
         return beginning, text, ending
     first, last = fields[0].start(), fields[-1].end()
     return template[:first], template[first:last], template[last:]
+
+
+def split_at_question(template: str) -> tuple[str, str]:
+    r"""Split off the question: return the template without it, and the words between the text and the question.
+
+    For example, of `\n{text}\n{label}?{label_word}` these are `\n{text}?{label_word}` and a line break.
+
+    Raises:
+        UsageError: If the question does not come once, after the text.
+    """
+    before, _, after = template.partition(QUESTION)
+    beginning, text, between = split_at_text(before)
+    if not text or QUESTION in after or "{text}" in after:
+        raise UsageError(
+            f"--prompt_template is {template!r}; expected {{label}} once, after the text, such as "
+            r"'\n{text}\n{label}?{label_word}'."
+        )
+    return beginning + text + after, between
 
 
 def fill(template: str, row: dict[str, Any]) -> str:

@@ -1,14 +1,17 @@
 """Find the text and label columns, and refuse splits and rows that lack them."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..config.arguments import DataArguments
 from ..config.templates import column_names
 from ..errors import UsageError
+
+if TYPE_CHECKING:
+    from datasets import Dataset
 
 TEXT_COLUMNS = ("text", "sentence", "review", "content", "comment", "tweet", "body", "document")
 LABEL_COLUMNS = ("label", "labels", "sentiment", "class", "category", "polarity", "stars")
@@ -21,15 +24,26 @@ class Columns:
 
     Attributes:
         text: One column or more; several are put into the template or, without one, joined by a line break.
-        label: The column with the label.
+        label: The column with the label; for several columns, as the flag names them.
         template: A text with column names in braces.
         first_row: Number of the first row, if the rows are part of a stream.
+        labels: The columns with the labels of a row that has several; empty if it has one.
+        separate: Whether each of these columns has its own label, such as a queue and an urgency.
+        separator: What separates the labels in a single column of strings; None for a column of lists.
     """
 
     text: list[str]
     label: str
     template: str | None = None
     first_row: int = 0
+    labels: list[str] = field(default_factory=list)
+    separate: bool = False
+    separator: str | None = None
+
+    @property
+    def asks(self) -> bool:
+        """Return whether a row has several labels, each of which is asked for by a question of its own."""
+        return bool(self.labels)
 
     @property
     def joins(self) -> bool:
@@ -47,7 +61,16 @@ def find_columns(there: Sequence[str], args: DataArguments) -> Columns:
     Raises:
         UsageError: If a column is missing, or the same column is both text and label.
     """
-    label = find_column(there, args.label_column_name, LABEL_COLUMNS, "label_column_name", "label")
+    labels, separate = label_columns(there, args.label_column_name)
+    label = str(args.label_column_name)
+    if not labels:
+        label = find_column(there, args.label_column_name, LABEL_COLUMNS, "label_column_name", "label")
+        labels = [label] if args.label_separator is not None else []
+    elif args.label_separator is not None:
+        raise UsageError(
+            f"--label_separator is {args.label_separator!r}, but --label_column_name names several columns; keep one "
+            "of the two."
+        )
     given, template = args.text_column_name, args.text_template
     if template:
         text = column_names(template)
@@ -60,12 +83,35 @@ def find_columns(there: Sequence[str], args: DataArguments) -> Columns:
         text = named_columns(there, given)
     else:
         text = [find_column(there, None, TEXT_COLUMNS, "text_column_name", "text")]
-    if label in text:
+    if both := [name for name in labels or [label] if name in text]:
         raise UsageError(
-            f"the text and the label are both the column {label!r}; choose different ones with --text_column_name and "
-            "--label_column_name."
+            f"the text and the label are both the column {both[0]!r}; choose different ones with --text_column_name "
+            "and --label_column_name."
         )
-    return Columns(text, label, template)
+    return Columns(text, label, template, labels=labels, separate=separate, separator=args.label_separator)
+
+
+def label_columns(there: Sequence[str], given: str | None) -> tuple[list[str], bool]:
+    """Return the columns of `--label_column_name` if it names several, and whether each has its own label.
+
+    Columns that are separated by commas are 0 or 1 for each label; those separated by bars each have their own labels.
+
+    Args:
+        there: Names of the columns of train.
+        given: Value of the flag.
+
+    Raises:
+        UsageError: If a column is missing, or named twice.
+    """
+    if given is None or given in there:
+        return [], False
+    separator = "|" if "|" in given else ","
+    names = [name.strip() for name in given.split(separator)]
+    if len(names) == 1:
+        return [], False
+    if len(set(names)) < len(names):
+        raise UsageError(f"--label_column_name is {given!r}, which names a column twice; name each once.")
+    return [find_column(there, name, (), "label_column_name", "label") for name in names], separator == "|"
 
 
 def named_columns(there: Sequence[str], given: str) -> list[str]:
@@ -102,6 +148,14 @@ def find_column(columns: Sequence[str], given: str | None, usual: Sequence[str],
             f"there are two columns named {found!r}, read as {', '.join(columns)}; choose one with --{flag_name}."
         )
     return found
+
+
+def with_lists(columns: Columns, train: "Dataset") -> Columns:
+    """Return the columns, knowing whether the label column has lists of labels."""
+    from datasets import LargeList, List
+
+    lists = not columns.asks and isinstance(train.features.get(columns.label), List | LargeList)
+    return replace(columns, labels=[columns.label]) if lists else columns
 
 
 def require_column(there: Sequence[str], split: str, column: str, flag_name: str) -> None:

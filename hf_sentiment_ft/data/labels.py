@@ -59,9 +59,14 @@ def read_labels(dataset: "Dataset", split: str, columns: Columns) -> "pa.Chunked
             "numbers and strings; write all of them as strings."
         )
     if not kind.startswith(("string", "large_string")):
+        cure = "Write the label's name, or a list of names if a text can have several labels."
+        if kind.startswith(("float", "double", "decimal")):
+            cure = (
+                "A model of words cannot predict any number: round it to a few levels, such as stars, which are then "
+                "ordered labels, or use AutoModelForSequenceClassification for regression."
+            )
         raise UsageError(
-            f"the label column {columns.label!r} contains {kind}; expected class names, integers or strings. "
-            "Regression and multi-label data are not supported; use AutoModelForSequenceClassification for them."
+            f"the label column {columns.label!r} contains {kind}; expected class names, integers or strings. {cure}"
         )
     return _strip(values, f"column {columns.label!r} of the {split} split")
 

@@ -123,9 +123,10 @@ def check_files(args: DataArguments) -> list[Files]:
             columns = find_columns(names, args)
         for name in columns.text:
             require_column(names, split, name, "text_column_name")
-        if split != "test":  # which may be without labels
-            require_column(names, split, columns.label, "label_column_name")
-        used = names if args.save_dataset_dir else [name for name in names if name in (*columns.text, columns.label)]
+        labels = columns.labels or [columns.label]
+        for name in labels if split != "test" else []:  # test may be without labels
+            require_column(names, split, name, "label_column_name")
+        used = names if args.save_dataset_dir else [name for name in names if name in (*columns.text, *labels)]
         found.append(Files(split, given_as, paths, suffix, used, columns.text if columns.joins else []))
     return found
 

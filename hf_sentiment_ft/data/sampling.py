@@ -68,7 +68,9 @@ def add_blank_row(dataset: "datasets.Dataset") -> "datasets.Dataset":
     """
     from datasets import Dataset, concatenate_datasets
 
-    blank = dataset[0] | {"labels": [IGNORED]}
+    blank = dict(dataset[0])
+    of_questions = isinstance(blank["labels"][0], list)
+    blank["labels"] = [[IGNORED] for _ in blank["labels"]] if of_questions else [IGNORED]
     return concatenate_datasets([dataset, Dataset.from_list([blank], features=dataset.features)])
 
 

@@ -10,10 +10,11 @@ import numpy as np
 
 from ..config.arguments import DataArguments
 from ..errors import UsageError
-from .columns import Columns, find_columns
+from .columns import Columns, find_columns, with_lists
 from .labels import label_ids, label_names, read_labels
 from .loading import load_raw
 from .naming import name_splits
+from .questions import Question, choose_separator, find_questions, read_answers, sampling_classes, unanswered
 from .sampling import sample_per_class, stratified_sample
 from .streaming import TrainStream, checked_rows, open_stream, stream_labels
 from .texts import number_texts, read_texts, refuse_swapped
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 UNLABELLED_TEST = "unlabelled_test"
+_UNLABELLED = (
+    "The test split has no labels: its {} rows are only predicted, and the reported metrics are those of validation."
+)
 
 
 def reported_split(splits: Iterable[str]) -> tuple[str, str]:
@@ -36,6 +40,8 @@ def reported_split(splits: Iterable[str]) -> tuple[str, str]:
 class LabelledSplits:
     """The rows of a run, with the columns `text` and `label` (a class id), and how they were obtained.
 
+    If there are questions, the rows have the column `answers` (the class id of the answer to each) instead of `label`.
+
     Attributes:
         splits: `train`, `validation` and, if there is one, `test`. A test split without labels, which can only be
             predicted, is named `unlabelled_test` and has no column `label`.
@@ -45,6 +51,9 @@ class LabelledSplits:
         sources: The dataset's own name for the rows of each split, such as `train[80%:]`, where a flag names them.
         class_weights: Loss weight of each class, in the order of the ids; 1 on average over train.
         stream: All train rows, if train is streamed; `train` then contains the first ones.
+        questions: What is asked about every text, if a row has several labels or label columns; otherwise empty.
+        multi_label: Whether the questions are the labels that a text may have; otherwise they are label columns.
+        label_separator: What separates the labels of a text where they are written as one string.
     """
 
     splits: "dict[str, Dataset]"
@@ -54,6 +63,9 @@ class LabelledSplits:
     sources: dict[str, str] = field(default_factory=dict)
     class_weights: list[float] | None = None
     stream: TrainStream | None = None
+    questions: list[Question] = field(default_factory=list)
+    multi_label: bool = False
+    label_separator: str = ";"
 
 
 @dataclass(frozen=True)
@@ -62,19 +74,23 @@ class _Split:
 
     Attributes:
         dataset: The rows.
-        labels: Class ids, (rows,); 0 as a placeholder if the rows have no labels.
+        labels: Class ids, (rows,); 0 as a placeholder if the rows have no labels. Where there are questions, they are
+            those of `sampling_classes`.
         texts: Text numbers, (rows,), equal for equal texts across all splits.
+        answers: Answers to the questions, (rows, questions); None if there are none.
     """
 
     dataset: "Dataset"
     labels: "np.ndarray[Any, Any]"
     texts: "np.ndarray[Any, Any]"
+    answers: "np.ndarray[Any, Any] | None" = None
 
     def __len__(self) -> int:
         return len(self.dataset)
 
     def select(self, rows: "np.ndarray[Any, Any]") -> "_Split":
-        return _Split(self.dataset.select(rows), self.labels[rows], self.texts[rows])
+        answers = None if self.answers is None else self.answers[rows]
+        return _Split(self.dataset.select(rows), self.labels[rows], self.texts[rows], answers)
 
 
 def load_splits(args: DataArguments, seed: int, label_words: str | None = None) -> LabelledSplits:
@@ -94,16 +110,11 @@ def load_splits(args: DataArguments, seed: int, label_words: str | None = None) 
         raise UsageError(f"--save_dataset_dir is {copy}, the folder that the dataset is read from; use another folder.")
     stream = open_stream(args) if args.streaming else None
     named = stream.first_rows if stream else name_splits(_load_table(args), args)
-    columns = find_columns(named["train"].column_names, args)
-    values = {split: read_labels(dataset, split, columns) for split, dataset in named.items()}
-    labels = stream_labels(stream, columns, values, label_words) if stream else []
-    texts = {split: read_texts(dataset, split, columns) for split, dataset in named.items()}
-    refuse_swapped(texts["train"], values["train"], columns)
-    data = LabelledSplits({}, labels or label_names(named["train"], "train", values["train"], columns), stream=stream)
-    if stream:
-        stream.checked = checked_rows(stream, columns, labels)
-        data.notes, data.split_off = list(stream.notes), stream.split_off
-    splits = _label(data, values, texts, columns)
+    columns = with_lists(find_columns(named["train"].column_names, args), named["train"])
+    if columns.asks:
+        data, splits = _read_questions(named, columns, streamed=args.streaming)
+    else:
+        data, splits = _read_labels(named, columns, stream, label_words)
     _refuse_labels_without_rows(data, splits, "no row of the train split has")
     if columns.template:
         data.notes.append(f"Each text is formed from columns: `{columns.template!r}`.")
@@ -120,11 +131,54 @@ def load_splits(args: DataArguments, seed: int, label_words: str | None = None) 
     _sample(data, splits, args, seed)
     _report_duplicates(data, splits)
     if args.class_weights == "balanced":
-        _balance(data, splits["train"].labels)
+        train = splits["train"]
+        _balance(data, train.labels if train.answers is None else train.answers.flatten())
     data.splits = {split: rows.dataset for split, rows in splits.items()}
     for note in data.notes:
         logger.info(note)
     return data
+
+
+def _read_labels(
+    named: "dict[str, Dataset]", columns: Columns, stream: TrainStream | None, label_words: str | None
+) -> tuple[LabelledSplits, dict[str, _Split]]:
+    """Read rows that have one label each."""
+    values = {split: read_labels(dataset, split, columns) for split, dataset in named.items()}
+    labels = stream_labels(stream, columns, values, label_words) if stream else []
+    texts = {split: read_texts(dataset, split, columns) for split, dataset in named.items()}
+    refuse_swapped(texts["train"], values["train"], columns)
+    data = LabelledSplits({}, labels or label_names(named["train"], "train", values["train"], columns), stream=stream)
+    if stream:
+        stream.checked = checked_rows(stream, columns, labels)
+        data.notes, data.split_off = list(stream.notes), stream.split_off
+    return data, _label(data, values, texts, columns)
+
+
+def _read_questions(
+    named: "dict[str, Dataset]", columns: Columns, streamed: bool = False, only_evaluated: bool = False
+) -> tuple[LabelledSplits, dict[str, _Split]]:
+    """Read rows that have several labels, or several label columns."""
+    if streamed:
+        raise UsageError(
+            "--streaming reads rows of one label each, but these have several labels. Remove --streaming, or stream "
+            "them with a single label column."
+        )
+    first = next(iter(named.values()))
+    questions, labels = find_questions(first, columns, only_evaluated)
+    data = LabelledSplits({}, labels, questions=questions, multi_label=not columns.separate)
+    if not columns.separate:
+        data.label_separator = columns.separator or choose_separator([question.name for question in questions])
+    texts = {split: read_texts(dataset, split, columns) for split, dataset in named.items()}
+    splits = {}
+    for split, numbers in number_texts(texts).items():
+        answers = read_answers(named[split], split, columns, questions, labels)
+        if answers is None:
+            splits[UNLABELLED_TEST] = _Split(texts[split], np.zeros_like(numbers), numbers)
+            data.notes.append(_UNLABELLED.format(len(numbers)))
+            continue
+        labelled = texts[split].add_column("answers", answers.tolist())
+        splits[split] = _Split(labelled, sampling_classes(answers, columns.separate), numbers, answers)
+    return data, splits
 
 
 def _load_table(args: DataArguments) -> "DatasetDict":
@@ -144,10 +198,7 @@ def _label(
     for split, numbers in number_texts(texts).items():
         if split == "test" and _is_unlabelled(values[split], data.labels):
             splits[UNLABELLED_TEST] = _Split(texts[split], np.zeros_like(numbers), numbers)
-            data.notes.append(
-                f"The test split has no labels: its {len(numbers)} rows are only predicted, and the reported metrics "
-                "are those of validation."
-            )
+            data.notes.append(_UNLABELLED.format(len(numbers)))
             continue
         ids = label_ids(values[split], split, columns, data.labels)
         labelled = texts[split].add_column("label", ids, feature=ClassLabel(names=data.labels))
@@ -163,8 +214,12 @@ def _is_unlabelled(values: "pa.ChunkedArray", names: list[str]) -> bool:
 
 
 def _refuse_labels_without_rows(data: LabelledSplits, splits: dict[str, _Split], reason: str) -> None:
-    present = np.bincount(splits["train"].labels, minlength=len(data.labels))
-    missing = [data.labels[label] for label in np.flatnonzero(present == 0)]
+    train = splits["train"]
+    if train.answers is not None:
+        missing = unanswered(train.answers, data.questions, data.labels, data.multi_label)
+    else:
+        present = np.bincount(train.labels, minlength=len(data.labels))
+        missing = [data.labels[label] for label in np.flatnonzero(present == 0)]
     if missing and data.stream is None:  # the first rows of a stream may lack some labels
         raise UsageError(f"{reason} the label {', '.join(missing)}; the model cannot learn it.")
 
@@ -257,10 +312,13 @@ def load_evaluation_splits(args: DataArguments, seed: int) -> LabelledSplits:
     if args.streaming or args.train_file is None or args.train_file != args.test_file:
         return load_splits(args, seed)
     table = load_raw(args)["test"]
-    columns = find_columns(table.column_names, args)
-    values = read_labels(table, "test", columns)
-    data = LabelledSplits({}, label_names(table, "test", values, columns, least=1))  # the model knows the others
-    splits = _label(data, {"test": values}, {"test": read_texts(table, "test", columns)}, columns)
+    columns = with_lists(find_columns(table.column_names, args), table)
+    if columns.asks:
+        data, splits = _read_questions({"test": table}, columns, only_evaluated=True)
+    else:
+        values = read_labels(table, "test", columns)
+        data = LabelledSplits({}, label_names(table, "test", values, columns, least=1))  # the model knows the others
+        splits = _label(data, {"test": values}, {"test": read_texts(table, "test", columns)}, columns)
     data.splits["train"] = splits["test"].dataset
     _limit(data, splits, "test", args.max_test_samples, seed)
     data.splits["test"] = splits["test"].dataset

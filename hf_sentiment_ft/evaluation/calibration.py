@@ -13,8 +13,10 @@ import numpy as np
 from ..config.arguments import ModelArguments
 from ..errors import UsageError
 from ..label_words.calibration import Calibration
+from ..label_words.questions import YES
 from ..label_words.scoring import label_probabilities
 from ..label_words.verbalizer import Verbalizer, calibrates_generation
+from . import label_sets
 from .predictions import Predictions, predict
 from .temperature import fit_temperature
 from .thresholds import choose_thresholds
@@ -86,7 +88,7 @@ def fit_calibration(
         trainer: Trainer whose model predicts.
         tokenized: Tokenized splits by name, with `validation` among them.
         prior_rows: Return value of `prior_rows`; None to subtract nothing.
-        args: Model arguments, for `--temperature_scaling`.
+        args: Model arguments, for `--temperature_scaling` and `--target_precision`.
 
     Returns:
         The calibration, and the uncalibrated predictions for the validation split from which it was made.
@@ -96,8 +98,14 @@ def fit_calibration(
     log_prior = _log_mean(validation) if on_validation else label_log_prior(trainer, prior_rows)
     scores, class_ids = Calibration(log_prior).without_prior(validation.scores), validation.class_ids
     temperature = fit_temperature(scores, class_ids) if args.temperature_scaling else 1.0
-    thresholds = choose_thresholds(label_probabilities(scores / temperature), class_ids)
-    return Calibration(log_prior, temperature, thresholds), validation
+    probabilities, questions = label_probabilities(scores / temperature), trainer.questions
+    if questions is None:
+        return Calibration(log_prior, temperature, choose_thresholds(probabilities, class_ids)), validation
+    of_labels = None
+    if questions.multi_label:
+        yes, truth = (values.reshape(-1, len(questions.names)) for values in (probabilities[:, YES], class_ids == YES))
+        of_labels = label_sets.choose_thresholds(yes, truth, args.target_precision)
+    return Calibration(None, temperature, None, of_labels), validation
 
 
 def calibrate(predictions: Predictions, calibration: Calibration, verbalizer: Verbalizer) -> Predictions:
@@ -111,7 +119,12 @@ def calibrate(predictions: Predictions, calibration: Calibration, verbalizer: Ve
         calibration: From `fit_calibration`, or saved with a model.
         verbalizer: Label words.
     """
-    predictions = replace(predictions, temperature=calibration.temperature, thresholds=calibration.thresholds)
+    predictions = replace(
+        predictions,
+        temperature=calibration.temperature,
+        thresholds=calibration.thresholds,
+        label_thresholds=calibration.label_thresholds,
+    )
     if calibration.log_prior is None:
         return predictions
     scores = calibration.without_prior(predictions.scores)

@@ -44,8 +44,11 @@ def examine_run(
 
     Returns:
         The return value of `check_rows`; `truncated` and `longer_than_train`, with the `limit` in tokens and the
-        numbers of the evaluated `rows` that are longer; and `words`, the return value of `important_words`.
+        numbers of the evaluated `rows` that are longer; and `words`, the return value of `important_words`. Empty where
+        there are several questions.
     """
+    if task.questions:
+        return {}
     evaluated = read_evaluated(Path(str(trainer.args.output_dir)))
     rows = tokenized[evaluated.split]
     beyond = np.asarray(rows["length"][:]) + task.verbalizer.max_tokens > task.max_train_length

@@ -44,10 +44,14 @@ def save_plots(
     with style.context("default"):  # regardless of the user's matplotlib settings
         figures = {
             "training": training_curve(log_history),
-            "confusion_matrix": confusion_plot(results[f"{prefix}_confusion_matrix"], labels, split),
             "calibration": calibration_plot(probabilities, class_ids, split, unscaled),
-            "coverage": coverage_plot(probabilities.max(axis=1), probabilities.argmax(axis=1) == class_ids, split),
         }
+        if f"{prefix}_confusion_matrix" in results:  # not where there are several questions
+            right = probabilities.argmax(axis=1) == class_ids
+            figures |= {
+                "confusion_matrix": confusion_plot(results[f"{prefix}_confusion_matrix"], labels, split),
+                "coverage": coverage_plot(probabilities.max(axis=1), right, split),
+            }
         plots = folder / FOLDER
         plots.mkdir(exist_ok=True)
         for name, figure in figures.items():

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from transformers import EvalPrediction
     from transformers.trainer_utils import PredictionOutput
 
+    from ..label_words.questions import Questions
     from ..label_words.verbalizer import Verbalizer
     from ..training.trainer import LabelWordTrainer
 
@@ -30,6 +31,7 @@ class Predictions:
         metrics: Loss and speed as measured by Trainer, with names that begin with `test_`.
         temperature: Divisor of the scores before they become probabilities.
         thresholds: Smallest probability of a decided answer, by target error; None if there are none.
+        label_thresholds: For multi-label rows, the probability of `yes` from which on a text gets each label.
     """
 
     scores: "np.ndarray[Any, Any]"
@@ -39,6 +41,7 @@ class Predictions:
     metrics: dict[str, float] = field(default_factory=dict)
     temperature: float = 1.0
     thresholds: dict[str, float] | None = None
+    label_thresholds: list[float] | None = None
 
     @property
     def probabilities(self) -> "np.ndarray[Any, Any]":
@@ -53,9 +56,10 @@ class Predictions:
             output: Output of Trainer, collected from batches of `LabelWordTrainer.prediction_step`.
             constrained: Whether `pipeline` can only generate label words.
         """
-        class_ids, row_numbers = np.asarray(output.label_ids).T
+        class_ids, row_numbers = np.asarray(output.label_ids).reshape(-1, 2).T
         order = row_numbers.argsort()
-        scores, generated, free = (np.asarray(values)[order] for values in output.predictions)
+        found = (np.asarray(values) for values in output.predictions)
+        scores, generated, free = (values.reshape(-1, values.shape[-1])[order] for values in found)
         return cls(scores, generated, free if constrained else None, class_ids[order], getattr(output, "metrics", {}))
 
 
@@ -64,9 +68,16 @@ def predict(trainer: "LabelWordTrainer", dataset: "Dataset") -> Predictions:
     return Predictions.of(trainer.predict(dataset), trainer.constrained)
 
 
-def report(predictions: Predictions, verbalizer: "Verbalizer") -> dict[str, Any]:
-    """Compute all metrics of an evaluation, including per-class metrics and the confusion matrix."""
-    from .metrics import measure  # imports evaluate, which takes seconds
+def report(predictions: Predictions, verbalizer: "Verbalizer", questions: "Questions | None" = None) -> dict[str, Any]:
+    """Compute all metrics of an evaluation, including per-class metrics and the confusion matrix.
+
+    Args:
+        predictions: Predictions for a split.
+        verbalizer: Label words.
+        questions: What was asked about every text, if rows have several labels.
+    """
+    from .answers import measure_answers  # both import evaluate, which takes seconds
+    from .metrics import measure
 
     def labels_of(tokens: "np.ndarray[Any, Any]") -> "np.ndarray[Any, Any]":
         return np.array([verbalizer.label_of(row) for row in tokens.tolist()])
@@ -74,19 +85,25 @@ def report(predictions: Predictions, verbalizer: "Verbalizer") -> dict[str, Any]
     free = None if predictions.free_tokens is None else labels_of(predictions.free_tokens)
     generated = labels_of(predictions.generated_tokens)
     scores, class_ids, temperature = predictions.scores, predictions.class_ids, predictions.temperature
+    if questions:
+        thresholds = predictions.label_thresholds
+        return measure_answers(scores, generated, class_ids, verbalizer.labels, questions, temperature, thresholds)
     figures = measure(scores, generated, class_ids, verbalizer.labels, free, temperature)
     if predictions.thresholds is not None:
         figures["target_errors"] = decided_rows(predictions.probabilities, class_ids, predictions.thresholds)
     return figures
 
 
-def compute_metrics(output: "EvalPrediction", verbalizer: "Verbalizer", constrained: bool) -> dict[str, float]:
+def compute_metrics(
+    output: "EvalPrediction", verbalizer: "Verbalizer", constrained: bool, questions: "Questions | None" = None
+) -> dict[str, float]:
     """Compute the metrics that are a single number; loggers and `--metric_for_best_model` accept no others.
 
     Args:
         output: Output of Trainer's evaluation loop.
         verbalizer: Label words.
         constrained: Whether `pipeline` can only generate label words.
+        questions: What is asked about every text, if rows have several labels.
     """
-    figures = report(Predictions.of(output, constrained), verbalizer)
+    figures = report(Predictions.of(output, constrained), verbalizer, questions)
     return {name: value for name, value in figures.items() if isinstance(value, float)}

@@ -1,6 +1,5 @@
 """The results of a run, and the files that they are saved in."""
 
-import csv
 import json
 from dataclasses import dataclass
 from itertools import combinations
@@ -11,16 +10,15 @@ import numpy as np
 
 from ..data.sampling import StreamedRows
 from ..data.splits import UNLABELLED_TEST, reported_split
-from .baselines import ZeroShotBaseline, majority_accuracy
+from .baselines import ZeroShotBaseline, baselines_of_answers, majority_accuracy
 from .plots import save_plots
+from .prediction_files import save_answers, save_predictions
 from .predictions import Predictions, report
 from .tfidf import tfidf_accuracy
 
 if TYPE_CHECKING:
-    from datasets import Dataset
-    from transformers import PreTrainedTokenizerBase
-
     from ..data.splits import LabelledSplits
+    from ..label_words.questions import Questions
     from ..label_words.verbalizer import Verbalizer
     from ..training.trainer import LabelWordTrainer
 
@@ -54,28 +52,34 @@ def save_results(
         `majority_test_accuracy` and, if a model was trained, `tfidf_test_accuracy` for the baselines, and `train_...`.
     """
     folder, verbalizer, tokenizer = Path(trainer.args.output_dir), trainer.verbalizer, trainer.processing_class
+    questions = trainer.questions
     if isinstance(rows := trainer.train_dataset, StreamedRows):
         seen = trainer.state.global_step * trainer.get_total_train_batch_size(trainer.args)
         train_metrics |= {"train_streamed_rows": seen, "train_streamed_truncated": rows.num_truncated}
         data.notes.append(rows.describe(seen))
     figures = {"train": train_metrics} if train_metrics else {}
     if "validation" in predictions:
-        figures["eval"] = _figures("eval", predictions["validation"], verbalizer)
+        figures["eval"] = _figures("eval", predictions["validation"], verbalizer, questions)
     if "test" in predictions:
-        majority = majority_accuracy(data.splits["train"], data.splits["test"])
-        figures["test"] = _figures("test", predictions["test"], verbalizer) | {"majority_test_accuracy": majority}
-        if train_metrics and data.stream is None:
-            counted = tfidf_accuracy(data.splits["train"], data.splits["test"])
-            figures["test"] |= {} if counted is None else {"tfidf_test_accuracy": counted}
+        figures["test"] = _figures("test", predictions["test"], verbalizer, questions)
+        figures["test"] |= _baselines(data, questions, trained=bool(train_metrics))
         if untouched and untouched.predictions:
-            figures["test"] |= _figures("zero_shot_test", untouched.predictions, verbalizer)
+            figures["test"] |= _figures("zero_shot_test", untouched.predictions, verbalizer, questions)
         if untouched and untouched.calibrated:
             calibrated = report(untouched.calibrated, verbalizer)
             figures["test"] |= {f"zero_shot_test_calibrated_{name}": value for name, value in calibrated.items()}
     split, prefix = reported_split(predictions)
+    if questions:
+        from .answers import MULTI_LABEL, SEVERAL_COLUMNS  # imports evaluate, which takes seconds
+
+        kind = MULTI_LABEL if questions.multi_label else SEVERAL_COLUMNS
+        figures[prefix] = {"problem_type": kind} | figures[prefix]
     for name, of_split in ((f"{prefix}_predictions.csv", split), ("test_predictions.csv", UNLABELLED_TEST)):
         if of_split in predictions:
             rows = data.splits[of_split]
+            if questions:
+                save_answers(folder / name, predictions[of_split], rows, verbalizer.labels, questions, tokenizer)
+                continue
             save_predictions(folder / name, predictions[of_split], rows, verbalizer.labels, tokenizer)
     for split, split_figures in figures.items():
         trainer.save_metrics(split, split_figures)
@@ -93,42 +97,24 @@ def add_results(folder: Path, more: dict[str, Any]) -> dict[str, Any]:
     return dict(results)
 
 
-def _figures(prefix: str, predictions: Predictions, verbalizer: "Verbalizer") -> dict[str, Any]:
+def _baselines(data: "LabelledSplits", questions: "Questions | None", trained: bool) -> dict[str, Any]:
+    """Return the test metrics of always the most frequent label and, if a model was trained, of TF-IDF."""
+    if questions:
+        return baselines_of_answers(data, questions, trained)
+    figures = {"majority_test_accuracy": majority_accuracy(data.splits["train"], data.splits["test"])}
+    if trained and data.stream is None:
+        counted = tfidf_accuracy(data.splits["train"], data.splits["test"])
+        figures |= {} if counted is None else {"tfidf_test_accuracy": counted}
+    return figures
+
+
+def _figures(
+    prefix: str, predictions: Predictions, verbalizer: "Verbalizer", questions: "Questions | None"
+) -> dict[str, Any]:
     """Merge Trainer's loss and speed with our own metrics, under one prefix."""
     timing = {name.removeprefix("test_"): value for name, value in predictions.metrics.items()}
     timing.pop("model_preparation_time", None)
-    return {f"{prefix}_{name}": value for name, value in (timing | report(predictions, verbalizer)).items()}
-
-
-def save_predictions(
-    path: Path,
-    predictions: Predictions,
-    dataset: "Dataset",
-    labels: list[str],
-    tokenizer: "PreTrainedTokenizerBase",
-) -> None:
-    """Save predictions as a CSV file with one line for each row, in the order of the dataset.
-
-    The columns are `text`, `label` (if there are labels), `prediction` (the label with the best score),
-    `generated_text` (what `pipeline` generates), and `probability_LABEL` for each label.
-
-    Args:
-        path: CSV file to write.
-        predictions: Predictions for the rows of `dataset`.
-        dataset: Rows before tokenization.
-        labels: Label names in the order of their class ids.
-        tokenizer: Tokenizer that decodes the generated tokens.
-    """
-    probabilities, tokens = predictions.probabilities, predictions.generated_tokens.tolist()
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        known = [column for column in ("text", "label") if column in dataset.column_names]
-        writer.writerow([*known, "prediction", "generated_text", *(f"probability_{label}" for label in labels)])
-        for row, row_probabilities, generated in zip(dataset, probabilities, tokens, strict=True):
-            word = tokenizer.decode([token for token in generated if token >= 0], skip_special_tokens=True)
-            best = labels[int(row_probabilities.argmax())]
-            gold = [labels[row["label"]]] if "label" in known else []
-            writer.writerow([row["text"], *gold, best, word, *(f"{p:.6f}" for p in row_probabilities)])
+    return {f"{prefix}_{name}": value for name, value in (timing | report(predictions, verbalizer, questions)).items()}
 
 
 def summary(results: dict[str, Any], output_dir: str | None) -> str:

@@ -23,7 +23,7 @@ def fit_temperature(scores: "np.ndarray[Any, Any]", class_ids: "np.ndarray[Any, 
     share the rest (Platt 1999, "Probabilistic outputs for support vector machines").
 
     Args:
-        scores: Log-probabilities of the labels, (rows, num_labels).
+        scores: Log-probabilities of the labels, (rows, num_labels); minus infinity for those that cannot be it.
         class_ids: True class ids, (rows,).
 
     Returns:
@@ -43,8 +43,11 @@ def fit_temperature(scores: "np.ndarray[Any, Any]", class_ids: "np.ndarray[Any, 
     counts = np.bincount(class_ids, minlength=num_labels)[class_ids]  # (rows,)
     targets = np.repeat((1 / (counts + 2) / (num_labels - 1))[:, None], num_labels, axis=1)
     targets[np.arange(num_rows), class_ids] = (counts + 1) / (counts + 2)
+    possible = np.isfinite(scores)
+    targets *= possible / (targets * possible).sum(axis=1, keepdims=True)
 
     def loss(log_temperature: float) -> float:
-        return -float((targets * log_softmax(scores / np.exp(log_temperature), axis=1)).sum(axis=1).mean())
+        log_probabilities = log_softmax(scores / np.exp(log_temperature), axis=1)
+        return -float((targets * np.where(possible, log_probabilities, 0)).sum(axis=1).mean())
 
     return float(np.exp(minimize_scalar(loss, bounds=np.log(BOUNDS), method="bounded").x))

@@ -23,11 +23,13 @@ class Calibration:
         temperature: Divisor of the scores; 1 leaves them unchanged. It never changes which label is best.
         thresholds: Smallest probability of a decided answer, by target error (`"0.05"`); targets that could not be
             reached are missing. None if there are no thresholds.
+        label_thresholds: For a model of several questions, see `Questions.thresholds`.
     """
 
     log_prior: "Sequence[float] | np.ndarray[Any, Any] | None" = None
     temperature: float = 1.0
     thresholds: dict[str, float] | None = None
+    label_thresholds: list[float] | None = None
 
     @classmethod
     def saved_in(cls, config: "PretrainedConfig") -> "Calibration":
@@ -36,6 +38,7 @@ class Calibration:
             getattr(config, "label_log_prior", None),
             getattr(config, "label_temperature", 1.0),
             getattr(config, "label_thresholds", None),
+            (getattr(config, "label_questions", None) or {}).get("thresholds"),
         )
 
     def store(self, config: "PretrainedConfig") -> None:

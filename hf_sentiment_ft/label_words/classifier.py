@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
     from .model import LabelWordModel
+    from .questions import Questions
     from .verbalizer import Verbalizer
 
 logger = logging.getLogger(__name__)
@@ -28,7 +29,10 @@ TRIED_TEXTS = ("a", "a moving, funny film", "Two hours of it, and not one minute
 
 
 def check_text_classification(
-    config: "PretrainedConfig", tokenizer: "PreTrainedTokenizerBase", verbalizer: "Verbalizer"
+    config: "PretrainedConfig",
+    tokenizer: "PreTrainedTokenizerBase",
+    verbalizer: "Verbalizer",
+    questions: "Questions | None",
 ) -> None:
     """Refuse models that cannot be exported exactly, as far as this is known without the weights.
 
@@ -36,6 +40,7 @@ def check_text_classification(
         config: Configuration of the causal language model.
         tokenizer: Tokenizer that already contains the prompt.
         verbalizer: Label words.
+        questions: What the model is asked about every text; None for a single question.
 
     Raises:
         UsageError: If the model cannot be exported; the message gives the reason.
@@ -43,6 +48,8 @@ def check_text_classification(
     from transformers import MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING, AutoModelForCausalLM
 
     kind = config.model_type
+    if questions:
+        raise _refusal("the model is asked several questions about each text, but a classifier reads it only once")
     several = [word for word, ids in zip(verbalizer.words, verbalizer.token_ids, strict=True) if len(ids) > 1]
     if several:
         raise _refusal(
@@ -98,7 +105,7 @@ def classifier_of(loaded: "LabelWordModel") -> "PreTrainedModel":
         raise _refusal("a classifier cannot store the values that calibration subtracts from the scores")
     if model._hf_peft_config_loaded:
         raise _refusal("this is an adapter without its base model, but a classifier needs the full weights")
-    check_text_classification(model.config, tokenizer, verbalizer)
+    check_text_classification(model.config, tokenizer, verbalizer, loaded.questions)
     config = copy.deepcopy(model.config)
     config.problem_type = "single_label_classification"
     with without_weights():

@@ -9,7 +9,7 @@ says why: without a template, transformers would use a prompt of its own, and th
 
 import inspect
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,6 +17,7 @@ from ..data.labels import label_numbers
 from ..errors import UsageError
 from .joint_tokens import find_limits, literal, rendering
 from .prompt import Prompt
+from .questions import YES, Questions
 from .verbalizer import READABLE_LABELS, Verbalizer
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ def check_decision_model(
     verbalizer: Verbalizer,
     calibrated: bool,
     texts: Iterable[str] = (),
+    questions: Questions | None = None,
 ) -> tuple[list[str], str]:
     """Find out whether a decision model would give the probabilities of `predict`; this needs no weights.
 
@@ -44,18 +46,28 @@ def check_decision_model(
         verbalizer: Label words.
         calibrated: Whether the scores are calibrated.
         texts: Texts of the run, on which the tokenization is tried, too.
+        questions: What the model is asked about every text; None for a single question.
 
     Returns:
         Return value of `find_limits`: conditions on the text, and the reason why it would not, with what to do.
     """
     refusal = _obstacle(config, tokenizer, verbalizer, calibrated)
-    return ([], refusal) if refusal else find_limits(tokenizer, prompt, texts)
+    asked = texts if questions is None else questions.ask(list(texts))
+    return ([], refusal) if refusal else find_limits(tokenizer, prompt, asked)
 
 
 def save_decision_model(
-    folder: Path, config: "PretrainedConfig", prompt: Prompt, verbalizer: Verbalizer, texts: Iterable[str] = ()
+    folder: Path,
+    config: "PretrainedConfig",
+    prompt: Prompt,
+    verbalizer: Verbalizer,
+    texts: Iterable[str] = (),
+    questions: Questions | None = None,
 ) -> None:
     """Write `decision.json` and `decision_template.jinja` beside a saved model.
+
+    `decision.json` has one list of label words for each type of question. A model of several label columns, which need
+    one each, gets both files for each column, in the subfolders that `column_folder` names.
 
     Args:
         folder: Folder of the saved model and its tokenizer.
@@ -63,26 +75,43 @@ def save_decision_model(
         prompt: Words and tokens before and after the text.
         verbalizer: Label words.
         texts: Texts of the run, on which the tokenization is tried, too.
+        questions: What the model is asked about every text; None for a single question.
     """
     from transformers import AutoTokenizer
     from transformers.decision import DecisionConfig
 
     tokenizer = AutoTokenizer.from_pretrained(folder)
     calibrated = getattr(config, "label_log_prior", None) is not None
-    conditions, refusal = check_decision_model(config, tokenizer, prompt, verbalizer, calibrated, texts)
+    conditions, refusal = check_decision_model(config, tokenizer, prompt, verbalizer, calibrated, texts, questions)
+    if questions and not questions.multi_label and not refusal:
+        refusal = (
+            "it answers several questions, each with its own options. Pass the decision_config of one of them, such as "
+            f"DecisionConfig.from_pretrained(model, subfolder={column_folder(questions, 0)!r})."
+        )
+        folders = {folder / column_folder(questions, number): [number] for number in range(len(questions.names))}
+    else:
+        folders = {} if refusal else {folder: list(range(len(questions.names))) if questions else []}
     if refusal:
         DecisionConfig(chat_template=f"{{{{ raise_exception({literal(REFUSING + refusal)}) }}}}").save_pretrained(
             folder
         )
-        return
-    orders = question_orders(verbalizer)
     temperature = float(getattr(config, "label_temperature", None) or 1.0)
-    DecisionConfig(
-        labels={kind: [verbalizer.words[label] for label in order] for kind, order in orders.items()},
-        temperature=dict.fromkeys(orders, temperature),
-        chat_template=_template(prompt, verbalizer.labels, orders, conditions),
-        sanitize_control_tokens=False,  # see `read_differently`
-    ).save_pretrained(folder)
+    for where, asked in folders.items():
+        ids = questions.label_ids[asked[0]] if questions else list(range(len(verbalizer.labels)))
+        names, words, tokens = verbalizer.labels, verbalizer.words, verbalizer.token_ids
+        own = Verbalizer([names[i] for i in ids], [words[i] for i in ids], [tokens[i] for i in ids])
+        orders = {"noul": [YES, 1 - YES]} if questions and questions.multi_label else question_orders(own)
+        DecisionConfig(
+            labels={kind: [own.words[label] for label in order] for kind, order in orders.items()},
+            temperature=dict.fromkeys(orders, temperature),
+            chat_template=_template(prompt, own.labels, orders, conditions, questions, asked),
+            sanitize_control_tokens=False,  # see `read_differently`
+        ).save_pretrained(where)
+
+
+def column_folder(questions: Questions, number: int) -> str:
+    """Return the subfolder of the decision config of a label column, a name that every file system takes."""
+    return f"decision/{re.sub(r'[^A-Za-z0-9_-]+', '-', questions.names[number]).strip('-') or 'column'}-{number + 1}"
 
 
 def refusal_of(folder: Path) -> str | None:
@@ -169,8 +198,25 @@ def _obstacle(
     return ""
 
 
-def _template(prompt: Prompt, labels: list[str], orders: dict[str, list[int]], conditions: list[str]) -> str:
-    """Return the Jinja template that writes the prompt around `state`, and refuses other questions than the model's."""
+def _template(
+    prompt: Prompt,
+    labels: list[str],
+    orders: dict[str, list[int]],
+    conditions: list[str],
+    questions: Questions | None = None,
+    asked: Sequence[int] = (),
+) -> str:
+    """Return the Jinja template that writes the prompt around `state`, and refuses other questions than the model's.
+
+    Args:
+        prompt: Words before and after the text.
+        labels: Labels that can be the answer.
+        orders: Return value of `question_orders`.
+        conditions: Return value of `check_decision_model`.
+        questions: What the model is asked about every text; None for a single question.
+        asked: Numbers of the questions that this template asks. One of several is chosen by its `instructions` or, if
+            there are none, by its name.
+    """
     lines = [
         _refuse_unless(
             f"question.type in {literal(list(orders))}",
@@ -192,8 +238,21 @@ def _template(prompt: Prompt, labels: list[str], orders: dict[str, list[int]], c
         "This text is empty, or this model's tokenizer would merge the white space at one of its ends with the prompt. "
         "Pass a text without white space at its ends."
     )
+    text = "state"
+    if questions:
+        text, names = "asked", [questions.names[number] for number in asked]
+        texts = [questions.texts[number] for number in asked]
+        chosen = "question.instructions or question.name" if len(asked) > 1 else literal(texts[0])
+        known = literal(dict(zip(names, texts, strict=True)) | {text: text for text in texts})
+        message = f"This model is asked about {', '.join(names[:SHOWN])}{', …' if len(names) > SHOWN else ''}. "
+        lines += [
+            f"{{%- set name, known = {chosen}, {known} -%}}",
+            _refuse_unless("name in known", f"{message}Use one of these as `instructions`, or as the question's name."),
+            f"{{%- set asked = state ~ {literal(questions.between)} ~ known[name] -%}}",
+        ]
+        conditions = [condition.replace("state.", "asked.", 1) for condition in conditions]
     lines += [_refuse_unless(condition, merged) for condition in conditions]
-    return "\n".join([*lines, rendering(prompt), ""])
+    return "\n".join([*lines, rendering(prompt, text), ""])
 
 
 def _refuse_unless(condition: str, message: str) -> str:

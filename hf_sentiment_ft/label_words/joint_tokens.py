@@ -146,15 +146,15 @@ def _exact_template(tokenizer: "PreTrainedTokenizerBase", prompt: Prompt, text: 
     return ""
 
 
-def rendering(prompt: Prompt) -> str:
-    """Return the Jinja expression that writes the prompt around `state`."""
-    return f"{{{{- {literal(prompt.beginning)} ~ state ~ {literal(prompt.ending)} -}}}}"
+def rendering(prompt: Prompt, text: str = "state") -> str:
+    """Return the Jinja expression that writes the prompt around a variable, `state` by default."""
+    return f"{{{{- {literal(prompt.beginning)} ~ {text} ~ {literal(prompt.ending)} -}}}}"
 
 
 def _literals(values: set[str]) -> str:
     return "(" + "".join(f"{literal(value)}, " for value in sorted(values)) + ")"
 
 
-def literal(value: str | list[str]) -> str:
-    """Format a string, or a list of strings, as Jinja reads it: JSON with all characters beyond ASCII as they are."""
+def literal(value: str | list[str] | dict[str, str]) -> str:
+    """Format strings as Jinja reads them: JSON with all characters beyond ASCII as they are."""
     return json.dumps(value, ensure_ascii=False)

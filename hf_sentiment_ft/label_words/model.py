@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 from ..errors import UsageError
 from ..model.loading import ModelSource, context_length, find_adapter, load_config, load_model, load_tokenizer
 from .calibration import UNCALIBRATED, Calibration
+from .questions import Questions
 from .verbalizer import Verbalizer
 
 if TYPE_CHECKING:
@@ -33,12 +34,14 @@ class LabelWordModel:
         tokenizer: Tokenizer that contains the prompt.
         verbalizer: Label words.
         calibration: What turns its scores into probabilities.
+        questions: What it is asked about every text; None for a single question.
     """
 
     model: "PreTrainedModel"
     tokenizer: "PreTrainedTokenizerBase"
     verbalizer: Verbalizer
     calibration: Calibration = UNCALIBRATED
+    questions: Questions | None = None
 
 
 def load_label_word_model(path: str, revision: str = "main") -> LabelWordModel:
@@ -58,7 +61,8 @@ def load_label_word_model(path: str, revision: str = "main") -> LabelWordModel:
         raise UsageError(f"{path} contains a model without label words. Train it with hf_sentiment_ft.train first.")
     tokenizer = load_tokenizer(base)
     model = load_model(base, "auto", tokenizer)
-    return LabelWordModel(model.eval(), tokenizer, verbalizer, Calibration.saved_in(config))
+    questions = Questions.saved_in(config)
+    return LabelWordModel(model.eval(), tokenizer, verbalizer, Calibration.saved_in(config), questions)
 
 
 def place(loaded: LabelWordModel, device: str | None) -> None:
@@ -129,6 +133,9 @@ def predict_probabilities(
     loaded: "LabelWordModel", texts: list[str], batch_size: int, precision: str = "fp32"
 ) -> "np.ndarray[Any, Any]":
     """Return the probability of each label for each text, in the order of `loaded.verbalizer.labels`.
+
+    Of a model of several questions, these are the probabilities of the answers to one of them: `texts` then end in a
+    question (see `Questions.ask`). `answers.answer_questions` asks them all.
 
     Texts of similar length are batched together. A text that is too long for the model is truncated; its prompt never
     is.

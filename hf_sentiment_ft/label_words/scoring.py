@@ -93,6 +93,22 @@ def score_label_words(
     return scores, free, constrained
 
 
+def score_single_tokens(logits: "Tensor", verbalizer: Verbalizer) -> tuple["Tensor", "Tensor", "Tensor"]:
+    """Score label words of one token each, of which no label has several, from the logits of the decision positions.
+
+    Args:
+        logits: Logits, (batch, vocabulary).
+        verbalizer: Label words.
+
+    Returns:
+        The same as `score_label_words`.
+    """
+    tokens = torch.tensor([ids[0] for ids in verbalizer.token_ids], device=logits.device)
+    log_probabilities = log_softmax(logits.float(), dim=-1)
+    best = tokens[(logits[:, tokens].float() + BIAS).argmax(dim=-1, keepdim=True)]  # rounded the way `generate` does
+    return log_probabilities[:, tokens], log_probabilities.argmax(dim=-1, keepdim=True), best
+
+
 def _logits_after_prefixes(
     model: "nn.Module",
     input_ids: "Tensor",

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..config.arguments import ModelArguments
+from ..data.questions import Question
 from ..data.splits import LabelledSplits
 from ..errors import UsageError
 from ..model.loading import (
@@ -27,6 +28,7 @@ from .classifier import check_text_classification
 from .decision import check_decision_model, save_decision_model
 from .model import prepare_for_generation, saved_verbalizer
 from .prompt import Prompt, build_prompt, put_prompt_into_tokenizer, read_prompt, remove_prompt
+from .questions import Questions, build_questions, check_questions
 from .verbalizer import Verbalizer, build_verbalizer, choose_label_words, label_words_only
 
 if TYPE_CHECKING:
@@ -50,6 +52,7 @@ class LabelWordTask:
         prompt: Words and tokens before and after the text.
         verbalizer: Label words.
         data: Rows, with class ids in the order of the verbalizer's labels.
+        questions: What is asked about every text, if rows have several labels; None for one label each.
     """
 
     args: ModelArguments
@@ -59,6 +62,7 @@ class LabelWordTask:
     prompt: Prompt
     verbalizer: Verbalizer
     data: LabelledSplits
+    questions: Questions | None = None
 
     @property
     def max_train_length(self) -> int:
@@ -76,6 +80,8 @@ class LabelWordTask:
         if self.args.constrain_generation:
             bias = label_words_only(self.verbalizer, self.prompt.ending_ids, calibration.log_prior)
         prepare_for_generation(model, self.tokenizer, self.args.prompt_template, self.verbalizer, bias, calibration)
+        if self.questions:
+            dataclasses.replace(self.questions, thresholds=calibration.label_thresholds).store(model.config)
 
     def load_model(self, args: "TrainingArguments", precision: str, longest: int) -> "PreTrainedModel":
         """Load the base model, with attention and quantization for training, ready to generate label words.
@@ -112,7 +118,7 @@ class LabelWordTask:
             logger.info("An adapter is not saved as a decision model: transformers would ask its base model's.")
             return
         calibrated = self.args.calibration is not None
-        given = self.config, self.tokenizer, self.prompt, self.verbalizer, calibrated, self._tried_texts
+        given = self.config, self.tokenizer, self.prompt, self.verbalizer, calibrated, self._tried_texts, self.questions
         if refusal := check_decision_model(*given)[1]:
             logger.warning("The model will not be a decision model: %s", refusal)
 
@@ -139,7 +145,8 @@ class LabelWordTask:
         if self.args.publish_adapter and trainer.args.should_save:
             save_adapter_config(model, folder)
         elif trainer.args.should_save:
-            save_decision_model(folder, model.config, self.prompt, self.verbalizer, self._tried_texts)
+            given = self.prompt, self.verbalizer, self._tried_texts, self.questions
+            save_decision_model(folder, model.config, *given)
 
 
 def build_task(
@@ -161,6 +168,7 @@ def build_task(
     Raises:
         UsageError: If there is no tokenizer, or prompt, label words and tokenizer do not fit together.
     """
+    args = check_questions(args, data)
     tokenizer = load_tokenizer(base, add_pad_token=not args.publish_adapter)
     args = dataclasses.replace(args, prompt_template=render_chat(tokenizer, args.prompt_template))
     if saved_verbalizer(config):
@@ -175,7 +183,8 @@ def build_task(
                 "its template.",
                 *(base.path, config.prompt_template, args.prompt_template),
             )
-    prompt = build_prompt(tokenizer, args.prompt_template)
+    template, questions = build_questions(args.prompt_template, data)
+    prompt = build_prompt(tokenizer, template)
     if args.label_words == AUTO:
         words: Sequence[str | list[str]] = choose_single_tokens(tokenizer, prompt, data.labels, data.splits["train"])
     else:
@@ -185,8 +194,8 @@ def build_task(
         label_words_only(verbalizer, prompt.ending_ids)  # fail now rather than after training
     wrapped = put_prompt_into_tokenizer(tokenizer, prompt, args.truncation_side)
     if needs_classifier:
-        check_text_classification(config, wrapped, verbalizer)
-    return LabelWordTask(args, base, config, wrapped, prompt, verbalizer, data)
+        check_text_classification(config, wrapped, verbalizer, questions)
+    return LabelWordTask(args, base, config, wrapped, prompt, verbalizer, data, questions)
 
 
 def prepare_task(args: ModelArguments, data: LabelledSplits) -> LabelWordTask:
@@ -212,11 +221,19 @@ def prepare_task(args: ModelArguments, data: LabelledSplits) -> LabelWordTask:
                 "hf_sentiment_ft, so it knows no other labels. Evaluate it on rows of at least two labels."
             )
         return build_task(args, base, config, data)
-    tokenizer = load_tokenizer(base)
-    data = with_labels(data, verbalizer.labels, args.model_name_or_path)
+    tokenizer, questions = load_tokenizer(base), Questions.saved_in(config)
+    if questions:
+        data = with_questions(data, questions, verbalizer.labels, args.model_name_or_path)
+    elif data.questions:
+        raise UsageError(
+            f"the rows have several labels, but {args.model_name_or_path} was trained on rows of one label each. "
+            "Evaluate it on a single label column."
+        )
+    else:
+        data = with_labels(data, verbalizer.labels, args.model_name_or_path)
     dtype = str(config.dtype or "float32").removeprefix("torch.")  # the dtype in which `pipeline` computes
     args = dataclasses.replace(args, dtype=dtype, truncation_side=tokenizer.truncation_side, calibration=None)
-    return LabelWordTask(args, base, config, tokenizer, read_prompt(tokenizer), verbalizer, data)
+    return LabelWordTask(args, base, config, tokenizer, read_prompt(tokenizer), verbalizer, data, questions)
 
 
 def with_labels(data: LabelledSplits, labels: list[str], model: str) -> LabelledSplits:
@@ -248,6 +265,39 @@ def with_labels(data: LabelledSplits, labels: list[str], model: str) -> Labelled
         for split, rows in data.splits.items()
     }
     return dataclasses.replace(data, splits=splits, labels=labels)
+
+
+def with_questions(data: LabelledSplits, questions: Questions, labels: list[str], model: str) -> LabelledSplits:
+    """Return the same rows with the answers to a model's questions, in its order; labels that are missing are `no`.
+
+    Args:
+        data: Labelled rows.
+        questions: What the model is asked.
+        labels: Label names of the model, in the order of its class ids.
+        model: Name of the model, for the error message.
+
+    Raises:
+        UsageError: If the data has other questions or labels than the model.
+    """
+    names = [question.name for question in data.questions]
+    known = set(names) <= set(questions.names) if questions.multi_label else set(names) == set(questions.names)
+    if not names or data.multi_label != questions.multi_label or not known or not set(data.labels) <= set(labels):
+        kind = "labels" if questions.multi_label else "label columns"
+        raise UsageError(
+            f"{model} was trained on several {kind}, {', '.join(questions.names)}, but the data has "
+            f"{', '.join(names or data.labels)}. Name the same ones in --label_column_name."
+        )
+    order = [names.index(name) if name in names else None for name in questions.names]
+    new_ids = [labels.index(label) for label in data.labels]
+
+    def reorder(row: dict[str, list[int]]) -> dict[str, list[int]]:
+        return {"answers": [0 if one is None else new_ids[row["answers"][one]] for one in order]}
+
+    splits = {
+        split: rows.map(reorder) if "answers" in rows.column_names else rows for split, rows in data.splits.items()
+    }
+    asked = [Question(name, ids) for name, ids in zip(questions.names, questions.label_ids, strict=True)]
+    return dataclasses.replace(data, splits=splits, labels=labels, questions=asked)
 
 
 def render_chat(tokenizer: "PreTrainedTokenizerBase", template: str) -> str:

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any
 from ..data.sampling import StreamedRows
 from ..errors import UsageError
 from ..model.loading import context_length
+from ..model.packing import pack
 from .prompt import Prompt, tokenize_texts
+from .questions import Questions
 from .task import LabelWordTask
 from .verbalizer import Verbalizer
 
@@ -72,7 +74,8 @@ def tokenize(dataset: "Dataset", to_features: Features, num_proc: int | None = N
     Returns:
         Dataset with the columns `input_ids`; `labels`; `length`, in tokens; and `truncated`. For training, `labels`
         holds the label word's tokens; otherwise it holds the class id and the row number, since evaluation sorts rows
-        by length and has to restore their order.
+        by length and has to restore their order. Where there are several questions, `input_ids` are packed (see
+        `model.packing`), with the column `question_lengths`, and `labels` are a list for each question.
     """
     return dataset.map(
         to_features,
@@ -121,6 +124,7 @@ def features_of(task: LabelWordTask, max_length: int, for_training: bool) -> Fea
         tokenizer=task.tokenizer,
         prompt=task.prompt,
         verbalizer=task.verbalizer,
+        questions=task.questions,
         max_length=max_length,
         truncation_side=task.args.truncation_side,
         for_training=for_training,
@@ -133,6 +137,7 @@ def _to_features(
     tokenizer: "PreTrainedTokenizerBase",
     prompt: Prompt,
     verbalizer: Verbalizer,
+    questions: Questions | None,
     max_length: int,
     truncation_side: str,
     for_training: bool,
@@ -140,6 +145,8 @@ def _to_features(
     """Build the features that `tokenize` describes, for one batch of rows with these numbers."""
     features: dict[str, list[Any]] = {"input_ids": [], "labels": [], "length": [], "truncated": []}
     max_prompt_length = max_length - verbalizer.max_tokens
+    if questions:
+        return _pack_questions(rows, numbers, tokenizer, prompt, verbalizer, questions, max_prompt_length, for_training)
     prompts = tokenize_texts(tokenizer, rows["text"])
     labels = rows.get("label") or [0] * len(numbers)  # unlabelled rows get 0 as a placeholder, which is never read
     for ids, label, number in zip(prompts, labels, numbers, strict=True):
@@ -149,4 +156,37 @@ def _to_features(
         features["labels"].append(word if for_training else [label, number])
         features["length"].append(len(features["input_ids"][-1]))
         features["truncated"].append(len(cut) < len(ids))
+    return features
+
+
+def _pack_questions(
+    rows: dict[str, list[Any]],
+    numbers: Sequence[int],
+    tokenizer: "PreTrainedTokenizerBase",
+    prompt: Prompt,
+    verbalizer: Verbalizer,
+    questions: Questions,
+    max_prompt_length: int,
+    for_training: bool,
+) -> dict[str, list[Any]]:
+    """Build the features of rows about which several questions are asked."""
+    features: dict[str, list[Any]] = {name: [] for name in ("input_ids", "question_lengths", "labels", "length")}
+    features["truncated"] = []
+    asked = len(questions.names)
+    prompts = tokenize_texts(tokenizer, questions.ask(rows["text"]))
+    all_answers = rows.get("answers") or [[ids[0] for ids in questions.label_ids]] * len(numbers)
+    for row, (answers, number) in enumerate(zip(all_answers, numbers, strict=True)):
+        of_text = prompts[row * asked : (row + 1) * asked]
+        excess = max(map(len, of_text)) - max_prompt_length  # cut alike, so that they still begin alike
+        cut = [prompt.truncate(ids, len(ids) - excess, "left") if excess > 0 else ids for ids in of_text]
+        words = [verbalizer.token_ids[answer] for answer in answers]
+        if for_training:
+            cut = [ids + word[:-1] for ids, word in zip(cut, words, strict=True)]
+        packed, lengths = pack(cut)
+        features["input_ids"].append(packed)
+        features["question_lengths"].append(lengths)
+        evaluated = [[answer, number * asked + question] for question, answer in enumerate(answers)]
+        features["labels"].append(words if for_training else evaluated)
+        features["length"].append(len(packed))
+        features["truncated"].append(excess > 0)
     return features

@@ -1,11 +1,13 @@
 """Texts of a run's evaluation with what the model answered, for the card and for the verification."""
 
 import csv
+import json
 import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from ..label_words.questions import Questions
 from .markdown import hides
 
 SAMPLE_SIZE = 16
@@ -14,10 +16,30 @@ PLAIN = re.compile(r"[^<>|`{}\\]+")
 
 
 def read_predictions(path: Path) -> Iterator[dict[str, str]]:
-    """Yield the rows of a predictions file, such as `test_predictions.csv`, by column name."""
+    """Yield the rows of a predictions file, such as `test_predictions.csv`, by column name.
+
+    Of a model of several questions, each row is that of one of them: its text has the question behind it, as `pipeline`
+    is asked, and its label is the question.
+    """
     csv.field_size_limit(sys.maxsize)  # by default, texts of more than 131,072 characters are refused
+    questions = questions_of(path.parent)
     with path.open(newline="", encoding="utf-8") as file:
-        yield from csv.DictReader(file)
+        for number, row in enumerate(csv.DictReader(file)):
+            if questions:
+                chosen = number % len(questions.names)
+                asked, words = questions.ask([row["text"]]), json.loads(row["generated_text"])
+                row = {"text": asked[chosen], "label": questions.names[chosen], "generated_text": words[chosen]}
+            yield row
+
+
+def questions_of(folder: Path) -> Questions | None:
+    """Return what the model in a run's folder is asked about every text; None for a single question."""
+    for name in ("config.json", "label_words/config.json"):  # that of an adapter
+        path = folder / name
+        saved = json.loads(path.read_text(encoding="utf-8")).get("label_questions") if path.is_file() else None
+        if saved:
+            return Questions(**saved)
+    return None
 
 
 def evaluated_rows(folder: Path, size: int) -> list[dict[str, str]]:

@@ -8,12 +8,15 @@ import sys
 import tempfile
 from hashlib import file_digest
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..errors import PublishError, explain
 from ..hub import hub_errors, limit_waiting, with_retries
 from .examples import sample_answers
 from .repository import Destination
+
+if TYPE_CHECKING:
+    from ..label_words.model import LabelWordModel
 
 
 def verify(folder: Path, files: list[Path], destination: Destination, revision: str) -> list[str]:
@@ -151,12 +154,14 @@ def different_decisions(folder: Path, texts: list[str]) -> list[tuple[str, Any, 
     from ..label_words.model import load_label_word_model, predict_probabilities
 
     decision = DecisionConfig.from_pretrained(folder)
-    if not decision.labels:
+    if not decision.labels and not (folder / "decision").is_dir():
         return []
     loaded = load_label_word_model(str(folder))
     model, tokenizer = loaded.model, loaded.tokenizer
     texts = [text for text in texts if len(tokenizer(text).input_ids) <= tokenizer.model_max_length]
     tolerance = max(TOLERANCE, 4 * torch.finfo(model.dtype).eps)
+    if loaded.questions:
+        return _different_answers(loaded, folder, texts, tolerance)
     expected = predict_probabilities(loaded, texts, batch_size=1)
     # The decision config of this commit: the pipeline would read the main branch's.
     decide = pipeline("decision", model=model, tokenizer=tokenizer, decision_config=decision, device="cpu")
@@ -172,6 +177,63 @@ def different_decisions(folder: Path, texts: list[str]) -> list[tuple[str, Any, 
         decided = [answer["probabilities"][label] for label in loaded.verbalizer.labels]
         if not abs(predicted - decided).max() <= tolerance:  # written this way, it also finds NaN
             different.append((text, decided, predicted.tolist()))
+    return different
+
+
+def _different_answers(
+    loaded: "LabelWordModel", folder: Path, texts: list[str], tolerance: float
+) -> list[tuple[str, Any, list[float]]]:
+    """Do the same as `different_decisions` for a model of several questions, which are asked together if they can be.
+
+    Args:
+        loaded: The model.
+        folder: Its folder, with a decision config for all questions, or for each label column.
+        texts: Texts with a question behind them.
+        tolerance: Largest difference between two probabilities that count as equal.
+    """
+    from jinja2 import TemplateError
+    from transformers import pipeline
+    from transformers.decision import DecisionConfig
+
+    from ..label_words.decision import column_folder
+    from ..label_words.answers import answer_questions
+
+    questions, labels = loaded.questions, loaded.verbalizer.labels
+    assert questions is not None
+    suffixes = tuple(questions.ask([""]))
+    texts = [text.removesuffix(next(filter(text.endswith, suffixes), "")) for text in texts]
+    expected = answer_questions(loaded, texts, batch_size=1)
+    numbers = range(len(questions.names))
+    together = [list(numbers)] if questions.multi_label else [[number] for number in numbers]
+    different: list[tuple[str, Any, list[float]]] = []
+    for asked in together:
+        where = folder if questions.multi_label else folder / column_folder(questions, asked[0])
+        decision = DecisionConfig.from_pretrained(where)
+        decide = pipeline(
+            "decision", model=loaded.model, tokenizer=loaded.tokenizer, decision_config=decision, device="cpu"
+        )
+        request = {
+            questions.names[number]: {"type": "noul"}
+            if questions.multi_label
+            else {"type": "choice", "criteria": dict.fromkeys(labels[label] for label in questions.label_ids[number])}
+            for number in asked
+        }
+        for text, predicted in zip(texts, expected, strict=True):
+            try:
+                answers = decide({"state": text, "questions": request})
+            except TemplateError as error:
+                if text and text == text.strip():
+                    different.append((text, str(error), []))
+                continue
+            for number in asked:
+                answer, own = answers[questions.names[number]], predicted[number][questions.label_ids[number]]
+                decided = (
+                    [1 - answer["noul"], answer["noul"]]
+                    if questions.multi_label
+                    else [*answer["probabilities"].values()]
+                )
+                if not abs(own - decided).max() <= tolerance:
+                    different.append((text, decided, own.tolist()))
     return different
 
 

@@ -7,6 +7,7 @@ import torch
 
 from ..data.sampling import IGNORED
 from ..model.inputs import left_pad, left_pad_prompts, model_inputs
+from ..model.packing import pack_batch, unpack
 
 
 @dataclass(frozen=True)
@@ -16,13 +17,28 @@ class LabelWordCollator:
     Attributes:
         pad_token_id: Token id used for padding; the attention mask hides it.
         accepted: Arguments that the model's forward accepts.
+        packed: Whether the model reads several questions about a text in one row.
     """
 
     pad_token_id: int
     accepted: set[str]
+    packed: bool = False
 
     def __call__(self, rows: list[dict[str, Any]]) -> dict[str, Any]:
-        """Collate rows to a batch: `input_ids` and `attention_mask` (batch, seq), `labels` (batch, label tokens)."""
+        """Collate rows to a batch: `input_ids` and `attention_mask` (batch, seq), `labels` (batch, label tokens).
+
+        Where there are several questions, each gets a row of its own or, if the model reads them packed, `labels` are
+        (batch, questions, ...).
+        """
+        if self.packed:
+            batch = pack_batch([(row["input_ids"], row["question_lengths"]) for row in rows], self.pad_token_id)
+            return batch | {"labels": torch.tensor([row["labels"] for row in rows])}
+        if "question_lengths" in rows[0]:
+            rows = [
+                {"input_ids": ids, "labels": labels}
+                for row in rows
+                for ids, labels in zip(unpack(row["input_ids"], row["question_lengths"]), row["labels"], strict=True)
+            ]
         labels = left_pad([row["labels"] for row in rows], IGNORED)
         input_ids, mask = left_pad_prompts([row["input_ids"] for row in rows], self.pad_token_id)
         return model_inputs(input_ids, mask, labels.size(1), self.accepted) | {"labels": labels}
@@ -42,7 +58,7 @@ def split_batch(batch: dict[str, Any], max_tokens: int) -> list[dict[str, Any]]:
     num_rows, width = batch["attention_mask"].shape
     if not max_tokens or num_rows * width <= max_tokens:
         return [batch]
-    lengths = batch["attention_mask"].sum(dim=1)
+    lengths = width - batch["attention_mask"].argmax(dim=1)  # from the first token that is not padding
     num_parts = -(-num_rows // max(1, max_tokens // width))
     tensors = {name: value for name, value in batch.items() if torch.is_tensor(value)}
     parts = []

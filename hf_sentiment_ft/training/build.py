@@ -39,7 +39,8 @@ def build_trainer(
         task: Prompt, label words and rows.
         tokenized: Tokenized splits by name.
         checkpoint: Folder to resume from; None to start from the beginning.
-        compute_metrics: Function that Trainer calls, with the additional arguments `verbalizer` and `constrained`.
+        compute_metrics: Function that Trainer calls, with the additional arguments `verbalizer`, `constrained` and
+            `questions`.
         callbacks: Callbacks that are called after those of this package.
 
     Raises:
@@ -62,8 +63,11 @@ def build_trainer(
         precision=precision,
         class_weights=task.data.class_weights,
         constrained=constrained,
+        questions=task.questions,
         max_tokens=flags.run.max_tokens_per_microbatch or 0,
-        compute_metrics=partial(compute_metrics, verbalizer=task.verbalizer, constrained=constrained),
+        compute_metrics=partial(
+            compute_metrics, verbalizer=task.verbalizer, constrained=constrained, questions=task.questions
+        ),
         model=add_adapter(model, flags.model),
         args=args,
         train_dataset=tokenize_stream(task, args) if task.data.stream else tokenized["train"],

@@ -51,6 +51,7 @@ def describe_run(
     run |= {f"{split} rows": _digest_rows(rows) for split, rows in data.splits.items() if "test" not in split}
     if data.stream:  # apart from its first rows, all that is known of it without reading it
         run |= {"train stream": data.stream.source, "shuffle_buffer_size": data.stream.buffer_size}
+    run |= {"questions": vars(task.questions) if task.questions else None}
     run |= {"labels": verbalizer.labels, "label_words": verbalizer.words, "class weights": data.class_weights}
     run |= {name: value for name, value in dataclasses.asdict(task.args).items() if name not in NOT_LEARNT}
     run["precision"] = precision
@@ -61,7 +62,7 @@ def describe_run(
 def _digest_rows(rows: "Dataset") -> str:
     digest = hashlib.sha256()
     for batch in rows.iter(batch_size=1000):
-        for text, label in zip(batch["text"], batch["label"], strict=True):
+        for text, label in zip(batch["text"], batch.get("label") or batch["answers"], strict=True):
             digest.update(f"{label}\t{text}\n".encode())
     return f"{len(rows)} ({digest.hexdigest()[:12]})"
 

@@ -98,13 +98,17 @@ def log_summary(
         model: Model to train.
     """
     args, verbalizer = flags.training, task.verbalizer
-    rows = [f"{len(dataset):,} {split}" for split, dataset in tokenized.items()]
+    rows = [f"{len(dataset):,} {split}" for split, dataset in task.data.splits.items()]
     logger.info("Model: %s, %s parameters", flags.model.model_name_or_path, f"{model.num_parameters():,}")
     logger.info("Data: %s; %s rows", flags.data.name, ", ".join(rows))
     words = [f"{label} {word!r}" for label, word in zip(verbalizer.labels, verbalizer.words, strict=True)]
-    more = f", and {len(words) - SHOWN_LABELS} more" if len(words) > SHOWN_LABELS else ""
-    logger.info("Labels and their words: %s%s", ", ".join(words[:SHOWN_LABELS]), more)
-    logger.info("Prompt: %r", f"{task.prompt.beginning}{{text}}{task.prompt.ending}")
+    logger.info("Labels and their words: %s", listed(words))
+    question = ""
+    if task.questions:
+        names = task.questions.names
+        logger.info("Questions: %s, each about every text", listed(names))
+        question = f"{task.questions.between}{{label}}"
+    logger.info("Prompt: %r", f"{task.prompt.beginning}{{text}}{question}{task.prompt.ending}")
     if args.process_index > 0:  # it would measure the others' work, too
         return
     steps, batch, tokens = _amount(args, tokenized["train"])
@@ -118,6 +122,12 @@ def log_summary(
         precision,
         duration(seconds) if seconds >= 1 else "a second",
     )
+
+
+def listed(names: list[str]) -> str:
+    """Return the first names, and how many more there are."""
+    more = f", and {len(names) - SHOWN_LABELS} more" if len(names) > SHOWN_LABELS else ""
+    return ", ".join(names[:SHOWN_LABELS]) + more
 
 
 def _amount(args: "TrainingArguments", train: "Dataset") -> tuple[int, int, float]:
@@ -153,8 +163,12 @@ def print_plan(
         lines.append(f"  {label}: {word!r}, tokens {ids}")
     lines.append("prompts as the model reads them, and the label words that it learns to generate")
     for row in range(min(3, len(tokenized["train"]))):
-        prompt = task.tokenizer.decode(task.tokenizer(data.splits["train"][row]["text"]).input_ids)
-        lines.append(f"  {prompt!r} → {verbalizer.words[data.splits['train'][row]['label']]!r}")
+        example = data.splits["train"][row]
+        texts, answers = [example["text"]], example.get("answers") or [example["label"]]
+        if task.questions:
+            texts = task.questions.ask(texts)
+        for text, answer in list(zip(texts, answers, strict=True))[:SHOWN_LABELS]:
+            lines.append(f"  {task.tokenizer.decode(task.tokenizer(text).input_ids)!r} → {verbalizer.words[answer]!r}")
     lengths = tokenized["train"]["length"][:]
     steps, batch, tokens = _amount(args, tokenized["train"])
     lines.append(f"training, with each of {flags.run.num_seeds} seeds" if flags.run.num_seeds > 1 else "training")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from transformers import Trainer, TrainerCallback
 
+PICTURES = ("confusion_matrix", "calibration")
 BASELINES = ("zero_shot_test_", "tfidf_test_", "majority_test_")
 
 
@@ -48,23 +49,27 @@ def _trackers(trainer: "Trainer") -> list[Any]:
 
 
 def _log_files(tracker: Any, step: int, report: Path) -> None:
-    """Log the confusion matrix and where the report and the card are, in each tracker's own way."""
-    picture, card = report.parent / "plots" / "confusion_matrix.png", report.parent / "README.md"
+    """Log the confusion matrix and where the report and the card are, in each tracker's own way.
+
+    Where there are several questions, there is no such matrix, but a plot of the calibration.
+    """
+    plots, card = report.parent / "plots", report.parent / "README.md"
+    picture = next(path for name in PICTURES if (path := plots / f"{name}.png").is_file())
     links = f"Report: {report}\n\nModel card: {card}"
     match type(tracker).__name__:
         case "TensorBoardCallback":
             from matplotlib.image import imread
 
-            tracker.tb_writer.add_image("confusion_matrix", imread(picture), step, dataformats="HWC")
+            tracker.tb_writer.add_image(picture.stem, imread(picture), step, dataformats="HWC")
             tracker.tb_writer.add_text("files", links, step)
         case "TrackioCallback":
             import trackio
 
-            trackio.log({"confusion_matrix": trackio.Image(picture), "files": trackio.Markdown(links)})
+            trackio.log({picture.stem: trackio.Image(picture), "files": trackio.Markdown(links)})
         case "WandbCallback":
             import wandb
 
-            wandb.log({"confusion_matrix": wandb.Image(str(picture))})
+            wandb.log({picture.stem: wandb.Image(str(picture))})
             wandb.summary.update({"report": str(report), "card": str(card)})
         case "MLflowCallback":
             import mlflow

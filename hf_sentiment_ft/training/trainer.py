@@ -5,11 +5,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from accelerate.utils import TorchDynamoPlugin
+from transformers.integrations.deepspeed import is_deepspeed_zero3_enabled
 
 from ..errors import RunError
-from ..label_words.scoring import score_label_words
+from ..label_words.questions import Questions
+from ..label_words.scoring import score_label_words, score_single_tokens
 from ..label_words.verbalizer import Verbalizer
 from ..model.inputs import check_attention, forward_arguments
+from ..model.packing import packed_inputs, reads_packed
 from .batches import LabelWordCollator, split_batch
 from .compilation import compile_layers, uncompiled
 from .engines import exchanges_gradients, set_up_engine
@@ -34,6 +37,7 @@ class LabelWordTrainer(ResumableTrainer):
         precision: str,
         class_weights: list[float] | None = None,
         constrained: bool = False,
+        questions: Questions | None = None,
         max_tokens: int = 0,
         **kwargs: Any,
     ) -> None:
@@ -45,6 +49,7 @@ class LabelWordTrainer(ResumableTrainer):
                 the model is saved, since that is what a user's `pipeline` computes in.
             class_weights: Factor for the training loss of each class; None for 1.
             constrained: Whether `pipeline` can only generate label words (see `label_words_only`).
+            questions: What is asked about every text, if rows have several labels.
             max_tokens: Maximum number of tokens of one forward and backward pass; 0 for whole batches (see
                 `split_batch`).
             **kwargs: Arguments of ResumableTrainer and Trainer.
@@ -53,13 +58,17 @@ class LabelWordTrainer(ResumableTrainer):
         self.precision = precision
         self.targets = label_targets(verbalizer.token_ids, kwargs["args"].label_smoothing_factor, class_weights)
         self.constrained = constrained
+        self.questions = questions
         self.max_tokens = max_tokens
         self.accepted = forward_arguments(kwargs["model"])
+        self.packed = questions is not None and self._reads_packed(kwargs["model"], kwargs["processing_class"])
         self._further_metrics = kwargs.pop("compute_metrics", None)
+        if questions:  # the collator needs `question_lengths`, which is no argument of the model
+            kwargs["args"].remove_unused_columns = False
         kwargs["args"].dataloader_pin_memory &= torch.cuda.is_available()  # without CUDA, it only causes a warning
         set_up_engine(kwargs["args"], kwargs["model"].config, precision)
         super().__init__(
-            data_collator=LabelWordCollator(kwargs["processing_class"].pad_token_id, self.accepted),
+            data_collator=LabelWordCollator(kwargs["processing_class"].pad_token_id, self.accepted, self.packed),
             compute_loss_func=self._loss,
             compute_metrics=self._compute_metrics,
             **kwargs,
@@ -104,6 +113,12 @@ class LabelWordTrainer(ResumableTrainer):
                 losses.append(super().training_step(model, part, num_items_in_batch))
         return sum(losses, super().training_step(model, last, num_items_in_batch))
 
+    def _reads_packed(self, model: Any, tokenizer: Any) -> bool:
+        """Return whether the questions about a text are read in one row, which label words of several tokens prevent."""
+        single = self.verbalizer.max_tokens == 1 and not self.verbalizer.synonyms
+        whole = not any(weights.is_meta for weights in model.parameters()) and not is_deepspeed_zero3_enabled()
+        return single and whole and reads_packed(model, tokenizer.pad_token_id)
+
     def _build_accelerator_args(self, **kwargs: Any) -> dict[str, Any]:
         """Extend Trainer's arguments of Accelerator to leave compiling to `compile_layers`."""
         kwargs = super()._build_accelerator_args(**kwargs)
@@ -111,11 +126,14 @@ class LabelWordTrainer(ResumableTrainer):
 
     def _loss(self, outputs: Any, labels: "Tensor", num_items_in_batch: "Tensor | int | None" = None) -> "Tensor":
         self.targets = self.targets.to(labels.device)
+        if self.packed:  # (batch, questions, ...): a row each
+            outputs.logits, labels = outputs.logits.flatten(0, 1)[:, None], labels.flatten(0, 1)
         return label_word_loss(outputs, labels, self.targets, num_items_in_batch)
 
     def _compute_metrics(self, output: "EvalPrediction") -> dict[str, float]:
         """Average the loss over label tokens, from the scores of all rows, and compute the metrics handed in."""
-        scores, class_ids = output.predictions[0], np.asarray(output.label_ids)[:, :1]
+        scores = output.predictions[0].reshape(-1, len(self.verbalizer.labels))
+        class_ids = np.asarray(output.label_ids).reshape(-1, 2)[:, :1]
         if np.isnan(scores).any() and self.state.global_step:
             raise diverged("the model's scores are NaN")
         if np.isnan(scores).any():
@@ -135,9 +153,12 @@ class LabelWordTrainer(ResumableTrainer):
     def _prepare_inputs(self, inputs: dict[str, Any]) -> dict[str, Any]:
         """Extend Trainer's preparation of a batch to restore `logits_to_keep`.
 
-        It is not a tensor, so it is missing from batches that were dispatched to several processes.
+        It is not a tensor, so it is missing from batches that were dispatched to several processes. Packed questions
+        get their attention mask.
         """
         inputs = super()._prepare_inputs(inputs)
+        if self.packed:
+            return packed_inputs(inputs, self.model.dtype)
         return inputs | ({"logits_to_keep": inputs["labels"].size(1)} if "logits_to_keep" in self.accepted else {})
 
     def autocast_smart_context_manager(self, cache_enabled: bool | None = True) -> Any:
@@ -159,13 +180,24 @@ class LabelWordTrainer(ResumableTrainer):
             the tokens that `pipeline` generates, and those of greedy generation over the whole vocabulary, all as
             returned by `score_label_words`; and the class ids and row numbers, (batch, 2).
         """
-        inputs = self._prepare_inputs(inputs)
-        input_ids = inputs["input_ids"]
+        inputs, questions = self._prepare_inputs(inputs), self.questions
+        input_ids, references = inputs["input_ids"], inputs["labels"].view(-1, 2)
         longest = 0  # gathered only if it matters, since this synchronizes with the GPU
         if self.verbalizer.max_tokens > 1 and (self.is_fsdp_enabled or self.is_deepspeed_enabled):
             longest = int(self.accelerator.gather(torch.tensor([input_ids.size(1)], device=input_ids.device)).max())
         with self.compute_loss_context_manager(), uncompiled():
-            scores, free, constrained = score_label_words(
-                model, input_ids, inputs["attention_mask"], self.verbalizer, self.accepted, longest
-            )
-        return None, (scores, constrained if self.constrained else free, free), inputs["labels"]
+            if self.packed:
+                read = {name: value for name, value in inputs.items() if name != "labels"}
+                with torch.no_grad():
+                    logits = model(**read, use_cache=False).logits.flatten(0, 1)
+                scores, free, constrained = score_single_tokens(logits, self.verbalizer)
+            else:
+                scores, free, constrained = score_label_words(
+                    model, input_ids, inputs["attention_mask"], self.verbalizer, self.accepted, longest
+                )
+        found = [scores, constrained if self.constrained else free, free, references]
+        if questions:
+            allowed = torch.from_numpy(questions.allowed(scores.size(1))).to(scores.device)
+            found[0] = scores.masked_fill(~allowed[references[:, 1] % len(allowed)], -torch.inf)
+            found = [one.view(-1, len(questions.names), one.size(1)) for one in found]  # Trainer counts a row a text
+        return None, tuple(found[:3]), found[3]

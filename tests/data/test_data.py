@@ -162,7 +162,10 @@ BAD_ROWS = [
     ([("a", None), ("b", 1), ("c", 0)], "1 row of the train split has no label in column 'label': row 0 "),
     ([("a", "x"), ("b", "x")], "the train split has one label, 'x'; expected at least two"),
     ([("a", 0.5), ("b", 1.5)], "the label column 'label' contains float64; expected class names, integers or strings"),
-    ([("a", ["x", "y"]), ("b", ["x"])], "the label column 'label' contains List(Value('string')); expected"),
+    ([("a", 0.5), ("b", 1.5)], "round it to a few levels, such as stars, which are then ordered labels"),
+    ([("a", {"x": 1}), ("b", {"x": 0})], "or a list of names if a text can have several labels"),
+    ([("a", [0.5]), ("b", [])], "contains lists of float64; expected lists of label names or integers"),
+    ([("a", ["x"]), ("b", None)], "1 row of the train split has no list of labels in column 'label' (write an empty"),
     ([(1, "x"), (2, "y")], "the text column 'text' of the train split contains Value('int64'); expected strings"),
 ]
 

@@ -133,9 +133,7 @@ def test_utf_16_without_a_mark_is_told(tmp_path: Path):
         list(read_rows(str(tmp_path / "a.csv"), ".csv"))
 
 
-@pytest.mark.parametrize(
-    ("label", "kind"), [({"a": 1, "b": 2}, "objects"), (["a"], "List(Value('string'))"), (0.5, "float64")]
-)
+@pytest.mark.parametrize(("label", "kind"), [({"a": 1, "b": 2}, "objects"), (0.5, "float64")])
 def test_labels_of_another_kind_are_told(label: Any, kind: str, tmp_path: Path):
     rows = [{"text": f"row {number}", "label": label} for number in range(20)]
     (tmp_path / "a.jsonl").write_text("\n".join(map(json.dumps, rows)))

@@ -61,7 +61,7 @@ def _one(ids: list[int]) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def table(finished: dict[str, Any]) -> list[dict[str, str]]:
-    from hf_sentiment_ft.evaluation.results import save_predictions
+    from hf_sentiment_ft.evaluation.prediction_files import save_predictions
 
     path = Path(finished["trainer"].args.output_dir, "predictions.csv")
     rows = finished["data"].splits["test"]
