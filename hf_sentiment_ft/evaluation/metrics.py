@@ -27,9 +27,8 @@ SCALED = ("log_loss", "expected_calibration_error", "brier_score")  # what a tem
 class LabelWordMetrics(evaluate.Metric):
     """Metrics of class probabilities: right answers, overall and per class, and how good the probabilities are.
 
-    The expected calibration error is the mean distance between confidence and accuracy over 15 bins of equal width,
-    weighted by the number of rows in each bin (Guo et al. 2017, https://arxiv.org/abs/1706.04599). The Brier score is
-    the mean squared distance between the probabilities and the true label, halved for two labels, as scikit-learn does.
+    The Brier score is the mean squared distance between the probabilities and the true label, halved for two labels, as
+    scikit-learn does.
     """
 
     def __init__(self, labels: list[str], **kwargs: Any) -> None:
@@ -54,8 +53,6 @@ class LabelWordMetrics(evaluate.Metric):
             references, predicted, labels=ids, zero_division=0.0
         )
         rows = zip(self.labels, precision, recall, f1, support, strict=True)
-        bins = np.minimum((confidence * CALIBRATION_BINS).astype(int), CALIBRATION_BINS - 1)
-        error = sum(abs(confidence[bins == b].sum() - correct[bins == b].sum()) for b in np.unique(bins))
         return {
             "accuracy": float(correct.mean()),
             "f1_macro": float(np.mean(f1)),
@@ -66,8 +63,23 @@ class LabelWordMetrics(evaluate.Metric):
             "confusion_matrix": confusion_matrix(references, predicted, labels=ids).tolist(),
             "log_loss": float(log_loss(references, probabilities, labels=ids)),
             "brier_score": float(brier_score_loss(references, probabilities, labels=ids)),
-            "expected_calibration_error": float(error / len(references)),
+            "expected_calibration_error": calibration_error(confidence, correct),
         }
+
+
+def calibration_error(probabilities: "np.ndarray[Any, Any]", happened: "np.ndarray[Any, Any]") -> float:
+    """Return the expected calibration error (Guo et al. 2017, https://arxiv.org/abs/1706.04599).
+
+    It is the mean distance between the probability of an event and how often it happened, over 15 bins of equal width,
+    weighted by the number of probabilities in each bin.
+
+    Args:
+        probabilities: Probabilities, such as that of the predicted label, (answers,).
+        happened: Whether the event happened, such as that this label is right, (answers,).
+    """
+    bins = np.minimum((probabilities * CALIBRATION_BINS).astype(int), CALIBRATION_BINS - 1)
+    error = sum(abs(probabilities[bins == b].sum() - happened[bins == b].sum()) for b in np.unique(bins))
+    return float(error / len(probabilities))
 
 
 def accuracy_interval(accuracy: float, num_rows: int) -> list[float]:

@@ -36,8 +36,8 @@ def tfidf_accuracy(train: "Dataset", test: "Dataset") -> float | None:
     features = counted_words(texts, (1, 2), MAX_WEIGHTS // (labels.max() + 1))
     if features is None:
         return None
-    with _almost_converged():
-        model = _regression().fit(features.transform(texts), labels)
+    with almost_converged():
+        model = regression().fit(features.transform(texts), labels)
     return float(np.mean(model.predict(features.transform(test["text"][:])) == np.asarray(test["label"][:])))
 
 
@@ -67,8 +67,8 @@ def cross_validated(train: "Dataset") -> "tuple[np.ndarray[Any, Any], np.ndarray
     folds = StratifiedKFold(FOLDS, shuffle=True, random_state=0)
     # Words are counted once for all folds: which words there are, and how rare, says nothing about the labels.
     counts = features.transform(texts)
-    with _almost_converged():
-        probabilities = cross_val_predict(_regression(), counts, columns, cv=folds, method="predict_proba")
+    with almost_converged():
+        probabilities = cross_val_predict(regression(), counts, columns, cv=folds, method="predict_proba")
     return probabilities, columns, rows
 
 
@@ -93,7 +93,7 @@ def sampled(split: "Dataset") -> "tuple[list[str], np.ndarray[Any, Any], np.ndar
     return split.select(rows)["text"][:], labels[rows], rows
 
 
-def _regression() -> Any:
+def regression() -> Any:
     """Return the classifier; its C was chosen on the validation split of rotten_tomatoes."""
     from sklearn.linear_model import LogisticRegression
 
@@ -101,7 +101,7 @@ def _regression() -> Any:
 
 
 @contextmanager
-def _almost_converged() -> Iterator[None]:
+def almost_converged() -> Iterator[None]:
     """Do not warn of a fit that ends before it has converged; for a baseline, it is near enough."""
     from sklearn.exceptions import ConvergenceWarning
 
