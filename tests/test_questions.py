@@ -34,7 +34,7 @@ def tickets(number: int) -> list[tuple[str, list[str]]]:
     rows = []
     for _ in range(number):
         topics = [topic for topic in TOPICS if chosen.random() < 0.4]
-        words = [TOPICS[topic] for topic in topics] + chosen.sample("we then called again from home".split(), 3)
+        words = [TOPICS[topic] for topic in topics] + chosen.sample(["we", "then", "called", "again", "from", "home"], 3)
         rows.append((" ".join(words), topics))
     return rows
 

@@ -9,7 +9,6 @@ from ..label_words.scoring import label_probabilities
 from .label_sets import measure_sets
 from .metrics import accuracy_interval, measure
 
-MULTI_LABEL, SEVERAL_COLUMNS = "multi_label_classification", "several_label_columns"  # `problem_type` in the results
 AVERAGED = ("log_loss", "f1_macro", "brier_score", "expected_calibration_error")
 
 

@@ -11,6 +11,7 @@ import numpy as np
 from ..data.sampling import StreamedRows
 from ..data.splits import UNLABELLED_TEST, reported_split
 from .baselines import ZeroShotBaseline, baselines_of_answers, majority_accuracy
+from .label_sets import labels_summary
 from .plots import save_plots
 from .prediction_files import save_answers, save_predictions
 from .predictions import Predictions, report
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from ..label_words.verbalizer import Verbalizer
     from ..training.trainer import LabelWordTrainer
 
+MULTI_LABEL, SEVERAL_COLUMNS = "multi_label_classification", "several_label_columns"  # `problem_type` in the results
 BASELINES = {
     "without calibration": "test_uncalibrated_accuracy",
     "zero-shot": "zero_shot_test_accuracy",
@@ -70,8 +72,6 @@ def save_results(
             figures["test"] |= {f"zero_shot_test_calibrated_{name}": value for name, value in calibrated.items()}
     split, prefix = reported_split(predictions)
     if questions:
-        from .answers import MULTI_LABEL, SEVERAL_COLUMNS  # imports evaluate, which takes seconds
-
         kind = MULTI_LABEL if questions.multi_label else SEVERAL_COLUMNS
         figures[prefix] = {"problem_type": kind} | figures[prefix]
     for name, of_split in ((f"{prefix}_predictions.csv", split), ("test_predictions.csv", UNLABELLED_TEST)):
@@ -125,7 +125,11 @@ def summary(results: dict[str, Any], output_dir: str | None) -> str:
         output_dir: Output folder.
     """
     lines = []
-    if "test_accuracy" in results:
+    if results.get("problem_type") == MULTI_LABEL:
+        lines += labels_summary(results)
+    elif "test_columns" in results or "eval_columns" in results:
+        lines += _columns_summary(results)
+    elif "test_accuracy" in results:
         low, high = results["test_accuracy_interval"]
         lines.append(
             f"test accuracy {results['test_accuracy']:.1%} (95 % interval {low:.1%} to {high:.1%}), "
@@ -143,6 +147,23 @@ def summary(results: dict[str, Any], output_dir: str | None) -> str:
         )
     lines.append(f"model, card, results and predictions: {output_dir}")
     return "\n".join(lines)
+
+
+def _columns_summary(results: dict[str, Any]) -> list[str]:
+    """Return a line for each label column, and one for all of them."""
+    split, prefix = ("test", "test_") if "test_columns" in results else ("validation", "eval_")
+    lines = []
+    for name, figures in results[f"{prefix}columns"].items():
+        others = {"TF-IDF": "tfidf_test_columns", "majority": "majority_test_columns"}
+        beside = [f"{other} {results[key][name]:.1%}" for other, key in others.items() if name in results.get(key, {})]
+        if zero_shot := results.get("zero_shot_test_columns"):
+            beside.insert(0, f"zero-shot {zero_shot[name]['accuracy']:.1%}")
+        lines.append(
+            f"{name}: {split} accuracy {figures['accuracy']:.1%}" + (f" ({', '.join(beside)})" if beside else "")
+        )
+    low, high = results[f"{prefix}accuracy_interval"]
+    all_right = f"all columns right in {results[f'{prefix}accuracy']:.1%} of texts"
+    return [*lines, f"{all_right} (95 % interval {low:.1%} to {high:.1%})"]
 
 
 FIGURES = {

@@ -195,8 +195,8 @@ def _different_answers(
     from transformers import pipeline
     from transformers.decision import DecisionConfig
 
-    from ..label_words.decision import column_folder
     from ..label_words.answers import answer_questions
+    from ..label_words.decision import column_folder
 
     questions, labels = loaded.questions, loaded.verbalizer.labels
     assert questions is not None
