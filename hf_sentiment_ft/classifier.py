@@ -29,13 +29,13 @@ class LabelWordClassifier(ClassifierMixin, BaseEstimator):
     `fit` runs the training command, and its output folder can be published (`python -m hf_sentiment_ft.publish`).
     What scikit-learn offers for classifiers works with it, such as `classification_report` and `cross_val_predict`.
 
-    Texts with several labels are those of scikit-learn, too: `y` is an array of 0 and 1, (rows, num_labels), as
-    `MultiLabelBinarizer` makes it, and so is what `predict` returns. Of several label columns, a trained model gives one
-    label each, (rows, columns); `fit` does not train these.
+    Texts with several labels are scikit-learn's, too: `y` is an array of 0 and 1, (rows, num_labels), as
+    `MultiLabelBinarizer` makes it, and so is what `predict` returns. A model of several label columns gives a label for
+    each, (rows, columns); `fit` does not train such models.
 
     Attributes:
-        classes_: Labels, (num_labels,), in the order of the columns of `predict_proba`; of several label columns, a list
-            with those of each.
+        classes_: Labels, (num_labels,), in the order of the columns of `predict_proba`; for several label columns, a
+            list with those of each.
     """
 
     def __init__(

@@ -49,9 +49,9 @@ def reader(run_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "output" / "config.json").write_text(json.dumps({**config, "label_thresholds": {"0.05": 0.6}}))
     (folder / "recipes").symlink_to(ROOT / "recipes")
     shutil.copy(REVIEWS / "test.csv", folder / "reviews.csv")
-    rows = [f"I was charged twice for {n},billing\nparcel {n} is lost,shipping\n" for n in range(40)]
+    rows = [f"charged twice for {n},billing,low,1,0\nparcel {n} is lost,shipping,high,0,1\n" for n in range(40)]
     for name in ("tickets.csv", "test.csv", "new.csv"):
-        (folder / name).write_text("body,queue\n" + "".join(rows))
+        (folder / name).write_text("body,queue,urgency,refund,complaint\n" + "".join(rows))
     return folder
 
 

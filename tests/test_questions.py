@@ -17,6 +17,7 @@ from hf_sentiment_ft.train import train
 from .tiny import base_tokenizer, tiny_model, write_csv
 
 TOPICS = {"angry": "terrible", "billing": "invoice", "late_parcel": "courier"}
+FILLERS = ["we", "then", "called", "again", "from", "home"]
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +35,7 @@ def tickets(number: int) -> list[tuple[str, list[str]]]:
     rows = []
     for _ in range(number):
         topics = [topic for topic in TOPICS if chosen.random() < 0.4]
-        words = [TOPICS[topic] for topic in topics] + chosen.sample(["we", "then", "called", "again", "from", "home"], 3)
+        words = [TOPICS[topic] for topic in topics] + chosen.sample(FILLERS, 3)
         rows.append((" ".join(words), topics))
     return rows
 
@@ -184,7 +185,7 @@ def test_flags_that_do_not_go_together_are_refused(model: Path, tmp_path: Path):
             train(**several, **flags)
     single = several | {
         "label_separator": None,
-        "train_file": write_csv(tmp_path / "b.csv", [*zip("abcd", "xyxy")] * 20),
+        "train_file": write_csv(tmp_path / "b.csv", [("a", "x"), ("b", "y")] * 20),
     }
     with pytest.raises(UsageError, match="contains {label}, which stands for one of several labels"):
         train(**single, prompt_template="\n{text}\n{label}?{label_word}")

@@ -1,4 +1,4 @@
-"""Read a text once with several questions behind it, instead of once for each question.
+r"""Read a text once with several questions behind it, instead of once for each question.
 
 The tokens of the text and of all questions are packed into one row. The attention mask hides the questions from each
 other, and each question's positions go on from the text, so that the logits behind a question are those of a row with

@@ -114,7 +114,7 @@ class LabelWordTrainer(ResumableTrainer):
         return sum(losses, super().training_step(model, last, num_items_in_batch))
 
     def _reads_packed(self, model: Any, tokenizer: Any) -> bool:
-        """Return whether the questions about a text are read in one row, which label words of several tokens prevent."""
+        """Return whether the questions about a text are read in one row; label words must have one token for that."""
         single = self.verbalizer.max_tokens == 1 and not self.verbalizer.synonyms
         whole = not any(weights.is_meta for weights in model.parameters()) and not is_deepspeed_zero3_enabled()
         return single and whole and reads_packed(model, tokenizer.pad_token_id)
