@@ -65,7 +65,7 @@ def test_a_command_on_a_page_works(line: str, reader: Path, tiny_gpt2: Path, mon
         module, argv = (words[2], words[3:]) if words[0] == "python" else (f"hf_sentiment_ft.{words[1]}", words[2:])
     name = module.removeprefix("hf_sentiment_ft.")
     monkeypatch.chdir(reader)
-    run = ("./output", "output", "user/name", "tickets", "tickets-2")
+    run = ("./output", "output", "user/name", "tickets", "tickets-2", "./topics")
     argv = ["./output" if name not in ("train", "evaluate") and word in run else word for word in argv]
     if name == "train" and "--help" not in argv:
         flags = train.parse_train_arguments(argv)

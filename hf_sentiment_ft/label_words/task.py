@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..config.arguments import ModelArguments
-from ..data.questions import Question
 from ..data.splits import LabelledSplits
 from ..errors import UsageError
 from ..model.loading import (
@@ -26,6 +25,7 @@ from .auto_words import AUTO, choose_single_tokens
 from .calibration import UNCALIBRATED, Calibration
 from .classifier import check_text_classification
 from .decision import check_decision_model, save_decision_model
+from .known_labels import with_labels, with_questions
 from .model import prepare_for_generation, saved_verbalizer
 from .prompt import Prompt, build_prompt, put_prompt_into_tokenizer, read_prompt, remove_prompt
 from .questions import Questions, build_questions, check_questions
@@ -234,70 +234,6 @@ def prepare_task(args: ModelArguments, data: LabelledSplits) -> LabelWordTask:
     dtype = str(config.dtype or "float32").removeprefix("torch.")  # the dtype in which `pipeline` computes
     args = dataclasses.replace(args, dtype=dtype, truncation_side=tokenizer.truncation_side, calibration=None)
     return LabelWordTask(args, base, config, tokenizer, read_prompt(tokenizer), verbalizer, data, questions)
-
-
-def with_labels(data: LabelledSplits, labels: list[str], model: str) -> LabelledSplits:
-    """Return the same rows with class ids in the order of a model's labels.
-
-    Args:
-        data: Labelled rows.
-        labels: Label names of the model, in the order of its class ids.
-        model: Name of the model, for the error message.
-
-    Raises:
-        UsageError: If the data has a label that the model does not know.
-    """
-    from datasets import ClassLabel
-
-    if not set(data.labels) <= set(labels):
-        raise UsageError(
-            f"the data has the labels {', '.join(data.labels)}, but {model} was trained on {', '.join(labels)} and "
-            "cannot predict any others. Evaluate it on data with its own labels."
-        )
-    if data.labels == labels:
-        return data
-    new_ids = [labels.index(label) for label in data.labels]
-    feature = ClassLabel(names=labels)
-    splits = {
-        split: rows.remove_columns("label").add_column("label", [new_ids[i] for i in rows["label"]], feature=feature)
-        if "label" in rows.column_names
-        else rows
-        for split, rows in data.splits.items()
-    }
-    return dataclasses.replace(data, splits=splits, labels=labels)
-
-
-def with_questions(data: LabelledSplits, questions: Questions, labels: list[str], model: str) -> LabelledSplits:
-    """Return the same rows with the answers to a model's questions, in its order; labels that are missing are `no`.
-
-    Args:
-        data: Labelled rows.
-        questions: What the model is asked.
-        labels: Label names of the model, in the order of its class ids.
-        model: Name of the model, for the error message.
-
-    Raises:
-        UsageError: If the data has other questions or labels than the model.
-    """
-    names = [question.name for question in data.questions]
-    known = set(names) <= set(questions.names) if questions.multi_label else set(names) == set(questions.names)
-    if not names or data.multi_label != questions.multi_label or not known or not set(data.labels) <= set(labels):
-        kind = "labels" if questions.multi_label else "label columns"
-        raise UsageError(
-            f"{model} was trained on several {kind}, {', '.join(questions.names)}, but the data has "
-            f"{', '.join(names or data.labels)}. Name the same ones in --label_column_name."
-        )
-    order = [names.index(name) if name in names else None for name in questions.names]
-    new_ids = [labels.index(label) for label in data.labels]
-
-    def reorder(row: dict[str, list[int]]) -> dict[str, list[int]]:
-        return {"answers": [0 if one is None else new_ids[row["answers"][one]] for one in order]}
-
-    splits = {
-        split: rows.map(reorder) if "answers" in rows.column_names else rows for split, rows in data.splits.items()
-    }
-    asked = [Question(name, ids) for name, ids in zip(questions.names, questions.label_ids, strict=True)]
-    return dataclasses.replace(data, splits=splits, labels=labels, questions=asked)
 
 
 def render_chat(tokenizer: "PreTrainedTokenizerBase", template: str) -> str:
