@@ -203,10 +203,8 @@ def evaluate_model(task: "LabelWordTask", data_args: DataArguments, args: "Train
     trainer.accelerator.free_memory()
     start = f"{prefix}_"
     figures = {name.removeprefix(start): value for name, value in (results or {}).items() if name.startswith(start)}
-    found = predictions[reported]
-    return evaluation.Evaluation(
-        task.args.model_name_or_path, reported, figures, found.scores.argmax(axis=1) == found.class_ids
-    )
+    correct = evaluation.correct_rows(predictions[reported], task.questions)
+    return evaluation.Evaluation(task.args.model_name_or_path, reported, figures, correct)
 
 
 if __name__ == "__main__":

@@ -1,10 +1,11 @@
 """Predictions of a model for the rows of a split, and all metrics of them."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..label_words.questions import YES
 from ..label_words.scoring import label_probabilities
 from .thresholds import decided_rows
 
@@ -61,6 +62,24 @@ class Predictions:
         found = (np.asarray(values) for values in output.predictions)
         scores, generated, free = (values.reshape(-1, values.shape[-1])[order] for values in found)
         return cls(scores, generated, free if constrained else None, class_ids[order], getattr(output, "metrics", {}))
+
+
+def correct_rows(predictions: Predictions, questions: "Questions | None") -> "np.ndarray[Any, Any]":
+    """Return whether each row is right, (rows,): of several questions, whether each of them is.
+
+    Args:
+        predictions: Predictions for a split.
+        questions: What was asked about every text; None for a single question.
+    """
+    right = predictions.scores.argmax(axis=1) == predictions.class_ids
+    if questions is None:
+        return right
+    if questions.multi_label:
+        asked = replace(questions, thresholds=predictions.label_thresholds)
+        yes, truth = predictions.probabilities[:, YES], predictions.class_ids == YES
+        chosen = asked.chosen(yes.reshape(-1, len(questions.names))).reshape(-1)
+        right = chosen == truth
+    return right.reshape(-1, len(questions.names)).all(axis=1)
 
 
 def predict(trainer: "LabelWordTrainer", dataset: "Dataset") -> Predictions:

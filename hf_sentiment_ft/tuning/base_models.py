@@ -165,7 +165,10 @@ def read_evaluation(folder: Path, name: str, costs: dict[str, Any]) -> Evaluatio
     prefix = "test" if "test_accuracy" in results else "eval"
     figures = {name.removeprefix(f"{prefix}_"): value for name, value in results.items() if name.startswith(prefix)}
     with (folder / f"{prefix}_predictions.csv").open(newline="", encoding="utf-8") as file:
-        correct = np.array([row["label"] == row["prediction"] for row in csv.DictReader(file)])
+        rows = csv.DictReader(file)
+        columns = [name for name in rows.fieldnames or () if f"prediction_{name}" in (rows.fieldnames or ())]
+        answers = [(name, f"prediction_{name}") for name in columns] or [("label", "prediction")]
+        correct = np.array([all(row[true] == row[predicted] for true, predicted in answers) for row in rows])
     figures["weights_size"] = sum(path.stat().st_size for path in folder.glob("*.safetensors"))
     figures["train_runtime"] = results["train_runtime"]
     return Evaluation(name, {"test": "test", "eval": "validation"}[prefix], figures | costs, correct)

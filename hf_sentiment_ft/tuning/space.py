@@ -118,7 +118,8 @@ def fit_words(space: Space, build: Callable[[dict[str, Any]], "LabelWordTask"], 
     Args:
         space: Search space.
         build: Function that builds the prompt and the label words from changed model flags.
-        by_default: Whether this is the default space, which then loses `auto` where it changes nothing.
+        by_default: Whether this is the default space, which then loses `auto` where it changes nothing, and prompts and
+            words where there are several questions.
 
     Returns:
         The space.
@@ -127,6 +128,8 @@ def fit_words(space: Space, build: Callable[[dict[str, Any]], "LabelWordTask"], 
         UsageError: If they do not, or a prompt is invalid.
     """
     searched = [name for name in ("prompt_template", "label_words") if name in space]
+    if by_default and searched and build({}).questions:  # the prompts that are tried by default ask a single one
+        return {name: values for name, values in space.items() if name not in searched}
     values = [space[name].choices for name in searched]  # type: ignore[attr-defined]
     words: dict[Any, list[Any]] = {}
     try:
