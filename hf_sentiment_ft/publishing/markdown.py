@@ -6,10 +6,11 @@ The card's environment escapes every value by itself; a template says where a va
 import json
 import re
 import unicodedata
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from jinja2 import Environment, Undefined
+from jinja2 import Environment, FileSystemLoader, Undefined
 from markupsafe import Markup
 
 # Characters that begin Markdown or HTML anywhere, and those that do so at the beginning of a block.
@@ -86,11 +87,15 @@ def link(text: str, url: str) -> Markup:
 
 
 def environment() -> Environment:
-    """Return the environment of the card's template: every value that is not `Markup` is escaped, numbers excepted."""
+    """Return the environment of the card's template, which includes others from this folder.
+
+    Every value that is not `Markup` is escaped, numbers excepted.
+    """
 
     def finalize(value: Any) -> Any:
         return value if isinstance(value, Markup | Undefined | int | float) else escape(value)
 
-    made = Environment(autoescape=True, finalize=finalize, keep_trailing_newline=True)
+    parts = FileSystemLoader(Path(__file__).parent)
+    made = Environment(loader=parts, autoescape=True, finalize=finalize, keep_trailing_newline=True)
     made.filters |= {"code": code, "literal": literal, "prose": prose, "python": python}
     return made
