@@ -37,7 +37,17 @@ autodoc_member_order = "bysource"
 HOW_TO = "How-to guides"  # a page that is in no list below is one of these
 SECTIONS = {
     "Tutorial": ["tutorial", "tutorial.zh"],
-    HOW_TO: ["own_table", "several_labels", "label_file", "publish_and_update", "notebook", "tune", "deploy", "scaling", "clusters"],
+    HOW_TO: [
+        "own_table",
+        "several_labels",
+        "label_file",
+        "publish_and_update",
+        "notebook",
+        "tune",
+        "deploy",
+        "scaling",
+        "clusters",
+    ],
     "Reference": ["command_line", "python", "training_arguments", "publishing", "troubleshooting"],
     "Explanation": ["label_words", "probabilities", "accuracy", "performance", "measured"],
     "Project": ["contributing"],

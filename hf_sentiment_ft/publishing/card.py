@@ -20,6 +20,7 @@ from .examples import probabilities_of, short_examples
 from .markdown import environment
 from .metadata import card_data, card_metadata
 from .provenance import Provenance
+from .question_card import question_values
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -136,6 +137,7 @@ def card_values(
             examples,
             decides=bool(decision and not decision["refusal"]),
         ),
+        **question_values(Path(str(args.output_dir)), task, results, test, validation),
         "examples": examples,
         "decision": decision,
         "model_name": model_name,

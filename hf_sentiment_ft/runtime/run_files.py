@@ -23,6 +23,8 @@ MODEL_FILES = (
     "generation_config.json",
     "decision.json",
     "decision_template.jinja",
+    "decision/*/decision.json",
+    "decision/*/decision_template.jinja",
     "adapter_config.json",
     "label_words/config.json",
     "model.safetensors",
