@@ -11,6 +11,7 @@ import pytest
 
 from hf_sentiment_ft.classifier import LabelWordClassifier
 from hf_sentiment_ft.errors import UsageError
+from hf_sentiment_ft.publishing.examples import sample_answers
 from hf_sentiment_ft.publishing.verify import different_decisions
 from hf_sentiment_ft.train import train
 
@@ -119,6 +120,11 @@ def test_pipeline_answers_one_question(sets: Path):
         asked = [f"{row['text']}\n{topic}" for topic in ("angry", "billing", "late parcel")]
         words = [answer[0]["generated_text"] for answer in classify(asked, return_full_text=False)]
         assert words == json.loads(row["generated_text"])
+    samples = sample_answers(sets)  # with which a published model is verified
+    assert {text.rpartition("\n")[2] for text in samples} == {"angry", "billing", "late parcel"}
+    assert [answer[0]["generated_text"] for answer in classify([*samples], return_full_text=False)] == [
+        *samples.values()
+    ]
 
 
 def test_python_and_results_agree_on_columns(columns: Path):
@@ -159,16 +165,26 @@ def test_predict_adds_a_probability_for_each_answer(
                 assert float(found[name]) == pytest.approx(float(saved[name]), abs=2e-5)
 
 
-@pytest.mark.parametrize("words", ["n,y", "never so,surely"])
-def test_reading_a_text_once_changes_nothing(words: str, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    """A model that cannot read packed questions, and label words of several tokens, get a row for each question."""
+def test_reading_a_text_once_changes_nothing(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """A model that cannot read packed questions gets a row for each question."""
     flags = {"train_file": write_csv(tmp_path / "a.csv", [(text, ";".join(topics)) for text, topics in tickets(60)])}
     flags |= {"label_separator": ";", "max_steps": 6, "max_tokens_per_microbatch": 100}
-    packed = trained(model, tmp_path / "packed", words, **flags)
+    packed = trained(model, tmp_path / "packed", "n,y", **flags)
     monkeypatch.setattr("hf_sentiment_ft.training.trainer.reads_packed", lambda *given: False)
-    alone = trained(model, tmp_path / "alone", words, **flags)
+    alone = trained(model, tmp_path / "alone", "n,y", **flags)
     for name in ("train_loss", "eval_log_loss", "zero_shot_test_log_loss", "test_log_loss"):
         assert packed[name] == pytest.approx(alone[name], rel=1e-3)
+
+
+def test_label_words_of_several_tokens(model: Path, tmp_path: Path):
+    """They are read in a row for each question, and `predict` agrees."""
+    table = write_csv(tmp_path / "a.csv", [(text, ";".join(topics)) for text, topics in tickets(60)])
+    flags = {"train_file": table, "label_separator": ";", "max_steps": 4, "zero_shot_baseline": False}
+    trained(model, tmp_path, "never so,surely", **flags)
+    rows = predictions(tmp_path / "output")
+    classifier = LabelWordClassifier.from_pretrained(str(tmp_path / "output"))
+    found = classifier.predict_proba([row["text"] for row in rows])[:, 0]
+    np.testing.assert_allclose(found, [float(row["probability_angry"]) for row in rows], atol=2e-5)
 
 
 def test_flags_that_do_not_go_together_are_refused(model: Path, tmp_path: Path):
