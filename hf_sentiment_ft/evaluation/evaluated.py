@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 SHOWN_ROWS = 10  # of each list of texts
-MULTI_LABEL = "multi_label_classification"  # `problem_type` in the results, where a text has a set of labels
+MULTI_LABEL, SEVERAL_COLUMNS = "multi_label_classification", "several_label_columns"  # `problem_type` in the results
 
 
 @dataclass(frozen=True)

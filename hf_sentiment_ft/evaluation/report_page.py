@@ -49,7 +49,7 @@ def save_report(folder: Path, findings: dict[str, Any] | None = None) -> Path:
     findings = read_findings(folder) if findings is None else findings
     if problem_type(folder) == MULTI_LABEL:
         results = _results(folder)
-        evaluated = read_evaluated_sets(folder, results.get("label_separator", ";"))
+        evaluated = read_evaluated_sets(folder, results["label_separator"])
         template, values = SETS_TEMPLATE, set_values(evaluated, results)
     else:
         evaluated = read_evaluated(folder)
