@@ -12,7 +12,7 @@ from ..label_words.model import LabelWordModel, load_label_word_model, place
 from ..model.loading import context_length
 from ..training.compilation import uncompiled
 from .data_checks import check_rows
-from .evaluated import Evaluated, read_evaluated
+from .evaluated import Evaluated, problem_type, read_evaluated
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -74,6 +74,8 @@ def read_findings(folder: Path) -> dict[str, Any]:
 def add_words(folder: Path) -> dict[str, Any]:
     """Return the findings of a run, with the words that mattered, if they are missing and its model is there.
 
+    They are left out where a text has several labels.
+
     Args:
         folder: Output folder of the run.
 
@@ -81,6 +83,8 @@ def add_words(folder: Path) -> dict[str, Any]:
         UsageError: If the folder contains no finished run, or its model cannot be loaded.
     """
     findings = read_findings(folder)
+    if problem_type(folder):
+        return findings
     if "words" not in findings and ((folder / "config.json").is_file() or (folder / "adapter_config.json").is_file()):
         evaluated, loaded = read_evaluated(folder), load_label_word_model(str(folder))
         place(loaded, None)

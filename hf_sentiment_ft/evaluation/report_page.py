@@ -9,15 +9,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .data_checks import LONGEST, shortened
-from .evaluated import Evaluated, read_evaluated
+from .evaluated import MULTI_LABEL, Evaluated, EvaluatedSets, problem_type, read_evaluated, read_evaluated_sets
 from .findings import read_findings, save_findings
 from .plots import calibration_plot, confusion_plot, coverage_plot, training_curve
+from .report_sets import set_values
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 PAGE = "report.html"
-TEMPLATE = Path(__file__).parent / "report.html.jinja"
+TEMPLATE, SETS_TEMPLATE = "report.html.jinja", "report_sets.html.jinja"
 MIN_SLICE = 20  # rows; the accuracy of fewer says little
 INK = "#010203"  # color of lines and letters in the plots, replaced by that of the page's text
 MARKED = 0.05  # least change of the probability for which a word is marked
@@ -41,28 +42,57 @@ def save_report(folder: Path, findings: dict[str, Any] | None = None) -> Path:
     Raises:
         UsageError: If the folder contains no finished run.
     """
-    from jinja2 import Environment, StrictUndefined
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
     from markupsafe import Markup
 
-    evaluated = read_evaluated(folder)
+    evaluated: Evaluated | EvaluatedSets
     findings = read_findings(folder) if findings is None else findings
+    if problem_type(folder) == MULTI_LABEL:
+        results = _results(folder)
+        evaluated = read_evaluated_sets(folder, results["label_separator"])
+        template, values = SETS_TEMPLATE, set_values(evaluated, results)
+    else:
+        evaluated = read_evaluated(folder)
+        results = _results(folder)
+        template, values = TEMPLATE, label_values(evaluated, results, findings)
     save_findings(findings, folder)
-    results = json.loads((folder / "all_results.json").read_text(encoding="utf-8"))
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     figures = {name: Markup(as_svg(figure)) for name, figure in plots(folder, evaluated, results).items()}  # noqa: S704
-    values = {
+    values |= {
         "title": _title(folder),
         "split": evaluated.split,
         "num_rows": len(evaluated.rows),
         "labels": evaluated.labels,
         "figures": figures,
         "seeds": results.get("seeds"),
-        "accuracies": accuracies(results, evaluated.prefix),
         "metrics": {
             name.removeprefix(evaluated.prefix): value
             for name, value in results.items()
             if name.startswith(evaluated.prefix)
         },
+    }
+    templates = FileSystemLoader(Path(__file__).parent)
+    environment = Environment(
+        loader=templates, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    (folder / PAGE).write_text(environment.get_template(template).render(values), encoding="utf-8")
+    return folder / PAGE
+
+
+def _results(folder: Path) -> dict[str, Any]:
+    return dict(json.loads((folder / "all_results.json").read_text(encoding="utf-8")))
+
+
+def _title(folder: Path) -> str:
+    """Return the model's name as its card has it, or that of the folder."""
+    card = folder / "card.json"
+    named = json.loads(card.read_text(encoding="utf-8")) if card.is_file() else {}
+    return str(named.get("model_name") or folder.resolve().name)
+
+
+def label_values(evaluated: Evaluated, results: dict[str, Any], findings: dict[str, Any]) -> dict[str, Any]:
+    """Return what the template shows of a run in which a text has one label."""
+    return {
+        "accuracies": accuracies(results, evaluated.prefix),
         "slices": slices(evaluated, findings),
         "duplicates": findings.get("near_duplicates", {}),
         "label_errors": findings.get("label_errors", {}),
@@ -72,16 +102,6 @@ def save_report(folder: Path, findings: dict[str, Any] | None = None) -> Path:
         "mistakes": texts(evaluated, evaluated.confident_mistakes, findings),
         "uncertain": texts(evaluated, evaluated.least_certain, findings),
     }
-    page = environment.from_string(TEMPLATE.read_text(encoding="utf-8")).render(values)
-    (folder / PAGE).write_text(page, encoding="utf-8")
-    return folder / PAGE
-
-
-def _title(folder: Path) -> str:
-    """Return the model's name as its card has it, or that of the folder."""
-    card = folder / "card.json"
-    named = json.loads(card.read_text(encoding="utf-8")) if card.is_file() else {}
-    return str(named.get("model_name") or folder.resolve().name)
 
 
 def accuracies(results: dict[str, Any], prefix: str) -> list[dict[str, Any]]:
@@ -153,20 +173,24 @@ def marked_parts(text: str, words: list[list[float]]) -> list[dict[str, Any]]:
     return [part for part in (*parts, {"text": shortened(text)[done:]}) if part["text"]]
 
 
-def plots(folder: Path, evaluated: Evaluated, results: dict[str, Any]) -> "dict[str, Figure]":
+def plots(folder: Path, evaluated: Evaluated | EvaluatedSets, results: dict[str, Any]) -> "dict[str, Figure]":
     """Draw all plots of the page in one color for lines and letters, which `as_svg` replaces."""
     from matplotlib import rc_context
 
     inked = ("text.color", "axes.labelcolor", "axes.edgecolor", "axes.titlecolor", "xtick.color", "ytick.color")
     settings: Any = dict.fromkeys(inked, INK) | {"font.family": "sans-serif", "legend.framealpha": 0}
     with rc_context(settings):
-        figures = {
-            "confusion_matrix": confusion_plot(
-                results[f"{evaluated.prefix}confusion_matrix"], evaluated.labels, evaluated.split
-            ),
-            "calibration": calibration_plot(evaluated.probabilities, evaluated.class_ids, evaluated.split),
-            "coverage": coverage_plot(evaluated.confidence, evaluated.correct, evaluated.split),
-        }
+        split = evaluated.split
+        if isinstance(evaluated, EvaluatedSets):
+            yes, has = evaluated.probabilities.ravel(), evaluated.truth.ravel().astype(int)
+            figures = {"calibration": calibration_plot(np.stack([1 - yes, yes], axis=1), has, split)}
+        else:
+            counts = results[f"{evaluated.prefix}confusion_matrix"]
+            figures = {
+                "confusion_matrix": confusion_plot(counts, evaluated.labels, split),
+                "calibration": calibration_plot(evaluated.probabilities, evaluated.class_ids, split),
+                "coverage": coverage_plot(evaluated.confidence, evaluated.correct, split),
+            }
         states = sorted(folder.glob("checkpoint-*/trainer_state.json"), key=lambda path: int(path.parent.name[11:]))
         if states:
             figures = {"training": training_curve(json.loads(states[-1].read_text())["log_history"])} | figures

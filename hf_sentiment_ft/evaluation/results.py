@@ -11,6 +11,7 @@ import numpy as np
 from ..data.sampling import StreamedRows
 from ..data.splits import UNLABELLED_TEST, reported_split
 from .baselines import ZeroShotBaseline, baselines_of_answers, majority_accuracy
+from .evaluated import MULTI_LABEL, SEVERAL_COLUMNS
 from .label_sets import labels_summary
 from .plots import save_plots
 from .prediction_files import save_answers, save_predictions
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from ..label_words.verbalizer import Verbalizer
     from ..training.trainer import LabelWordTrainer
 
-MULTI_LABEL, SEVERAL_COLUMNS = "multi_label_classification", "several_label_columns"  # `problem_type` in the results
 BASELINES = {
     "without calibration": "test_uncalibrated_accuracy",
     "zero-shot": "zero_shot_test_accuracy",
@@ -73,7 +73,7 @@ def save_results(
     split, prefix = reported_split(predictions)
     if questions:
         kind = MULTI_LABEL if questions.multi_label else SEVERAL_COLUMNS
-        figures[prefix] = {"problem_type": kind} | figures[prefix]
+        figures[prefix] = {"problem_type": kind, "label_separator": questions.separator} | figures[prefix]
     for name, of_split in ((f"{prefix}_predictions.csv", split), ("test_predictions.csv", UNLABELLED_TEST)):
         if of_split in predictions:
             rows = data.splits[of_split]
