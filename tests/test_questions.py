@@ -141,6 +141,16 @@ def test_python_and_results_agree_on_columns(columns: Path):
     assert set(results["majority_test_columns"]) == {"queue", "number"}
 
 
+def test_card_and_report_of_columns(columns: Path):
+    """The figures are those of the results."""
+    figures = json.loads((columns / "all_results.json").read_text())["test_columns"]["queue"]
+    assert f"| queue | **{figures['accuracy']:.4f}** (" in (columns / "README.md").read_text()
+    page = (columns / "report.html").read_text()
+    assert f'<td>queue</td><td class="number">{100 * figures["accuracy"]:.1f}&nbsp;%' in page
+    wrong = [row["text"] for row in predictions(columns) if row["queue"] != row["prediction_queue"]]
+    assert all(text in page for text in wrong[:10])
+
+
 @pytest.mark.parametrize("kind", ["sets", "columns"])
 def test_predict_adds_a_probability_for_each_answer(
     kind: str, request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

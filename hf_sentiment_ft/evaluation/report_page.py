@@ -9,16 +9,25 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .data_checks import LONGEST, shortened
-from .evaluated import MULTI_LABEL, Evaluated, EvaluatedSets, problem_type, read_evaluated, read_evaluated_sets
+from .evaluated import (
+    MULTI_LABEL,
+    SEVERAL_COLUMNS,
+    Evaluated,
+    EvaluatedSets,
+    problem_type,
+    read_evaluated,
+    read_evaluated_sets,
+)
 from .findings import read_findings, save_findings
 from .plots import calibration_plot, confusion_plot, coverage_plot, training_curve
+from .report_columns import column_values
 from .report_sets import set_values
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 PAGE = "report.html"
-TEMPLATE, SETS_TEMPLATE = "report.html.jinja", "report_sets.html.jinja"
+TEMPLATE, SETS_TEMPLATE, COLUMNS_TEMPLATE = "report.html.jinja", "report_sets.html.jinja", "report_columns.html.jinja"
 MIN_SLICE = 20  # rows; the accuracy of fewer says little
 INK = "#010203"  # color of lines and letters in the plots, replaced by that of the page's text
 MARKED = 0.05  # least change of the probability for which a word is marked
@@ -45,37 +54,41 @@ def save_report(folder: Path, findings: dict[str, Any] | None = None) -> Path:
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
     from markupsafe import Markup
 
-    evaluated: Evaluated | EvaluatedSets
+    evaluated: Evaluated | EvaluatedSets | None = None
     findings = read_findings(folder) if findings is None else findings
-    if problem_type(folder) == MULTI_LABEL:
+    kind = problem_type(folder)
+    if kind == SEVERAL_COLUMNS:
+        results = _results(folder)
+        template, values = COLUMNS_TEMPLATE, column_values(folder, results)
+    elif kind == MULTI_LABEL:
         results = _results(folder)
         evaluated = read_evaluated_sets(folder, results["label_separator"])
-        template, values = SETS_TEMPLATE, set_values(evaluated, results)
+        template, values = SETS_TEMPLATE, set_values(evaluated, results) | _shared_values(evaluated, results)
     else:
         evaluated = read_evaluated(folder)
         results = _results(folder)
-        template, values = TEMPLATE, label_values(evaluated, results, findings)
+        values = label_values(evaluated, results, findings) | _shared_values(evaluated, results)
+        template = TEMPLATE
     save_findings(findings, folder)
     figures = {name: Markup(as_svg(figure)) for name, figure in plots(folder, evaluated, results).items()}  # noqa: S704
-    values |= {
-        "title": _title(folder),
-        "split": evaluated.split,
-        "num_rows": len(evaluated.rows),
-        "labels": evaluated.labels,
-        "figures": figures,
-        "seeds": results.get("seeds"),
-        "metrics": {
-            name.removeprefix(evaluated.prefix): value
-            for name, value in results.items()
-            if name.startswith(evaluated.prefix)
-        },
-    }
+    values |= {"title": _title(folder), "figures": figures, "seeds": results.get("seeds")}
     templates = FileSystemLoader(Path(__file__).parent)
     environment = Environment(
         loader=templates, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     (folder / PAGE).write_text(environment.get_template(template).render(values), encoding="utf-8")
     return folder / PAGE
+
+
+def _shared_values(evaluated: Evaluated | EvaluatedSets, results: dict[str, Any]) -> dict[str, Any]:
+    """Return what the templates show of the rows and their metrics."""
+    metrics = {
+        name.removeprefix(evaluated.prefix): value
+        for name, value in results.items()
+        if name.startswith(evaluated.prefix)
+    }
+    shown = {"split": evaluated.split, "num_rows": len(evaluated.rows), "labels": evaluated.labels}
+    return shown | {"metrics": metrics}
 
 
 def _results(folder: Path) -> dict[str, Any]:
@@ -173,19 +186,25 @@ def marked_parts(text: str, words: list[list[float]]) -> list[dict[str, Any]]:
     return [part for part in (*parts, {"text": shortened(text)[done:]}) if part["text"]]
 
 
-def plots(folder: Path, evaluated: Evaluated | EvaluatedSets, results: dict[str, Any]) -> "dict[str, Figure]":
-    """Draw all plots of the page in one color for lines and letters, which `as_svg` replaces."""
+def plots(folder: Path, evaluated: Evaluated | EvaluatedSets | None, results: dict[str, Any]) -> "dict[str, Figure]":
+    """Draw all plots of the page in one color for lines and letters, which `as_svg` replaces.
+
+    Args:
+        folder: Output folder of the run.
+        evaluated: The evaluated rows; None for several label columns, of which only the training is drawn.
+        results: All metrics, as in `all_results.json`.
+    """
     from matplotlib import rc_context
 
     inked = ("text.color", "axes.labelcolor", "axes.edgecolor", "axes.titlecolor", "xtick.color", "ytick.color")
     settings: Any = dict.fromkeys(inked, INK) | {"font.family": "sans-serif", "legend.framealpha": 0}
     with rc_context(settings):
-        split = evaluated.split
+        figures: dict[str, Figure] = {}
         if isinstance(evaluated, EvaluatedSets):
             yes, has = evaluated.probabilities.ravel(), evaluated.truth.ravel().astype(int)
-            figures = {"calibration": calibration_plot(np.stack([1 - yes, yes], axis=1), has, split)}
-        else:
-            counts = results[f"{evaluated.prefix}confusion_matrix"]
+            figures = {"calibration": calibration_plot(np.stack([1 - yes, yes], axis=1), has, evaluated.split)}
+        elif evaluated:
+            split, counts = evaluated.split, results[f"{evaluated.prefix}confusion_matrix"]
             figures = {
                 "confusion_matrix": confusion_plot(counts, evaluated.labels, split),
                 "calibration": calibration_plot(evaluated.probabilities, evaluated.class_ids, split),

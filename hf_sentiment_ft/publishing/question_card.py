@@ -1,4 +1,4 @@
-"""What a card says of a model of several questions: one for each label that a text may have, or for each label column."""
+"""What a card says of a model of several questions: one for each label of a text, or for each label column."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
