@@ -53,8 +53,13 @@ TEXT_FIRST = ["--prompt_template", "{text}\\nSentiment:{label_word}"]
 RECIPES |= {
     f"{name}, the text first": [*flags, *TEXT_FIRST] for name, flags in RECIPES.items() if "tutorial" not in name
 }
+# Chosen once, before any run, and not by figures.
+DESCRIPTIONS = {
+    "rotten_tomatoes": {"neg": "the reviewer did not like the film", "pos": "the reviewer liked the film"},
+}
 HEAD = "classification head, 1 epoch"  # on the same model, rows, steps and learning rate
 FEW_SHOT_STEPS = {8: 10, 64: 24, 512: 128}  # rows of each class: steps of 16 rows
+DESCRIBED_SHOTS = (0, 8, 64)
 SETFIT_STEPS = {8: -1, 64: 150, 512: 150}  # of 16 pairs, 32 texts; its default, -1, is all pairs: 9, 520, 32,832 steps
 TEMPERATURE = "1 epoch of 1,000 rows"
 KINDS = {"recipes": "Recipes", "few_shot": "Few examples per class", "temperature": "Temperature scaling"}
@@ -64,6 +69,11 @@ PEERS = (
     "more: still more texts than the label words read. Larger encoders were not tried. TF-IDF is the report's "
     "baseline. All of a seed have the same rows. Log losses and calibration errors are before temperature scaling. CPU "
     "seconds are of whole processes on one core, both evaluations included, beside other work: an order of magnitude."
+)
+DESCRIBED = (
+    "Described: the prompt says before each text what the labels mean (`--label_descriptions`): "
+    + "; ".join(f"{label}, {meaning}" for of in DESCRIPTIONS.values() for label, meaning in of.items())
+    + ". The descriptions were chosen before any run."
 )
 CALIBRATED = (
     "What calibration makes of single runs, on test: the prior is the mean probability over the validation texts, "
@@ -94,8 +104,11 @@ def few_shot_flags(shots: int) -> list[str]:
     return ["--num_shots_per_class", str(shots), "--max_steps", steps, "--zero_shot_baseline", "false", *AT_THE_END]
 
 
-def planned(kind: str, seeds: list[int], names: list[str] | None) -> list[tuple[str, int, str, list[str]]]:
+def planned(
+    kind: str, seeds: list[int], names: list[str] | None, task: str = "rotten_tomatoes"
+) -> list[tuple[str, int, str, list[str]]]:
     """Name, seed, side and flags of each run, seed by seed."""
+    described = ["--label_descriptions", json.dumps(DESCRIPTIONS.get(task))]
     runs = []
     for seed in seeds:
         if kind == "recipes":
@@ -110,6 +123,8 @@ def planned(kind: str, seeds: list[int], names: list[str] | None) -> list[tuple[
             for shots, flags in ({0: untouched} | {n: few_shot_flags(n) for n in FEW_SHOT_STEPS}).items():
                 runs.append((f"{shots} a class, label words", seed, "accuracy_run", flags))
                 runs.append((f"{shots} a class, label words, the text first", seed, "accuracy_run", flags + TEXT_FIRST))
+                if shots in DESCRIBED_SHOTS and task in DESCRIPTIONS:
+                    runs.append((f"{shots} a class, label words, described", seed, "accuracy_run", flags + described))
                 if shots:
                     runs.append((f"{shots} a class, classification head", seed, "head_accuracy", flags))
                     of_pairs = [*flags, "--max_steps", str(SETFIT_STEPS[shots])]
@@ -227,7 +242,9 @@ def write_page() -> None:
                 else:
                     page += [summarize(kind, of_task)]
                 if kind == "few_shot":
-                    page += [PEERS, CALIBRATED, calibrated(of_task)]
+                    page += [PEERS]
+                    page += [DESCRIBED] if any("described" in run["name"] for run in of_task) else []
+                    page += [CALIBRATED, calibrated(of_task)]
     places: dict[str, list[str]] = defaultdict(list)
     for kind, title in KINDS.items():
         if of_kind := [run for run in runs if run["kind"] == kind]:
@@ -245,8 +262,8 @@ def main() -> None:
     parser.add_argument("--names", nargs="+", help="only these rows of the table")
     args = parser.parse_args()
     RUNS.mkdir(exist_ok=True)
-    for name, seed, module, flags in [] if args.kind == "page" else planned(args.kind, args.seeds, args.names):
-        task = args.dataset.rstrip("/").rpartition("/")[2]
+    task = args.dataset.rstrip("/").rpartition("/")[2]
+    for name, seed, module, flags in [] if args.kind == "page" else planned(args.kind, args.seeds, args.names, task):
         path = RUNS / f"{args.kind}-{task}-{''.join(c if c.isalnum() else '_' for c in name)}-{seed}.json"
         if path.is_file():
             continue

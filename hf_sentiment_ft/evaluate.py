@@ -4,8 +4,8 @@ r"""Evaluate causal language models on label words, trained or not, without trai
         --dataset_name cornell-movie-review-data/rotten_tomatoes
 
 A model trained by this package has its own prompt, labels, label words and calibration; for any other model, use
---prompt_template, --label_words and --calibration. Several models are compared with each other. The results are in the
-same files as those of a training run.
+--prompt_template, --label_words, --label_descriptions and --calibration. Several models are compared with each other.
+The results are in the same files as those of a training run.
 """
 
 import argparse

@@ -10,8 +10,9 @@ import pytest
 
 from benchmarks import tfidf_run
 from benchmarks.__main__ import COMPARISONS
-from benchmarks.accuracy import few_shot_flags, summarize
+from benchmarks.accuracy import few_shot_flags, planned, summarize
 from benchmarks.measure import Goal, finish, in_turn
+from hf_sentiment_ft.config.command_line import parse_train_arguments
 
 from .conftest import ROOT
 
@@ -72,3 +73,16 @@ def test_a_peer_learns_from_few_shots(
     figures = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert figures["test_accuracy"] == figures["eval_accuracy"] == 1
     assert 0 < figures["test_log_loss"] < 0.5
+
+
+def test_descriptions_of_labels_are_compared_with_few_shots_and_none():
+    """On the same rows as without, and only where it is known what the labels mean."""
+    runs = {name: flags for name, *_, flags in planned("few_shot", [42], None)}
+    for shots in (0, 8, 64):
+        plain, described = (runs[f"{shots} a class, label words{more}"] for more in ("", ", described"))
+        assert described[: len(plain)] == plain
+        parsed = parse_train_arguments([*described, "--use_cpu"])
+        assert set(json.loads(str(parsed.model.label_descriptions))) == {"neg", "pos"}
+    assert not [name for name, *_ in planned("few_shot", [42], None, "sample_reviews") if "described" in name]
+    figures = {"name": "8 a class, label words, described", "figures": {"test_log_loss": 0.6}}
+    assert "| 8 a class, label words, described | 1 |" in summarize("few_shot", [figures])

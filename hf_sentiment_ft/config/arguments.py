@@ -1,10 +1,12 @@
 """The flags of a run, with their help texts, defaults and checks."""
 
+import json
 import os
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..errors import UsageError
+from .descriptions import read_descriptions
 
 if TYPE_CHECKING:
     from transformers import TrainingArguments
@@ -12,6 +14,7 @@ if TYPE_CHECKING:
 # The prompt does not begin with the text: attention concentrates on the first token, whatever it is (Xiao et al. 2023,
 # https://arxiv.org/abs/2309.17453), so that token should always be the same. See docs/accuracy.md for the figures.
 DEFAULT_PROMPT_TEMPLATE = "\n{text}\nSentiment:{label_word}"
+LABEL_DESCRIPTIONS = "{label_descriptions}"  # where a prompt template has them
 
 # Defaults that differ from those of TrainingArguments.
 TRAINING_DEFAULTS: dict[str, Any] = {
@@ -67,6 +70,13 @@ class ModelArguments:
         """words ('{"pos": [" positive", " great"], ...}'): the first is trained, all of them count as answers. """
         "Default: a readable word for known labels (neg: ' negative'), otherwise the label's name. auto: the same, but "
         "a word of one token for each label, from its name or else from its train texts.",
+    )
+    label_descriptions: str | None = flag(
+        None,
+        "What some or all labels mean: a JSON object from label to description, or a YAML or JSON file with such a "
+        "mapping. The prompt lists them as lines 'label word: description', in the order of the labels: at the "
+        "beginning, or of the message with chat, unless {label_descriptions} in --prompt_template says where. "
+        "--label_words auto chooses the same words as without.",
     )
     max_seq_length: int = flag(
         512,
@@ -138,6 +148,13 @@ class ModelArguments:
                 raise UsageError(f"--{one.name} requires --use_peft, which is missing; add --use_peft.")
         # A shell passes \n as two characters.
         self.prompt_template = self.prompt_template.replace("\\n", "\n").replace("\\t", "\t")
+        if self.label_descriptions is not None:
+            self.label_descriptions = json.dumps(read_descriptions(self.label_descriptions), ensure_ascii=False)
+        elif LABEL_DESCRIPTIONS in self.prompt_template:
+            raise UsageError(
+                f"--prompt_template contains {LABEL_DESCRIPTIONS}, but --label_descriptions is missing; add it, or "
+                "remove the placeholder."
+            )
 
 
 @dataclass

@@ -31,6 +31,7 @@ MODEL = {
     "model_name_or_path": "Hub id, folder or .gguf file",
     "prompt_template": "what the model reads",
     "label_words": "a word for each label, or auto (default: the labels' names)",
+    "label_descriptions": "what labels mean, for the prompt (JSON, or a file)",
     "max_seq_length": "longest text, in tokens",
 }
 DATA = {

@@ -74,9 +74,10 @@ def yaml_to_flags(path: Path, several: frozenset[str] = frozenset()) -> list[str
         UsageError: If the file cannot be read or does not contain such a mapping.
     """
     recipe = read_recipe(path)
-    # Labels and words stay strings; the arguments of a scheduler, say, are numbers and booleans.
+    # Labels, words and descriptions stay strings; the arguments of a scheduler, say, are numbers and booleans.
+    as_written = ("label_words", "label_descriptions", *several)
     typed = {
-        name: _typed(value) if isinstance(value, list | dict) and name not in ("label_words", *several) else value
+        name: _typed(value) if isinstance(value, list | dict) and name not in as_written else value
         for name, value in recipe.items()
     }
     return to_flags(typed, several)

@@ -8,7 +8,7 @@ from .arguments import DataArguments, ModelArguments
 
 FIELD = re.compile(r"\{([^{}]+)\}")
 QUESTION = "{label}"  # what a text is asked about, where it has several labels
-NO_COLUMNS = ("text", "label", "label_word", "eos_token", "bos_token")
+NO_COLUMNS = ("text", "label", "label_word", "label_descriptions", "eos_token", "bos_token")
 
 
 def split_at_text(template: str) -> tuple[str, str, str]:

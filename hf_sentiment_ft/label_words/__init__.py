@@ -1,9 +1,10 @@
 """Ask a causal language model for label words.
 
-`prompt` puts the prompt into the tokenizer, `verbalizer` chooses the label words and their tokens, `tokenization` turns
-texts into prompts, `scoring` scores the label words behind them, `task` brings these together with model and rows,
-`calibration` is what turns scores into probabilities, `model` loads a trained model to answer, `attribution` says on
-which words an answer depends, `classifier` exports the model for text classification, and `export` as an ONNX graph.
+`template` writes out the prompt template, `prompt` puts the prompt into the tokenizer, `verbalizer` chooses the label
+words and their tokens, `tokenization` turns texts into prompts, `scoring` scores the label words behind them, `task`
+brings these together with model and rows, `calibration` is what turns scores into probabilities, `model` loads a
+trained model to answer, `attribution` says on which words an answer depends, `classifier` exports the model for text
+classification, and `export` as an ONNX graph.
 """
 
 from .calibration import Calibration

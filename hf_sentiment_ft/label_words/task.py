@@ -29,6 +29,7 @@ from .known_labels import with_labels, with_questions
 from .model import prepare_for_generation, saved_verbalizer
 from .prompt import Prompt, build_prompt, put_prompt_into_tokenizer, read_prompt, remove_prompt
 from .questions import Questions, build_questions, check_questions
+from .template import without_descriptions, write_out
 from .verbalizer import Verbalizer, build_verbalizer, choose_label_words, label_words_only
 
 if TYPE_CHECKING:
@@ -53,6 +54,7 @@ class LabelWordTask:
         verbalizer: Label words.
         data: Rows, with class ids in the order of the verbalizer's labels.
         questions: What is asked about every text, if rows have several labels; None for one label each.
+        description_tokens: How many more tokens the prompt has because it describes the labels.
     """
 
     args: ModelArguments
@@ -63,6 +65,7 @@ class LabelWordTask:
     verbalizer: Verbalizer
     data: LabelledSplits
     questions: Questions | None = None
+    description_tokens: int = 0
 
     @property
     def max_train_length(self) -> int:
@@ -158,8 +161,11 @@ def build_task(
 ) -> LabelWordTask:
     """Load the model's tokenizer, and build the prompt and the label words from the command-line arguments.
 
+    Descriptions of the labels are part of the prompt, and name each label by its word. Automatic words are therefore
+    chosen without them.
+
     Args:
-        args: Prompt template, label words, and other arguments of the model.
+        args: Prompt template, label words, descriptions of the labels, and other arguments of the model.
         base: Where to load the model from.
         config: Configuration of the model.
         data: Labelled rows.
@@ -170,32 +176,34 @@ def build_task(
     """
     args = check_questions(args, data)
     tokenizer = load_tokenizer(base, add_pad_token=not args.publish_adapter)
-    args = dataclasses.replace(args, prompt_template=render_chat(tokenizer, args.prompt_template))
     if saved_verbalizer(config):
         remove_prompt(tokenizer)
         data.notes.append(
             "The base model had already been trained with hf_sentiment_ft. Rows evaluated here may have been among its "
             "train rows."
         )
-        if config.prompt_template != args.prompt_template:
-            logger.warning(
-                "%s was trained with --prompt_template %r, and will now be trained with %r. To keep its prompt, pass "
-                "its template.",
-                *(base.path, config.prompt_template, args.prompt_template),
-            )
-    template, questions = build_questions(args.prompt_template, data)
-    prompt = build_prompt(tokenizer, template)
+    bare = build_prompt(tokenizer, build_questions(without_descriptions(args, tokenizer), data)[0])
     if args.label_words == AUTO:
-        words: Sequence[str | list[str]] = choose_single_tokens(tokenizer, prompt, data.labels, data.splits["train"])
+        words: Sequence[str | list[str]] = choose_single_tokens(tokenizer, bare, data.labels, data.splits["train"])
     else:
         words = choose_label_words(data.labels, args.label_words)
+    args = dataclasses.replace(args, prompt_template=write_out(args, tokenizer, data, words))
+    if saved_verbalizer(config) and config.prompt_template != args.prompt_template:
+        logger.warning(
+            "%s was trained with --prompt_template %r, and will now be trained with %r. To keep its prompt, pass its "
+            "template.",
+            *(base.path, config.prompt_template, args.prompt_template),
+        )
+    template, questions = build_questions(args.prompt_template, data)
+    prompt = build_prompt(tokenizer, template)
     verbalizer = build_verbalizer(tokenizer, prompt, data.labels, words)
     if args.constrain_generation:
         label_words_only(verbalizer, prompt.ending_ids)  # fail now rather than after training
     wrapped = put_prompt_into_tokenizer(tokenizer, prompt, args.truncation_side)
     if needs_classifier:
         check_text_classification(config, wrapped, verbalizer, questions)
-    return LabelWordTask(args, base, config, wrapped, prompt, verbalizer, data, questions)
+    more = prompt.num_tokens - bare.num_tokens
+    return LabelWordTask(args, base, config, wrapped, prompt, verbalizer, data, questions, more)
 
 
 def prepare_task(args: ModelArguments, data: LabelledSplits) -> LabelWordTask:
@@ -234,46 +242,3 @@ def prepare_task(args: ModelArguments, data: LabelledSplits) -> LabelWordTask:
     dtype = str(config.dtype or "float32").removeprefix("torch.")  # the dtype in which `pipeline` computes
     args = dataclasses.replace(args, dtype=dtype, truncation_side=tokenizer.truncation_side, calibration=None)
     return LabelWordTask(args, base, config, tokenizer, read_prompt(tokenizer), verbalizer, data, questions)
-
-
-def render_chat(tokenizer: "PreTrainedTokenizerBase", template: str) -> str:
-    r"""Render the chat template around a user message that the model answers with the label word.
-
-    Args:
-        tokenizer: Tokenizer of the base model.
-        template: `chat`, for a message that is the text alone, or `chat:MESSAGE` with `{text}` or column names in the
-            message, such as `chat:How does the writer feel? {text}`. Any other template is returned unchanged.
-
-    Returns:
-        Prompt template, including the control tokens.
-
-    Raises:
-        UsageError: If there is no chat template, or it changes the message or cannot be rendered.
-    """
-    kind, _, message = template.partition(":")
-    if kind != "chat":
-        return template
-    from jinja2 import TemplateError
-
-    name = tokenizer.name_or_path or type(tokenizer).__name__
-    if not tokenizer.chat_template:
-        raise UsageError(
-            f"--prompt_template is {template!r}, but the tokenizer of {name} has no chat template; choose an instruct "
-            "or chat model, or a template such as '\\n{text}\\nSentiment:{label_word}'."
-        )
-    message = message.removesuffix("{label_word}").strip() or "{text}"
-    try:
-        rendered = tokenizer.apply_chat_template(
-            [{"role": "user", "content": message}], tokenize=False, add_generation_prompt=True
-        )
-    except TemplateError as error:
-        raise UsageError(
-            f"the chat template of {name} cannot be rendered: {error}. Write out the whole prompt in --prompt_template "
-            "instead."
-        ) from error
-    if str(rendered).count(message) != 1:
-        raise UsageError(
-            f"the chat template of {name} does not contain the user's message once, unchanged. Write out the whole "
-            "prompt in --prompt_template instead."
-        )
-    return f"{rendered}{{label_word}}"

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+MEASURED_TEXTS = 1000  # of train, for their average length
+
 Features = Callable[[dict[str, list[Any]], Sequence[int]], dict[str, list[Any]]]
 
 
@@ -44,7 +46,7 @@ def tokenize_splits(task: LabelWordTask, num_proc: int | None = None) -> "dict[s
     prompt, verbalizer = task.prompt, task.verbalizer
     readable = context_length(task.config)
     if task.max_train_length < prompt.num_tokens + verbalizer.max_tokens + 1:
-        cure = "Shorten --prompt_template"
+        cure = "Shorten --label_descriptions" if task.description_tokens else "Shorten --prompt_template"
         if verbalizer.max_tokens > prompt.num_tokens:
             cure = "Choose shorter words with --label_words"
         raise UsageError(
@@ -61,6 +63,15 @@ def tokenize_splits(task: LabelWordTask, num_proc: int | None = None) -> "dict[s
         if truncated:
             logger.warning("%d of %d %s texts were truncated to %d tokens.", truncated, len(dataset), split, limit)
     return tokenized
+
+
+def description_cost(task: LabelWordTask) -> str:
+    """Say how many tokens the descriptions of the labels take, beside a train text; empty if the prompt has none."""
+    if not task.description_tokens:
+        return ""
+    prompts = tokenize_texts(task.tokenizer, task.data.splits["train"][:MEASURED_TEXTS]["text"])
+    text = sum(map(len, prompts)) / len(prompts) - task.prompt.num_tokens
+    return f"{task.description_tokens} tokens in every prompt, beside {text:.0f} tokens of an average training text"
 
 
 def tokenize(dataset: "Dataset", to_features: Features, num_proc: int | None = None) -> "Dataset":

@@ -12,6 +12,7 @@ from markupsafe import Markup
 from ..data.sampling import StreamedRows
 from ..data.splits import reported_split
 from ..label_words.decision import question_orders, refusal_of
+from ..label_words.tokenization import description_cost
 from ..paths import resources
 from ..runtime.run_files import published_files
 from ..training.checkpoints import RecoverBestCheckpoint
@@ -151,6 +152,7 @@ def card_values(
         "label_rows": [dict(zip(("label", "word", "tokens", "synonyms"), row, strict=True)) for row in words],
         "constrained": trainer.constrained,
         "prompt_literal": model_args.prompt_template.removesuffix("{label_word}"),
+        "description_cost": description_cost(task),
         "max_prompt_tokens": trainer.processing_class.model_max_length,
         "test": test,
         "validation": validation,

@@ -5,6 +5,7 @@ import math
 import time
 from typing import TYPE_CHECKING
 
+from ..label_words.tokenization import description_cost
 from ..runtime.device import choose_precision
 from ..runtime.distributed import without_weights
 
@@ -109,6 +110,8 @@ def log_summary(
         logger.info("Questions: %s, each about every text", listed(names))
         question = f"{task.questions.between}{{label}}"
     logger.info("Prompt: %r", f"{task.prompt.beginning}{{text}}{question}{task.prompt.ending}")
+    if cost := description_cost(task):
+        logger.info("Label descriptions: %s", cost)
     if args.process_index > 0:  # it would measure the others' work, too
         return
     steps, batch, tokens = _amount(args, tokenized["train"])
@@ -169,6 +172,8 @@ def print_plan(
             texts = task.questions.ask(texts)
         for text, answer in list(zip(texts, answers, strict=True))[:SHOWN_LABELS]:
             lines.append(f"  {task.tokenizer.decode(task.tokenizer(text).input_ids)!r} → {verbalizer.words[answer]!r}")
+    if cost := description_cost(task):
+        lines.append(f"  label descriptions: {cost}")
     lengths = tokenized["train"]["length"][:]
     steps, batch, tokens = _amount(args, tokenized["train"])
     lines.append(f"training, with each of {flags.run.num_seeds} seeds" if flags.run.num_seeds > 1 else "training")

@@ -127,7 +127,7 @@ def fit_words(space: Space, build: Callable[[dict[str, Any]], "LabelWordTask"], 
     Raises:
         UsageError: If they do not, or a prompt is invalid.
     """
-    searched = [name for name in ("prompt_template", "label_words") if name in space]
+    searched = [name for name in ("prompt_template", "label_words", "label_descriptions") if name in space]
     if by_default and searched and build({}).questions:  # the prompts that are tried by default ask a single one
         return {name: values for name, values in space.items() if name not in searched}
     values = [space[name].choices for name in searched]  # type: ignore[attr-defined]

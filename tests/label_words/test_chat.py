@@ -6,7 +6,7 @@ import pytest
 
 from hf_sentiment_ft.errors import UsageError
 from hf_sentiment_ft.label_words.prompt import build_prompt, put_prompt_into_tokenizer
-from hf_sentiment_ft.label_words.task import render_chat
+from hf_sentiment_ft.label_words.template import render_chat
 
 from ..tiny import base_tokenizer
 
