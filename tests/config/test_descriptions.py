@@ -10,13 +10,13 @@ from hf_sentiment_ft.config.command_line import parse_train_arguments
 from hf_sentiment_ft.config.recipes import to_flags
 from hf_sentiment_ft.errors import UsageError
 
-GIVEN = {"refund": "the customer wants money back 🎬", "01": "no, 1.10"}
+GIVEN = {"refund": "the customer wants money back 🎬", "01": "1.10"}
 
 
 def test_flag_files_recipe_and_python_say_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "a.json").write_text(json.dumps(GIVEN, indent="\t"))
-    (tmp_path / "a.yaml").write_text("refund: the customer wants money back 🎬\n01: no, 1.10\n", encoding="utf-8")
+    (tmp_path / "a.yaml").write_text("refund: the customer wants money back 🎬\n01: 1.10\n", encoding="utf-8")
     (tmp_path / "recipe.yaml").write_text(f"label_descriptions: {json.dumps(GIVEN, ensure_ascii=False)}")
     flags = [["--label_descriptions", given] for given in ("a.json", "a.yaml", json.dumps(GIVEN))]
     for argv in (*flags, ["recipe.yaml"], to_flags({"label_descriptions": GIVEN})):
