@@ -45,12 +45,14 @@ def test_a_wrong_space_is_refused(text: str, message: str, tmp_path: Path):
 
 def test_values_have_the_types_of_their_flags_and_include_what_was_given(tmp_path: Path):
     text = "weight_decay: [0, 0.1]\nlora_r: [4, 64, log]\nlabel_words: [auto, {pos: ' good', neg: ' bad'}]\n"
+    text += "label_descriptions: [null, {pos: '1.10'}]\n"
     space = read(tmp_path, text, use_peft=True)
     included, first = include_given(space, tune.parse({"use_peft": True, "lora_r": 128}))
     assert included["weight_decay"].choices == (0.01, 0.0, 0.1)
     assert included["label_words"].choices == (None, "auto", '{"pos": " good", "neg": " bad"}')
     assert (included["lora_r"].low, included["lora_r"].high, included["lora_r"].log) == (4, 64, True)
-    assert first == {"weight_decay": 0.01, "lora_r": 128, "label_words": None}
+    assert included["label_descriptions"].choices == (None, '{"pos": "1.10"}')
+    assert first == {"weight_decay": 0.01, "lora_r": 128, "label_words": None, "label_descriptions": None}
 
 
 def test_a_flag_that_is_given_is_not_searched():
