@@ -8,11 +8,13 @@ import numpy as np
 import pytest
 
 from hf_sentiment_ft import evaluate
-from hf_sentiment_ft.config.arguments import DEFAULT_PROMPT_TEMPLATE
+from hf_sentiment_ft.config.arguments import DEFAULT_PROMPT_TEMPLATE, ModelArguments
+from hf_sentiment_ft.data.questions import Question
+from hf_sentiment_ft.data.splits import LabelledSplits
 from hf_sentiment_ft.errors import UsageError
 from hf_sentiment_ft.label_words.model import load_label_word_model, predict_probabilities
 from hf_sentiment_ft.label_words.prompt import build_prompt, read_prompt
-from hf_sentiment_ft.label_words.template import describe_labels, place_descriptions, render_chat
+from hf_sentiment_ft.label_words.template import write_out
 from hf_sentiment_ft.model.loading import ModelSource, load_tokenizer
 from hf_sentiment_ft.train import train
 
@@ -24,11 +26,11 @@ MEANING = {"positive": "worth it {again}", "negative": "a waste\nof time"}
 LINES = "negative: a waste\nof time\npositive: worth it {again}"
 
 
-def describe(template: str, descriptions: dict[str, str], **given: Any) -> str:
-    labels = ["neg", "pos"]
-    words = given.get("words", [" negative", [" positive", " great"]])
-    tokenizer = given.get("tokenizer", base_tokenizer("gpt2"))
-    return describe_labels(tokenizer, render_chat(tokenizer, place_descriptions(template)), labels, words, descriptions)
+def describe(template: str, descriptions: dict[str, str], tokenizer: Any = None, **rows: Any) -> str:
+    """The template that is saved, for labels whose words are ` negative`, and ` positive` or ` great`."""
+    args = ModelArguments(prompt_template=template, label_descriptions=json.dumps(descriptions))
+    words = [" negative", [" positive", " great"]]
+    return write_out(args, tokenizer or base_tokenizer("gpt2"), LabelledSplits({}, ["neg", "pos"], **rows), words)
 
 
 @pytest.mark.parametrize(
@@ -56,9 +58,19 @@ def test_the_message_of_a_chat_begins_with_them(template: str):
 def test_each_of_many_labels_has_its_line():
     labels = [f"topic {number}" for number in range(20)]
     meaning = {label: f"about {label}" for label in reversed(labels)}
-    template = place_descriptions("\n{text}:{label_word}")
-    found = describe_labels(base_tokenizer("gpt2"), template, labels, [f" {label}" for label in labels], meaning)
+    args = ModelArguments(label_descriptions=json.dumps(meaning))
+    found = write_out(args, base_tokenizer("gpt2"), LabelledSplits({}, labels), [f" {label}" for label in labels])
     assert found.strip().splitlines()[:20] == [f"{label}: about {label}" for label in labels]
+
+
+def test_labels_that_a_text_may_have_are_described_as_they_are_asked_for():
+    asked = {"questions": [Question("late_parcel", [0, 1]), Question("insult", [0, 1])], "multi_label": True}
+    found = describe("{text}\n{label}?{label_word}", {"late_parcel": "where is it"}, **asked)
+    assert found == "late parcel: where is it\n\n{text}\n{label}?{label_word}"
+    with pytest.raises(UsageError, match="describes pos; expected some of the 2 labels: late_parcel, insult"):
+        describe("{text}\n{label}?{label_word}", {"pos": "liked"}, **asked)
+    with pytest.raises(UsageError, match="contains '{label}', which the prompt would take for a placeholder"):
+        describe("{text}\n{label}?{label_word}", {"insult": "a {label}"}, **asked)
 
 
 @pytest.mark.parametrize(
