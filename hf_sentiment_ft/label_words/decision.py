@@ -52,8 +52,11 @@ def check_decision_model(
         Return value of `find_limits`: conditions on the text, and the reason why it would not, with what to do.
     """
     refusal = _obstacle(config, tokenizer, verbalizer, calibrated)
-    asked = texts if questions is None else questions.ask(list(texts))
-    return ([], refusal) if refusal else find_limits(tokenizer, prompt, asked)
+    if refusal or questions is None:
+        return ([], refusal) if refusal else find_limits(tokenizer, prompt, texts)
+    conditions, refusal = find_limits(tokenizer, prompt, texts, questions.ask([""]))
+    asked = f"{{text}}{questions.between}{{label}}".replace("\n", "\\n")  # in the template that it proposes
+    return conditions, refusal.replace("{text}", asked)
 
 
 def save_decision_model(

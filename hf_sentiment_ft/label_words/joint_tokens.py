@@ -7,7 +7,7 @@ across the border, as Qwen's does a full stop with the line break behind it. Whi
 
 import copy
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from itertools import product
 from typing import TYPE_CHECKING
 
@@ -44,13 +44,16 @@ BLANKS = ["".join(run) for size in (1, 2, 3) for run in product(" \n\t", repeat=
 BLANKS += ["\r\n", "\u00a0", "\u3000"]
 
 
-def find_limits(tokenizer: "PreTrainedTokenizerBase", prompt: Prompt, texts: Iterable[str]) -> tuple[list[str], str]:
+def find_limits(
+    tokenizer: "PreTrainedTokenizerBase", prompt: Prompt, texts: Iterable[str], endings: Sequence[str] = ("",)
+) -> tuple[list[str], str]:
     """Find out which texts are read alike together with the prompt and between its tokens.
 
     Args:
         tokenizer: The saved tokenizer, as loaded.
         prompt: Words and tokens before and after the text.
         texts: Texts of the run, which are tried besides those of `telling_texts`.
+        endings: What always stands behind a text, as a question; of several, all texts are tried with the first.
 
     Returns:
         Jinja conditions on `state` that hold for the texts that are read alike, none if all are: tokenizers often merge
@@ -58,7 +61,9 @@ def find_limits(tokenizer: "PreTrainedTokenizerBase", prompt: Prompt, texts: Ite
         do; otherwise an empty string.
     """
     blank, starts, ends = False, set[str](), set[str]()
-    for text in read_differently(tokenizer, prompt, [*telling_texts(tokenizer), *texts]):
+    tried = [text + endings[0] for text in (*telling_texts(tokenizer), *texts)]
+    tried += [f"a film{ending}" for ending in endings[1:]]
+    for text in read_differently(tokenizer, prompt, tried):
         before, after = text[: len(text) - len(text.lstrip())][:2], text[len(text.rstrip()) :][-2:]
         if not text.strip():
             blank = True
