@@ -86,6 +86,7 @@ class Split:
         return len(self.dataset)
 
     def select(self, rows: "np.ndarray[Any, Any]") -> "Split":
+        """Return the rows with these numbers."""
         answers, shares = (None if of_rows is None else of_rows[rows] for of_rows in (self.answers, self.shares))
         return Split(self.dataset.select(rows), self.labels[rows], self.texts[rows], answers, shares)
 
