@@ -218,6 +218,7 @@ def answer_in_words(row: "Row", loaded: "LabelWordModel") -> str:
     figures = ", ".join(f"{name} {row[f'probability_{name}']:.4f}" for name in names)
     if questions:
         return f"{row['prediction'] or 'no label'}\t{figures}"
+    figures += f", expected value {row['expected_value']:.4f}" if "expected_value" in row else ""
     answer = "undecided\t" if row["prediction"] is None else f"{row['prediction']}\t{row['label_word']!r}"
     return f"{answer}\t{figures}"
 

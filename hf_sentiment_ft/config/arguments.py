@@ -193,7 +193,8 @@ class DataArguments:
     label_column_name: str | None = flag(
         None,
         "Column with the label, or with a list of labels. Several columns: toxic,threat (each 0 or 1, for texts that "
-        "can have several labels), or 'queue|urgency' (each with its own labels). Default: found by its name.",
+        "can have several labels; shares or counts of votes, for a text's single label), rater_a,rater_b (the labels "
+        "that annotators chose), or 'queue|urgency' (each with its own labels). Default: found by its name.",
     )
     label_separator: str | None = flag(
         None, "What separates the labels of a text that can have several, in one column of strings, such as ';'."

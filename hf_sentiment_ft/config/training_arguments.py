@@ -153,8 +153,9 @@ METRICS = {
     "accuracy": True,
     "f1_macro": True,
     "generation_accuracy": True,
-    "unconstrained_generation_accuracy": True,  # training/build.py refuses this and the next where a run lacks them
+    "unconstrained_generation_accuracy": True,  # training/build.py refuses this and the next two where a run lacks them
     "mean_absolute_error": False,
+    "soft_log_loss": False,
     "log_loss": False,
     "brier_score": False,
     "loss": False,

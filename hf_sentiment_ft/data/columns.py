@@ -30,6 +30,7 @@ class Columns:
         labels: The columns with the labels of a row that has several; empty if it has one.
         separate: Whether each of these columns has its own label, such as a queue and an urgency.
         separator: What separates the labels in a single column of strings; None for a column of lists.
+        soft: `shares` or `votes`, if these columns have soft labels instead (see `label_columns.py`); otherwise None.
     """
 
     text: list[str]
@@ -39,11 +40,12 @@ class Columns:
     labels: list[str] = field(default_factory=list)
     separate: bool = False
     separator: str | None = None
+    soft: str | None = None
 
     @property
     def asks(self) -> bool:
         """Return whether a row has several labels, each of which is asked for by a question of its own."""
-        return bool(self.labels)
+        return bool(self.labels) and not self.soft
 
     @property
     def joins(self) -> bool:
@@ -66,6 +68,11 @@ def find_columns(there: Sequence[str], args: DataArguments) -> Columns:
     if not labels:
         label = find_column(there, args.label_column_name, LABEL_COLUMNS, "label_column_name", "label")
         labels = [label] if args.label_separator is not None else []
+    elif args.streaming:
+        raise UsageError(
+            "--streaming reads rows of one label each, but --label_column_name names several columns. Remove "
+            "--streaming, or stream the rows with a single label column."
+        )
     elif args.label_separator is not None:
         raise UsageError(
             f"--label_separator is {args.label_separator!r}, but --label_column_name names several columns; keep one "
@@ -94,7 +101,8 @@ def find_columns(there: Sequence[str], args: DataArguments) -> Columns:
 def label_columns(there: Sequence[str], given: str | None) -> tuple[list[str], bool]:
     """Return the columns of `--label_column_name` if it names several, and whether each has its own label.
 
-    Columns that are separated by commas are 0 or 1 for each label; those separated by bars each have their own labels.
+    Columns that are separated by commas are 0 or 1 for each label, or have soft labels; those separated by bars each
+    have their own labels.
 
     Args:
         there: Names of the columns of train.

@@ -97,7 +97,7 @@ def fit_calibration(
     on_validation = prior_rows is tokenized["validation"]
     log_prior = _log_mean(validation) if on_validation else label_log_prior(trainer, prior_rows)
     scores, class_ids = Calibration(log_prior).without_prior(validation.scores), validation.class_ids
-    temperature = fit_temperature(scores, class_ids) if args.temperature_scaling else 1.0
+    temperature = fit_temperature(scores, class_ids, validation.shares) if args.temperature_scaling else 1.0
     probabilities, questions = label_probabilities(scores / temperature), trainer.questions
     if questions is None:
         return Calibration(log_prior, temperature, choose_thresholds(probabilities, class_ids)), validation

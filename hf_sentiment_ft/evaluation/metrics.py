@@ -11,6 +11,7 @@ import numpy as np
 from scipy.stats import binomtest
 from sklearn.metrics import (
     brier_score_loss,
+    cohen_kappa_score,
     confusion_matrix,
     log_loss,
     mean_absolute_error,
@@ -102,8 +103,7 @@ def measure(
         scores: Log-probabilities of the label words, (rows, num_labels).
         generated: Label whose word `pipeline` generates, -1 for none, (rows,).
         references: True class ids, (rows,).
-        labels: Label names. If they are numbers, the mean absolute error of the predicted number is included, and that
-            of the expected value, which is not the number of any label.
+        labels: Label names. If they are numbers, the metrics of `measure_order` are included.
         unconstrained: Label whose word greedy generation over the whole vocabulary generates, -1 for none, (rows,);
             only given if `pipeline` is constrained to label words.
         temperature: Divisor of the scores. Unless it is 1, `unscaled_...` are the figures of the undivided scores.
@@ -120,9 +120,36 @@ def measure(
     if unconstrained is not None:
         figures["unconstrained_generation_accuracy"] = float(np.mean(unconstrained == references))
     if numbers := label_numbers(labels):
-        predicted, true = np.take(numbers, probabilities.argmax(axis=1)), np.take(numbers, references)
-        figures["mean_absolute_error"] = float(mean_absolute_error(true, predicted))
-        figures["expected_value_error"] = float(mean_absolute_error(true, probabilities @ np.array(numbers)))
+        figures |= measure_order(probabilities, references, np.array(numbers))
+    return figures
+
+
+def measure_order(
+    probabilities: "np.ndarray[Any, Any]", references: "np.ndarray[Any, Any]", numbers: "np.ndarray[Any, Any]"
+) -> dict[str, float]:
+    """Compute how far the answers are from the truth where labels are ordered.
+
+    Args:
+        probabilities: Probabilities of the labels, (rows, num_labels).
+        references: True class ids, (rows,).
+        numbers: Number of each label, (num_labels,).
+
+    Returns:
+        `mean_absolute_error` of the number of the predicted label, and `expected_value_error` of the mean of all
+        numbers, weighted by their probabilities; `within_one_accuracy`, the share of predictions that are at most one
+        step in the order of the labels away; and `quadratic_weighted_kappa`, Cohen's kappa in which a mistake counts by
+        the square of its steps (Cohen 1968, https://doi.org/10.1037/h0026256). It is missing if all rows have and get
+        the same label, for which it is not defined.
+    """
+    predicted, steps = probabilities.argmax(axis=1), np.unique(numbers, return_inverse=True)[1]
+    figures = {
+        "mean_absolute_error": float(mean_absolute_error(numbers[references], numbers[predicted])),
+        "expected_value_error": float(mean_absolute_error(numbers[references], probabilities @ numbers)),
+        "within_one_accuracy": float(np.mean(abs(steps[references] - steps[predicted]) <= 1)),
+    }
+    if len(np.union1d(references, predicted)) > 1:
+        kappa = cohen_kappa_score(steps[references], steps[predicted], labels=np.unique(steps), weights="quadratic")
+        figures["quadratic_weighted_kappa"] = float(kappa)
     return figures
 
 

@@ -7,6 +7,7 @@ import numpy as np
 
 from ..label_words.questions import YES
 from ..label_words.scoring import label_probabilities
+from .disagreement import measure_disagreement
 from .thresholds import decided_rows
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ class Predictions:
         temperature: Divisor of the scores before they become probabilities.
         thresholds: Smallest probability of a decided answer, by target error; None if there are none.
         label_thresholds: For multi-label rows, the probability of `yes` from which on a text gets each label.
+        shares: Share of each label in each row, (rows, num_labels), if the labels are soft.
     """
 
     scores: "np.ndarray[Any, Any]"
@@ -43,6 +45,7 @@ class Predictions:
     temperature: float = 1.0
     thresholds: dict[str, float] | None = None
     label_thresholds: list[float] | None = None
+    shares: "np.ndarray[Any, Any] | None" = None
 
     @property
     def probabilities(self) -> "np.ndarray[Any, Any]":
@@ -60,8 +63,9 @@ class Predictions:
         class_ids, row_numbers = np.asarray(output.label_ids).reshape(-1, 2).T
         order = row_numbers.argsort()
         found = (np.asarray(values) for values in output.predictions)
-        scores, generated, free = (values.reshape(-1, values.shape[-1])[order] for values in found)
-        return cls(scores, generated, free if constrained else None, class_ids[order], getattr(output, "metrics", {}))
+        scores, generated, free, *more = (values.reshape(-1, values.shape[-1])[order] for values in found)
+        metrics, shares = getattr(output, "metrics", {}), more[0] if more else None
+        return cls(scores, generated, free if constrained else None, class_ids[order], metrics, shares=shares)
 
 
 def correct_rows(predictions: Predictions, questions: "Questions | None") -> "np.ndarray[Any, Any]":
@@ -108,6 +112,8 @@ def report(predictions: Predictions, verbalizer: "Verbalizer", questions: "Quest
         thresholds = predictions.label_thresholds
         return measure_answers(scores, generated, class_ids, verbalizer.labels, questions, temperature, thresholds)
     figures = measure(scores, generated, class_ids, verbalizer.labels, free, temperature)
+    if predictions.shares is not None:
+        figures |= measure_disagreement(scores / temperature, class_ids, predictions.shares)
     if predictions.thresholds is not None:
         figures["target_errors"] = decided_rows(predictions.probabilities, class_ids, predictions.thresholds)
     return figures

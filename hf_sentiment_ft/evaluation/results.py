@@ -138,6 +138,17 @@ def summary(results: dict[str, Any], output_dir: str | None) -> str:
         lines += [f"  {name} {results[key]:.1%}" for name, key in BASELINES.items() if key in results]
     else:
         lines.append(f"validation accuracy {results['eval_accuracy']:.1%} (no test split with labels)")
+    prefix = "test" if "test_accuracy" in results else "eval"
+    if f"{prefix}_within_one_accuracy" in results:
+        lines.append(
+            f"mean absolute error {results[f'{prefix}_mean_absolute_error']:.3f}; "
+            f"{results[f'{prefix}_within_one_accuracy']:.1%} at most one step off"
+        )
+    if f"{prefix}_soft_log_loss" in results:
+        lines.append(
+            f"log loss against the shares of votes {results[f'{prefix}_soft_log_loss']:.4f}; "
+            f"at best {results[f'{prefix}_label_entropy']:.4f}, since annotators disagree"
+        )
     if "seeds" in results:
         seeds = results["seeds"]
         lines.append(

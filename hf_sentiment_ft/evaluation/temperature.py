@@ -15,16 +15,20 @@ BOUNDS = (1 / 20, 20.0)
 logger = logging.getLogger(__name__)
 
 
-def fit_temperature(scores: "np.ndarray[Any, Any]", class_ids: "np.ndarray[Any, Any]") -> float:
+def fit_temperature(
+    scores: "np.ndarray[Any, Any]", class_ids: "np.ndarray[Any, Any]", shares: "np.ndarray[Any, Any] | None" = None
+) -> float:
     """Return the temperature with the lowest log loss.
 
     Where all answers are right, the log loss would be lowest at temperature 0, with all probabilities 0 or 1. So the
     true label of a row counts as (n + 1) / (n + 2), n being the number of rows with this label, and the other labels
-    share the rest (Platt 1999, "Probabilistic outputs for support vector machines").
+    share the rest (Platt 1999, "Probabilistic outputs for support vector machines"). Soft labels count by their shares
+    as far as this: the mean of what each label would count.
 
     Args:
         scores: Log-probabilities of the labels, (rows, num_labels); minus infinity for those that cannot be it.
         class_ids: True class ids, (rows,).
+        shares: Share of each label in each row, (rows, num_labels), if the labels are soft.
 
     Returns:
         The temperature; 1 if there are fewer than `MIN_ROWS` rows.
@@ -40,9 +44,11 @@ def fit_temperature(scores: "np.ndarray[Any, Any]", class_ids: "np.ndarray[Any, 
             MIN_ROWS,
         )
         return 1.0
-    counts = np.bincount(class_ids, minlength=num_labels)[class_ids]  # (rows,)
-    targets = np.repeat((1 / (counts + 2) / (num_labels - 1))[:, None], num_labels, axis=1)
-    targets[np.arange(num_rows), class_ids] = (counts + 1) / (counts + 2)
+    true = np.eye(num_labels)[class_ids] if shares is None else shares  # (rows, num_labels)
+    counts = true.sum(axis=0)
+    of_labels = np.repeat((1 / (counts + 2) / (num_labels - 1))[:, None], num_labels, axis=1)  # each label's targets
+    np.fill_diagonal(of_labels, (counts + 1) / (counts + 2))
+    targets = true @ of_labels
     possible = np.isfinite(scores)
     targets *= possible / (targets * possible).sum(axis=1, keepdims=True)
 

@@ -2,6 +2,8 @@
 
 from dataclasses import replace
 
+import numpy as np
+
 from ..data.questions import Question
 from ..data.splits import LabelledSplits
 from ..errors import UsageError
@@ -19,7 +21,7 @@ def with_labels(data: LabelledSplits, labels: list[str], model: str) -> Labelled
     Raises:
         UsageError: If the data has a label that the model does not know.
     """
-    from datasets import ClassLabel
+    from datasets import ClassLabel, List, Value
 
     if not set(data.labels) <= set(labels):
         raise UsageError(
@@ -30,12 +32,16 @@ def with_labels(data: LabelledSplits, labels: list[str], model: str) -> Labelled
         return data
     new_ids = [labels.index(label) for label in data.labels]
     feature = ClassLabel(names=labels)
-    splits = {
-        split: rows.remove_columns("label").add_column("label", [new_ids[i] for i in rows["label"]], feature=feature)
-        if "label" in rows.column_names
-        else rows
-        for split, rows in data.splits.items()
-    }
+    splits = dict(data.splits)
+    for split, rows in data.splits.items():
+        if "label" in rows.column_names:
+            ids = [new_ids[label] for label in rows["label"]]
+            splits[split] = rows.remove_columns("label").add_column("label", ids, feature=feature)
+        if "shares" in rows.column_names:
+            shares = np.zeros((len(rows), len(labels)))
+            shares[:, new_ids] = rows["shares"][:]
+            rest = splits[split].remove_columns("shares")
+            splits[split] = rest.add_column("shares", shares.tolist(), feature=List(Value("float64")))
     return replace(data, splits=splits, labels=labels)
 
 

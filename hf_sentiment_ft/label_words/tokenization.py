@@ -86,7 +86,8 @@ def tokenize(dataset: "Dataset", to_features: Features, num_proc: int | None = N
         Dataset with the columns `input_ids`; `labels`; `length`, in tokens; and `truncated`. For training, `labels`
         holds the label word's tokens; otherwise it holds the class id and the row number, since evaluation sorts rows
         by length and has to restore their order. Where there are several questions, `input_ids` are packed (see
-        `model.packing`), with the column `question_lengths`, and `labels` are a list for each question.
+        `model.packing`), with the column `question_lengths`, and `labels` are a list for each question. Rows with soft
+        labels keep their `shares`.
     """
     return dataset.map(
         to_features,
@@ -167,7 +168,7 @@ def _to_features(
         features["labels"].append(word if for_training else [label, number])
         features["length"].append(len(features["input_ids"][-1]))
         features["truncated"].append(len(cut) < len(ids))
-    return features
+    return features | ({"shares": rows["shares"]} if "shares" in rows else {})
 
 
 def _pack_questions(

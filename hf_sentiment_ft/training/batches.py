@@ -9,6 +9,8 @@ from ..data.sampling import IGNORED
 from ..model.inputs import left_pad, left_pad_prompts, model_inputs
 from ..model.packing import pack_batch, unpack
 
+OF_ROW = ("labels", "shares")  # what a row has besides its tokens
+
 
 @dataclass(frozen=True)
 class LabelWordCollator:
@@ -28,7 +30,7 @@ class LabelWordCollator:
         """Collate rows to a batch: `input_ids` and `attention_mask` (batch, seq), `labels` (batch, label tokens).
 
         Where there are several questions, each gets a row of its own or, if the model reads them packed, `labels` are
-        (batch, questions, ...).
+        (batch, questions, ...). Rows with soft labels also have `shares`, (batch, num_labels).
         """
         if self.packed:
             batch = pack_batch([(row["input_ids"], row["question_lengths"]) for row in rows], self.pad_token_id)
@@ -41,7 +43,8 @@ class LabelWordCollator:
             ]
         labels = left_pad([row["labels"] for row in rows], IGNORED)
         input_ids, mask = left_pad_prompts([row["input_ids"] for row in rows], self.pad_token_id)
-        return model_inputs(input_ids, mask, labels.size(1), self.accepted) | {"labels": labels}
+        batch = model_inputs(input_ids, mask, labels.size(1), self.accepted) | {"labels": labels}
+        return batch | ({"shares": torch.tensor([row["shares"] for row in rows])} if "shares" in rows[0] else {})
 
 
 def split_batch(batch: dict[str, Any], max_tokens: int) -> list[dict[str, Any]]:
@@ -49,7 +52,7 @@ def split_batch(batch: dict[str, Any], max_tokens: int) -> list[dict[str, Any]]:
 
     Args:
         batch: `attention_mask` and other tensors of shape (batch, seq), padded on the left; `labels`, (batch, label
-            tokens). Values that are not tensors are passed to every part.
+            tokens), and `shares`, (batch, num_labels). Values that are not tensors are passed to every part.
         max_tokens: Maximum number of tokens of a part, including padding; a part has at least one row. 0 for no split.
 
     Returns:
@@ -64,6 +67,6 @@ def split_batch(batch: dict[str, Any], max_tokens: int) -> list[dict[str, Any]]:
     parts = []
     for rows in lengths.argsort(descending=True, stable=True).tensor_split(num_parts):
         longest = max(int(lengths[rows[0]]), batch["labels"].size(1))  # every label token needs its logits
-        part = {name: value[rows] if name == "labels" else value[rows, -longest:] for name, value in tensors.items()}
+        part = {name: value[rows] if name in OF_ROW else value[rows, -longest:] for name, value in tensors.items()}
         parts.append(batch | part)
     return parts

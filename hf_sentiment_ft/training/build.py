@@ -49,7 +49,7 @@ def build_trainer(
     from transformers import set_seed
 
     args, constrained = flags.training, flags.model.constrain_generation
-    _check_metric(args, task.verbalizer.labels, constrained)
+    _check_metric(args, task.verbalizer.labels, constrained, soft="shares" in tokenized["train"].column_names)
     precision = choose_precision(flags.model.precision, args.device)
     set_seed(args.seed)  # for new embeddings, LoRA's matrices, and dropout
     model = task.load_model(args, precision, max(tokenized["train"]["length"][:]))
@@ -82,7 +82,7 @@ def build_trainer(
     return trainer
 
 
-def _check_metric(args: "TrainingArguments", labels: list[str], constrained: bool) -> None:
+def _check_metric(args: "TrainingArguments", labels: list[str], constrained: bool, soft: bool) -> None:
     """Refuse to choose the best checkpoint by a metric that this run does not compute."""
     metric = str(args.metric_for_best_model).removeprefix("eval_")
     if metric == "mean_absolute_error" and not label_numbers(labels):
@@ -90,6 +90,8 @@ def _check_metric(args: "TrainingArguments", labels: list[str], constrained: boo
         raise UsageError(
             f"--metric_for_best_model is {metric}, but the labels are not numbers: {shown}. Use log_loss or accuracy."
         )
+    if metric == "soft_log_loss" and not soft:
+        raise UsageError(f"--metric_for_best_model is {metric}, but each row has a single label. Use log_loss.")
     if metric == "unconstrained_generation_accuracy" and not constrained:
         raise UsageError(
             f"--metric_for_best_model is {metric}, but --constrain_generation is false, so it is the same as "

@@ -62,7 +62,9 @@ def describe_run(
 def _digest_rows(rows: "Dataset") -> str:
     digest = hashlib.sha256()
     for batch in rows.iter(batch_size=1000):
-        for text, label in zip(batch["text"], batch.get("label") or batch["answers"], strict=True):
+        for text, label in zip(
+            batch["text"], batch.get("shares") or batch.get("label") or batch["answers"], strict=True
+        ):
             digest.update(f"{label}\t{text}\n".encode())
     return f"{len(rows)} ({digest.hexdigest()[:12]})"
 

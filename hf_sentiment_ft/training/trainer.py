@@ -56,13 +56,16 @@ class LabelWordTrainer(ResumableTrainer):
         """
         self.verbalizer = verbalizer
         self.precision = precision
-        self.targets = label_targets(verbalizer.token_ids, kwargs["args"].label_smoothing_factor, class_weights)
+        soft = "shares" in (getattr(kwargs.get("train_dataset"), "column_names", None) or ())
+        self.targets = label_targets(verbalizer.token_ids, kwargs["args"].label_smoothing_factor, class_weights, soft)
+        self._shares: Tensor | None = None
         self.constrained = constrained
         self.questions = questions
         self.max_tokens = max_tokens
         self.accepted = forward_arguments(kwargs["model"])
         self.packed = questions is not None and self._reads_packed(kwargs["model"], kwargs["processing_class"])
         self._further_metrics = kwargs.pop("compute_metrics", None)
+        kwargs["args"].label_names = ["labels", "shares"]  # the columns that get into a batch besides the tokens
         if questions:  # the collator needs `question_lengths`, which is no argument of the model
             kwargs["args"].remove_unused_columns = False
         kwargs["args"].dataloader_pin_memory &= torch.cuda.is_available()  # without CUDA, it only causes a warning
@@ -124,11 +127,23 @@ class LabelWordTrainer(ResumableTrainer):
         kwargs = super()._build_accelerator_args(**kwargs)
         return kwargs | ({"dynamo_plugin": TorchDynamoPlugin(backend="no")} if self.args.torch_compile else {})
 
+    def compute_loss(self, model: "nn.Module", inputs: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
+        """Extend Trainer's computation of the loss to keep the shares of soft labels, which the model does not read.
+
+        Args:
+            model: Model, as wrapped for training.
+            inputs: Batch from the collator.
+            *args: Trainer's further arguments.
+            **kwargs: Likewise.
+        """
+        self._shares = inputs.pop("shares", None)
+        return super().compute_loss(model, inputs, *args, **kwargs)
+
     def _loss(self, outputs: Any, labels: "Tensor", num_items_in_batch: "Tensor | int | None" = None) -> "Tensor":
         self.targets = self.targets.to(labels.device)
         if self.packed:  # (batch, questions, ...): a row each
             outputs.logits, labels = outputs.logits.flatten(0, 1)[:, None], labels.flatten(0, 1)
-        return label_word_loss(outputs, labels, self.targets, num_items_in_batch)
+        return label_word_loss(outputs, labels, self.targets, num_items_in_batch, self._shares)
 
     def _compute_metrics(self, output: "EvalPrediction") -> dict[str, float]:
         """Average the loss over label tokens, from the scores of all rows, and compute the metrics handed in."""
@@ -178,7 +193,8 @@ class LabelWordTrainer(ResumableTrainer):
         Returns:
             A tuple of three: None, since the loss is computed from the scores of all batches; the scores of the labels,
             the tokens that `pipeline` generates, and those of greedy generation over the whole vocabulary, all as
-            returned by `score_label_words`; and the class ids and row numbers, (batch, 2).
+            returned by `score_label_words`, and the shares of soft labels, if there are any; and the class ids and row
+            numbers, (batch, 2).
         """
         inputs, questions = self._prepare_inputs(inputs), self.questions
         input_ids, references = inputs["input_ids"], inputs["labels"].view(-1, 2)
@@ -195,9 +211,11 @@ class LabelWordTrainer(ResumableTrainer):
                 scores, free, constrained = score_label_words(
                     model, input_ids, inputs["attention_mask"], self.verbalizer, self.accepted, longest
                 )
-        found = [scores, constrained if self.constrained else free, free, references]
+        found = [scores, constrained if self.constrained else free, free]
+        found += [inputs["shares"]] if "shares" in inputs else []
         if questions:
             allowed = torch.from_numpy(questions.allowed(scores.size(1))).to(scores.device)
             found[0] = scores.masked_fill(~allowed[references[:, 1] % len(allowed)], -torch.inf)
-            found = [one.view(-1, len(questions.names), one.size(1)) for one in found]  # Trainer counts a row a text
-        return None, tuple(found[:3]), found[3]
+            # Trainer counts a row a text.
+            *found, references = (one.view(-1, len(questions.names), one.size(1)) for one in [*found, references])
+        return None, tuple(found), references

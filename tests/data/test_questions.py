@@ -84,9 +84,9 @@ def test_two_and_a_hundred_labels(tmp_path: Path):
 
 def test_what_cannot_be_learnt_is_refused(tmp_path: Path):
     flags = as_flags(tmp_path)
-    rows = [("a ticket", 1, 0, 2), ("another", 0, 1, 0)]
+    rows = [("a ticket", 1, 0, 2), ("another", 0, 1, 0)]  # in train, these would be counts of votes
     assert "something else than 0 and 1 in column 'spam'" in refusal(
-        **flags | {"train_file": write_csv(tmp_path / "a.csv", rows, ("text", *TOPICS))}
+        **flags | {"validation_file": write_csv(tmp_path / "a.csv", rows, ("text", *TOPICS))}
     )
     rows = [(f"ticket {n}", n % 2, n % 3 % 2, 0) for n in range(40)]
     assert "no row of the train split has the label spam; the model cannot learn it." in refusal(

@@ -70,6 +70,28 @@ def test_error_of_the_expected_value():
     assert found["expected_value_error"] == pytest.approx((0.5 + (4 - 3.3)) / 2)
 
 
+def test_steps_are_those_of_the_order_of_the_numbers():
+    """Wherever the labels are in the list; the distance between two of them does not matter."""
+    labels, true, said = (
+        ["5 stars", "1 star", "3 stars", "2 stars"],
+        np.array([0, 0, 1, 1, 3]),
+        np.array([2, 3, 3, 1, 3]),
+    )
+    found = figures(said, true, labels=labels)
+    assert found["within_one_accuracy"] == pytest.approx(4 / 5)
+    steps = {0: 3, 1: 0, 2: 2, 3: 1}
+    rated, given = ([steps[label] for label in one.tolist()] for one in (true, said))
+    off = sum((one - other) ** 2 for one, other in zip(rated, given, strict=True)) / 5
+    by_chance = sum((one - other) ** 2 for one in rated for other in given) / 25
+    assert found["quadratic_weighted_kappa"] == pytest.approx(1 - off / by_chance)
+
+
+def test_kappa_of_one_label_is_not_defined():
+    found = figures(np.array([1, 1]), np.array([1, 1]), labels=["1", "2", "3"])
+    assert found["within_one_accuracy"] == 1
+    assert "quadratic_weighted_kappa" not in found
+
+
 def test_two_numbers_have_no_distance_but_one():
     assert "mean_absolute_error" not in figures(np.array([0, 1]), np.array([1, 1]), labels=["0", "1"])
 

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from hf_sentiment_ft.config.command_line import parse_train_arguments
+from hf_sentiment_ft.data.labels import label_numbers
 
 from ..tiny import write_csv
 
@@ -75,7 +76,7 @@ def test_pipeline_says_what_is_reported(finished: dict[str, Any]):
         assert said == [row["prediction"] for row in rows], "the constraint is calibrated, too"
 
 
-def test_predict_answers_what_is_reported(finished: dict[str, Any], monkeypatch):
+def test_predict_answers_what_is_reported(finished: dict[str, Any], monkeypatch, capsys):
     from hf_sentiment_ft import predict
 
     out = finished["folder"].parent / "labelled.csv"
@@ -87,6 +88,14 @@ def test_predict_answers_what_is_reported(finished: dict[str, Any], monkeypatch)
     for row, expected in zip(read(out), finished["predictions"], strict=True):
         assert row["prediction"] == expected["prediction"]
         assert [float(row[name]) for name in figures] == pytest.approx([float(expected[n]) for n in figures], abs=2e-5)
+        numbers = label_numbers([name.removeprefix("probability_") for name in figures])
+        assert ("expected_value" in row) == bool(numbers)
+        if numbers:
+            mean = sum(number * float(row[name]) for number, name in zip(numbers, figures, strict=True))
+            assert float(row["expected_value"]) == pytest.approx(mean, abs=1e-4)
+    monkeypatch.setattr("sys.argv", ["predict", "--model", str(finished["folder"]), "a text"])
+    predict.main()
+    assert ("expected value" in capsys.readouterr().out) == bool(numbers)
 
 
 def test_results_and_card_say_how(finished: dict[str, Any]):

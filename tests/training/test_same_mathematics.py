@@ -24,6 +24,7 @@ from tests.training.test_trainer import MIXED, rows_of
 from tests.tiny import base_tokenizer, tiny_model
 
 folder, sampling, sizes, compiled = sys.argv[1], sys.argv[5], sys.argv[6], sys.argv[7] == "compiled"
+soft = sampling == "random"  # the labels are soft in one of two cases
 batch, accumulation, max_tokens = map(int, sys.argv[2:5])
 args = TrainingArguments(
     output_dir=folder, use_cpu=True, per_device_train_batch_size=batch, gradient_accumulation_steps=accumulation,
@@ -33,14 +34,15 @@ args = TrainingArguments(
 trainer = LabelWordTrainer(
     verbalizer=MIXED, precision="fp32", max_tokens=max_tokens, model=tiny_model(), args=args,
     processing_class=base_tokenizer("gpt2"),
-    train_dataset=rows_of(MIXED, 43, training=True), eval_dataset=rows_of(MIXED, 9, training=False),
+    train_dataset=rows_of(MIXED, 43, True, soft), eval_dataset=rows_of(MIXED, 9, False, soft),
 )
 trainer.train()
 assert all(bool(layer._compiled_call_impl) == compiled for layer in trainer.model.transformer.h)
 counted = {}
 for size in json.loads(sizes):
-    prediction = trainer.predict(rows_of(MIXED, size, training=False))
+    prediction = trainer.predict(rows_of(MIXED, size, False, soft))
     counted[size] = [sorted(prediction.label_ids[:, 1].tolist()), prediction.metrics["test_loss"]]
+    assert len(prediction.predictions) == 3 + soft, "predictions of rows with soft labels have their shares"
 if trainer.is_world_process_zero():
     losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
     torch.save([losses, trainer.accelerator.unwrap_model(trainer.model).state_dict(), counted], folder + "/seen.pt")

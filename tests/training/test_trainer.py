@@ -25,8 +25,8 @@ MIXED = Verbalizer(["neg", "neu", "pos"], [" a", " ab", " c d e"], [[5, EOS], [5
 VERBALIZERS = [pytest.param(ONE_TOKEN, id="one token"), pytest.param(MIXED, id="mixed")]
 
 
-def rows_of(verbalizer: Verbalizer, num_rows: int, training: bool) -> "Dataset":
-    """Build random prompts of different lengths, in the format of `tokenize`."""
+def rows_of(verbalizer: Verbalizer, num_rows: int, training: bool, soft: bool = False) -> "Dataset":
+    """Build random prompts of different lengths, in the format of `tokenize`, with soft labels if asked for."""
     from datasets import Dataset
 
     generator = np.random.default_rng(3)
@@ -37,6 +37,10 @@ def rows_of(verbalizer: Verbalizer, num_rows: int, training: bool) -> "Dataset":
         word = verbalizer.token_ids[label]
         ids = prompt + word[:-1] if training else prompt
         rows.append({"input_ids": ids, "labels": word if training else [label, number], "length": len(ids)})
+        if soft:
+            votes = generator.integers(0, 4, len(verbalizer.labels))
+            votes[label] = 4
+            rows[-1]["shares"] = (votes / votes.sum()).tolist()
     return Dataset.from_list(rows)
 
 
@@ -48,6 +52,7 @@ def make_trainer(tmp_path: Path):
         num_rows: int = 12,
         class_weights: list[float] | None = None,
         max_tokens: int = 0,
+        soft: bool = False,
         **given: Any,
     ):
         from transformers import TrainingArguments
@@ -63,8 +68,8 @@ def make_trainer(tmp_path: Path):
             max_tokens=max_tokens,
             model=tiny_model(),
             args=TrainingArguments(**{"output_dir": str(tmp_path / "out")} | defaults | given),
-            train_dataset=rows_of(verbalizer, num_rows, training=True),
-            eval_dataset=rows_of(verbalizer, num_rows, training=False),
+            train_dataset=rows_of(verbalizer, num_rows, True, soft),
+            eval_dataset=rows_of(verbalizer, num_rows, False, soft),
             processing_class=base_tokenizer("gpt2"),
             compute_metrics=partial(compute_metrics, verbalizer=verbalizer, constrained=False),
         )
@@ -77,17 +82,18 @@ def reference_loss(
 ) -> torch.Tensor:
     """Compute the mean loss over all label tokens from the full logits, one row at a time, without padding.
 
-    The target of a token is a distribution over whole words, given the tokens before it.
+    The target of a token is a distribution over whole words, given the tokens before it. Rows may have soft labels.
     """
     words = verbalizer.token_ids
     losses = []
     for row in rows:
         logits = model(torch.tensor([row["input_ids"]])).logits[0, -len(row["labels"]) :]
+        shares = row.get("shares") or [float(word == row["labels"]) for word in words]
         for position, at_position in enumerate(logits):
             target = torch.zeros(at_position.shape)
-            for word in words:
+            for word, share in zip(words, shares, strict=True):
                 if word[:position] == row["labels"][:position]:
-                    target[word[position]] += smoothing / len(words) + (1 - smoothing) * (word == row["labels"])
+                    target[word[position]] += smoothing / len(words) + (1 - smoothing) * share
             losses.append(cross_entropy(at_position, target / target.sum()))
     return torch.stack(losses).mean()
 
