@@ -122,8 +122,8 @@ def measure_sets(
             "predicted": answered,
             "threshold": float(thresholds[number]),
         }
-    sets = {"true": truth.astype(int), "predicted": predicted.astype(int)}
-    together = {kind: members.T @ members for kind, members in sets.items()}
+    sets = {"true": truth.astype(float), "predicted": predicted.astype(float)}  # NumPy is slow at products of integers
+    together = {kind: (members.T @ members).astype(int) for kind, members in sets.items()}
     return {
         "f1_micro": micro,
         "f1_macro": float(np.mean(f1[present])) if present.size else micro,

@@ -54,8 +54,8 @@ def test_thresholds_are_in_the_middle_and_ties_go_towards_a_half():
     assert choose_thresholds(tied + 0.19, true) == pytest.approx([0.34])
 
 
-def test_neighboring_probabilities_are_told_apart():
-    low = 0.3
+@pytest.mark.parametrize("low", [0.3, np.nextafter(0.3, 1)])  # their middle is rounded down or up
+def test_neighboring_probabilities_are_told_apart(low: float):
     column = np.array([[low], [np.nextafter(low, 1)]])
     (threshold,) = choose_thresholds(column, np.array([[0], [1]], bool))
     assert (column[:, 0] >= threshold).tolist() == [False, True]
@@ -102,8 +102,10 @@ def test_metrics_of_a_few_rows_by_hand():
 
 
 def test_labels_that_are_absent_or_never_predicted():
-    per_label = measure_sets(PROBABILITIES, TRUTH, LABELS, [0.5, NEVER, 0.15])["per_label"]
-    toxic, insult, threat = (per_label[label] for label in LABELS)
+    figures = measure_sets(PROBABILITIES, TRUTH, LABELS, [0.5, NEVER, 0.15])
+    toxic, insult, threat = (figures["per_label"][label] for label in LABELS)
+    assert figures["f1_macro"] == (0.5 + 0) / 2, "what is wrong about an absent label counts in the micro F1 only"
+    assert figures["f1_micro"] == pytest.approx(2 * 1 / (3 + 3))
     assert (toxic["precision"], toxic["recall"], toxic["support"], toxic["predicted"]) == (0.5, 0.5, 2, 2)
     assert toxic["precision_interval"] == toxic["recall_interval"]
     assert insult | {"threshold": 0} == {
