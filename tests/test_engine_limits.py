@@ -19,7 +19,6 @@ from hf_sentiment_ft.runtime.distributed import check_engine
 from . import engines, forked
 from .architectures import save_tiny
 from .conftest import REVIEWS, launch
-from .engines import operators_fixture  # noqa: F401
 from .forked import finish
 from .hub_server import HubServer
 from .local_hub import REPO, api_fixture, files_of, hub_fixture, record  # noqa: F401

@@ -9,6 +9,7 @@ import pytest
 
 from hf_sentiment_ft.errors import UsageError
 
+from . import forked
 from .conftest import REVIEWS, launch
 
 
@@ -75,10 +76,10 @@ def test_weights_that_are_tied_are_not_called_missing(run_dir: Path):
 def test_a_run_is_not_overwritten_silently(run_dir: Path, tiny_gpt2: Path, tmp_path: Path):
     before = {path: path.stat().st_mtime_ns for path in run_dir.rglob("*")}
     flags = ["--model_name_or_path", tiny_gpt2, "--dataset_name", REVIEWS, "--output_dir", run_dir]
-    finished = launch(*flags, cwd=tmp_path)
-    assert finished.returncode != 0
-    assert "already contains a run" in finished.stderr, finished.stderr
-    assert "--overwrite_output_dir" in finished.stderr
+    codes, printed = forked.train(*flags, cwd=tmp_path)
+    assert codes == [2]
+    assert "already contains a run" in printed, printed
+    assert "--overwrite_output_dir" in printed
     assert {path: path.stat().st_mtime_ns for path in run_dir.rglob("*")} == before
 
 
