@@ -10,7 +10,7 @@ import pytest
 from hf_sentiment_ft.errors import UsageError
 
 from . import forked
-from .conftest import REVIEWS, launch
+from .conftest import REVIEWS
 
 
 def test_pipeline_says_what_the_results_say(run_dir: Path, results: dict):
@@ -108,19 +108,8 @@ def test_tutorial_recipe_with_flags_that_win(tiny_gpt2: Path, tmp_path: Path):
     """The tutorial's choices on two processes; its model and data by flags, which win over the recipe."""
     recipe = Path(__file__).parent.parent / "recipes" / "tutorial.yaml"
     flags = ["--model_name_or_path", tiny_gpt2, "--dataset_name", REVIEWS, "--label_words", "neg,pos"]
-    finished = launch(
-        recipe,
-        *flags,
-        "--eval_steps",
-        10,
-        "--save_steps",
-        10,
-        "--max_test_samples",
-        33,
-        config="multi_cpu",
-        cwd=tmp_path,
-    )
-    assert finished.returncode == 0, finished.stderr
+    flags += ["--eval_steps", 10, "--save_steps", 10, "--max_test_samples", 33]
+    forked.finish(recipe, *flags, cwd=tmp_path, processes=2)
     output = tmp_path / "output"
     assert (tmp_path / "data" / "rotten_tomatoes" / "dataset_dict.json").is_file(), "the raw dataset is kept"
     assert (output / "checkpoint-10").is_dir()
