@@ -109,7 +109,7 @@ def test_tutorial_recipe_with_flags_that_win(tiny_gpt2: Path, tmp_path: Path):
     recipe = Path(__file__).parent.parent / "recipes" / "tutorial.yaml"
     flags = ["--model_name_or_path", tiny_gpt2, "--dataset_name", REVIEWS, "--label_words", "neg,pos"]
     flags += ["--eval_steps", 10, "--save_steps", 10, "--max_test_samples", 33]
-    forked.finish(recipe, *flags, cwd=tmp_path, processes=2)
+    printed = forked.finish(recipe, *flags, cwd=tmp_path, processes=2)
     output = tmp_path / "output"
     assert (tmp_path / "data" / "rotten_tomatoes" / "dataset_dict.json").is_file(), "the raw dataset is kept"
     assert (output / "checkpoint-10").is_dir()
@@ -120,7 +120,7 @@ def test_tutorial_recipe_with_flags_that_win(tiny_gpt2: Path, tmp_path: Path):
     assert config["prompt_template"] == "{text}{eos_token}{label_word}"
     with (output / "test_predictions.csv").open(encoding="utf-8") as file:
         assert len(list(csv.DictReader(file))) == 33, "every row once, also when it does not divide by two processes"
-    assert finished.stdout.count("test accuracy") == 1, "one process prints"
+    assert printed.count("test accuracy") == 1, "one process prints"
     assert "| world_size | 2 |" in (output / "README.md").read_text(encoding="utf-8"), "there were two"
 
 
