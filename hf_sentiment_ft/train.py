@@ -57,16 +57,17 @@ def train(**flags: Any) -> dict[str, Any] | None:
     return None if arguments.run.dry_run else json.loads(results.read_text(encoding="utf-8"))
 
 
-def train_once_or_more(argv: list[str], flags: Arguments) -> None:
+def train_once_or_more(argv: list[str], flags: Arguments, search: dict[str, Any] | None = None) -> None:
     """Train with one seed, or with each of several, of which the best one is kept and published.
 
     Args:
         argv: The command line.
         flags: The same, parsed.
+        search: What the card says of the search that has chosen the flags; None if nobody searched.
     """
     check_streaming(flags.data, flags.training)
     if flags.run.num_seeds == 1 or flags.run.dry_run:
-        run(flags)
+        run(flags, search)
         return
 
     from . import evaluation, model, publishing, training
@@ -94,14 +95,14 @@ def train_once_or_more(argv: list[str], flags: Arguments) -> None:
         seeds = evaluation.compare_seeds(folders, str(args.metric_for_best_model), bool(args.greater_is_better))
         runtime.copy_run(folders[seeds["kept"]], folder)
         results = evaluation.add_results(folder, {"seeds": seeds})
-        publishing.add_to_card(folder, {"seeds": seeds})
+        publishing.add_to_card(folder, {"seeds": seeds, "search": search})
         evaluation.save_report(folder)
         finish_run(folder, results, destination)
 
     runtime.on_first_process(args, "choosing a seed and publishing it", finish)
 
 
-def run(flags: Arguments) -> None:
+def run(flags: Arguments, search: dict[str, Any] | None = None) -> None:
     """Load the data and the model, train, evaluate, save, write the card, and publish."""
     from . import data, evaluation, label_words, model, publishing, training  # here, so that --help answers at once
 
@@ -152,7 +153,8 @@ def run(flags: Arguments) -> None:
         publishing.save_benchmark_result(provenance, rows, results, folder)
         if flags.run.export_text_classification:
             label_words.export_text_classification(folder)
-        publishing.save_card(publishing.card_values(trainer, model_name, provenance, results, task, tokenized), folder)
+        values = publishing.card_values(trainer, model_name, provenance, results, task, tokenized)
+        publishing.save_card(values | {"search": search}, folder)
         if flags.run.export_notebook:
             publishing.save_notebook(folder)
         report = evaluation.save_report(folder, evaluation.examine_run(trainer, task, tokenized, predictions))

@@ -182,18 +182,18 @@ def search(tuning: TuneArguments, given: dict[str, Any]) -> None:
             study.tell(outcome)
 
     # 4. Save the best flags as a recipe, and train with them into the output folder.
-    def choose() -> tuple[dict[str, Any], bool]:
+    def choose() -> tuple[dict[str, Any], bool, dict[str, Any] | None]:
         assert study is not None
         best = given | study.best.params
         print("", *study.table(), "", study.sentence(), sep="\n")
         recipe = {name: value for name, value in best.items() if name not in (*NOT_IN_RECIPE, "resume_from_checkpoint")}
-        return best, save_recipe(folder / "best.yaml", recipe, study.sentence())
+        return best, save_recipe(folder / "best.yaml", recipe, study.sentence()), study.summary()
 
-    best, same = runtime.from_first_process(args, "choosing the best trial", choose)
+    best, same, summary = runtime.from_first_process(args, "choosing the best trial", choose)
     goes_on = resumed and same
     best |= {"resume_from_checkpoint": str(goes_on).lower(), "overwrite_output_dir": not goes_on}
     argv = to_flags(best)
-    train_once_or_more(argv, parse_train_arguments(argv))
+    train_once_or_more(argv, parse_train_arguments(argv), summary)
 
 
 def save_recipe(path: Path, recipe: dict[str, Any], about: str) -> bool:

@@ -6,7 +6,6 @@ Everything but the device is as on GPUs: the launch configurations, and the engi
 import os
 import subprocess
 import sys
-import time
 from functools import cache
 from pathlib import Path
 
@@ -20,10 +19,6 @@ ROOT = Path(__file__).parents[1]  # not by conftest, which processes that are st
 CONFIGS = {"ddp": "multi_cpu", "fsdp2": "fsdp2", "zero2": "deepspeed_zero2", "zero3": "deepspeed_zero3"}
 SHARDING = ("fsdp2", "zero2", "zero3")
 ON_CPU = {"DS_ACCELERATOR": "cpu", "ACCELERATE_TORCH_DEVICE": "cpu"}
-BUILD_OPERATORS = """
-from deepspeed.accelerator import get_accelerator
-get_accelerator().create_op_builder("ShareMemCommBuilder").load()
-"""
 # Run first by each process that is started, which takes the CPU for a GPU of its own.
 SITECUSTOMIZE = """
 import os
@@ -34,25 +29,18 @@ if "LOCAL_RANK" in os.environ:
 
 
 def take_cpu_for_gpu() -> None:
-    """Have Accelerate shard on the CPU, which it does on GPUs only, and connect the processes over gloo."""
+    """Have Accelerate shard on the CPU, which it does on GPUs only, and connect the processes over gloo alone.
+
+    DeepSpeed would compile a connection of its own between CPUs, for a minute, which GPUs do not have.
+    """
     from accelerate.state import PartialState
     from accelerate.utils import DistributedType
 
     PartialState._prepare_backend = lambda *args, **kwargs: ("gloo", DistributedType.MULTI_GPU)
+    if os.environ.get("ACCELERATE_USE_DEEPSPEED") == "true":
+        import deepspeed.ops
 
-
-@pytest.fixture(scope="session", autouse=True, name="_operators")
-def operators_fixture() -> None:
-    """Compile what DeepSpeed needs on a CPU, for half a minute, before any test has a time limit.
-
-    A compilation that was killed leaves a lock, for which torch would wait forever.
-    """
-    from torch.utils.cpp_extension import get_default_build_root
-
-    for lock in Path(get_default_build_root()).rglob("lock"):
-        if time.time() - lock.stat().st_mtime > 300:
-            lock.unlink(missing_ok=True)
-    subprocess.run([sys.executable, "-c", BUILD_OPERATORS], check=True, env=os.environ | ON_CPU)
+        deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
 
 
 @cache

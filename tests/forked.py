@@ -12,10 +12,15 @@ import signal
 import sys
 import time
 from collections.abc import Callable
+from functools import cache
+from multiprocessing import forkserver
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import pytest
+
+from hf_sentiment_ft.errors import RunError, UsageError
 
 from .conftest import REVIEWS, ROOT
 from .engines import SHARDING, environment, take_cpu_for_gpu
@@ -26,6 +31,7 @@ SOURCES = [path.relative_to(ROOT) for path in (ROOT / "hf_sentiment_ft").rglob("
 MODULES = [".".join(path.with_suffix("").parts) for path in SOURCES]
 LATE = ["transformers.models.gpt2.modeling_gpt2", "matplotlib.figure", "evaluate", "sklearn.metrics", "scipy.stats"]
 CONTEXT.set_forkserver_preload(["tests.local_hub", *MODULES, *LATE])
+BEFORE_TESTS = dict(os.environ) | {"HF_HUB_OFFLINE": "1"}
 
 FLAGS = ["--dataset_name", REVIEWS, "--zero_shot_baseline", "false", "--use_cpu", "true", "--disable_tqdm", "true"]
 FLAGS += ["--max_train_samples", 64, "--max_eval_samples", 8, "--max_test_samples", 8, "--learning_rate", 1e-3]
@@ -53,13 +59,11 @@ def start(
         rank: Which one; None for all of them.
         **env: Additional environment variables.
     """
+    _serve()
     env = dict(os.environ) | (environment(engine) if processes > 1 else {}) | env
     if processes > 1:
-        from torch.distributed import TCPStore
-
-        store = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
-        env |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(store.port), "WORLD_SIZE": str(processes)}
-        env |= {"TORCHELASTIC_USE_AGENT_STORE": "True", "TORCHELASTIC_RESTART_COUNT": "0"}
+        store, of_store = _meeting_point(processes)
+        env |= of_store
         flags = (*flags, *engine_flags(engine))
     started = []
     for number in range(processes):
@@ -165,11 +169,29 @@ def little_memory(megabytes: int) -> None:
     replaced("hf_sentiment_ft.training.trainer", "LabelWordTrainer.train", make)
 
 
-def use_test_hub(endpoint: str, cwd: Path) -> None:
-    """Talk to this Hub."""
-    from .local_hub import use_hub
+def use_test_hub(endpoint: str, cwd: Path, verify_here: bool = False, **given: str) -> None:
+    """Talk to this Hub; `verify_here` spares a run of one process the fresh one that looks at what was published."""
+    from . import local_hub
 
-    use_hub(endpoint, cwd, pytest.MonkeyPatch())
+    local_hub.use_hub(endpoint, cwd, pytest.MonkeyPatch(), **given)
+    if verify_here:
+        local_hub.verify_here(pytest.MonkeyPatch(), cwd)
+
+
+def _meeting_point(processes: int) -> tuple[Any, dict[str, str]]:
+    """Return a key-value store for several processes, and the variables by which they find it."""
+    from torch.distributed import TCPStore
+
+    store = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
+    env = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(store.port), "WORLD_SIZE": str(processes)}
+    return store, env | {"TORCHELASTIC_USE_AGENT_STORE": "True", "TORCHELASTIC_RESTART_COUNT": "0"}
+
+
+@cache
+def _serve() -> None:
+    """Start the process that is forked, in which libraries read the environment: that of before any test."""
+    with patch.dict(os.environ, BEFORE_TESTS, clear=True):
+        forkserver.ensure_running()
 
 
 def _run(
@@ -192,3 +214,35 @@ def _run(
     except Exception:  # of the test's own kind; multiprocessing would show it whatever the command wants
         sys.excepthook(*sys.exc_info())  # type: ignore[arg-type]
         sys.exit(1)
+
+
+def together(processes: int, work: Callable[..., Any], *given: Any, machines: int = 1, **env: str) -> list[Any]:
+    """What a function of `TrainingArguments` says, or raises, in each of several processes, with gloo between them."""
+    _serve()
+    store, of_store = _meeting_point(processes)
+    env |= of_store
+    pipes, started = [], []
+    for rank in range(processes):
+        here, there = multiprocessing.Pipe()
+        own = env | {"RANK": str(rank), "LOCAL_RANK": str(rank % (processes // machines))}
+        started.append(CONTEXT.Process(target=_work, args=(own, there, work, given)))
+        started[-1].start()
+        there.close()
+        pipes.append(here)
+    try:
+        return [pipe.recv() if pipe.poll(120) else "it hangs" for pipe in pipes]
+    finally:
+        for process in started:
+            process.kill()
+
+
+def _work(env: dict[str, str], pipe: Any, work: Callable[..., Any], given: tuple[Any, ...]) -> None:
+    from transformers import TrainingArguments
+
+    os.environ.update(env)
+    try:
+        answer = work(TrainingArguments(use_cpu=True, ddp_timeout=30, disable_tqdm=True), *given)
+    except (UsageError, RunError) as error:
+        answer = error
+    pipe.send(answer)
+    pipe.poll(120)  # until the others are done; the end of a process ends what others do with it

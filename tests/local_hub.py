@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import datasets
 import huggingface_hub
 import pytest
 import transformers.utils.hub
@@ -37,7 +38,7 @@ def hub_fixture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub
     huggingface_hub.set_client_factory(default_client_factory)
 
 
-def use_hub(endpoint: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def use_hub(endpoint: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, token: str = TOKEN) -> None:
     """Let the client in this process, which has read its settings long ago, and later ones talk to this Hub."""
     template = constants.HUGGINGFACE_CO_URL_TEMPLATE.removeprefix(constants.ENDPOINT)
     settings: dict[str, Any] = {"ENDPOINT": endpoint, "HUGGINGFACE_CO_URL_TEMPLATE": endpoint + template}
@@ -45,8 +46,15 @@ def use_hub(endpoint: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     settings |= {"HF_TOKEN_PATH": str(tmp_path / "no-token"), "HF_HUB_DISABLE_PROGRESS_BARS": True}
     for name, value in settings.items():
         monkeypatch.setattr(constants, name, value)
+    of_datasets = {
+        "HF_ENDPOINT": endpoint,
+        "HF_HUB_OFFLINE": False,
+        "HF_DATASETS_CACHE": tmp_path / "home" / "datasets",
+    }
+    for name, value in of_datasets.items():
+        monkeypatch.setattr(datasets.config, name, value)
     monkeypatch.setattr(transformers.utils.hub, "_hf_api", None)  # its client remembers the Hub of an earlier test
-    environment = {"HF_ENDPOINT": endpoint, "HF_TOKEN": TOKEN, "HF_HOME": str(tmp_path / "home")}
+    environment = {"HF_ENDPOINT": endpoint, "HF_TOKEN": token, "HF_HOME": str(tmp_path / "home")}
     environment |= {"HF_HUB_OFFLINE": "0", "HF_HUB_DISABLE_XET": "1", "HF_HUB_DISABLE_UPDATE_CHECK": "1"}
     for name, value in environment.items():
         monkeypatch.setenv(name, value)

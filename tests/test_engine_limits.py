@@ -11,6 +11,7 @@ from huggingface_hub import HfApi
 from transformers import AutoConfig
 from transformers.integrations.deepspeed import HfTrainerDeepSpeedConfig, set_hf_deepspeed_config
 
+from hf_sentiment_ft import evaluate
 from hf_sentiment_ft.config.arguments import ModelArguments
 from hf_sentiment_ft.errors import UsageError
 from hf_sentiment_ft.model.lora import check_lora
@@ -19,7 +20,6 @@ from hf_sentiment_ft.runtime.distributed import check_engine
 from . import engines, forked
 from .architectures import save_tiny
 from .conftest import REVIEWS, launch
-from .engines import operators_fixture  # noqa: F401
 from .forked import finish
 from .hub_server import HubServer
 from .local_hub import REPO, api_fixture, files_of, hub_fixture, record  # noqa: F401
@@ -64,18 +64,16 @@ def test_evaluation_has_no_optimizer(engine: str, monkeypatch: pytest.MonkeyPatc
 
 
 def test_evaluation_under_zero3_is_that_of_one_process(tiny_gpt2: Path, tmp_path: Path, monkeypatch):
-    site = tmp_path / "site"
-    engines.write_site(site, monkeypatch)
-    found = []
-    for config, processes, flags in (("cpu", 1, []), ("deepspeed_zero3", 2, engines.flags("zero3"))):
-        given = ["--model_name_or_path", tiny_gpt2, *FEW, "--output_dir", config, *flags]
-        environment = engines.ON_CPU if processes > 1 else {}
-        done = launch(*given, config=config, module="evaluate", processes=processes, cwd=tmp_path, **environment)
-        assert done.returncode == 0, done.stderr
-        figures = json.loads((tmp_path / config / "all_results.json").read_text())
-        found.append({name: value for name, value in figures.items() if name in COMPARED})
-        assert len(found[-1]) == len(COMPARED)
-    assert found[1] == pytest.approx(found[0], rel=1e-4)
+    given = ["--model_name_or_path", tiny_gpt2, *FEW]
+    evaluate.run(*evaluate.parse_evaluate_arguments([str(word) for word in [*given, "--output_dir", tmp_path / "one"]]))
+    engines.write_site(tmp_path / "site", monkeypatch)
+    given += ["--output_dir", "two", *engines.flags("zero3")]
+    options = {"config": "deepspeed_zero3", "module": "evaluate", "processes": 2, "cwd": tmp_path}
+    done = launch(*given, **options, **engines.ON_CPU)
+    assert done.returncode == 0, done.stderr
+    one, two = (json.loads((tmp_path / folder / "all_results.json").read_text()) for folder in ("one", "two"))
+    for name in COMPARED:
+        assert two[name] == pytest.approx(one[name], rel=1e-4), name
 
 
 def test_a_plan_under_zero3_needs_one_process_only(tiny_gpt2: Path, tmp_path: Path):

@@ -5,6 +5,7 @@ import re
 import socket
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -15,6 +16,7 @@ from hf_sentiment_ft.errors import UsageError
 from hf_sentiment_ft.paths import resource_path
 from hf_sentiment_ft.runtime.distributed import check_engine
 
+from . import forked
 from .conftest import REVIEWS, ROOT, launch
 from .hub_server import Fault, HubServer
 from .local_hub import REPO, api_fixture, files_of, hub_fixture, record  # noqa: F401
@@ -28,10 +30,10 @@ PUSH = ["--push_to_hub", "--hub_model_id", REPO]
 # An error in one process alone.
 FAILURE = """
 import importlib, os
-if os.environ.get("RANK") == "{rank}":
+if os.environ.get("RANK") == "1":
     def fail(*args, **kwargs):
         raise OSError("no more paper")
-    setattr(importlib.import_module("hf_sentiment_ft.{module}"), "{function}", fail)
+    importlib.import_module("hf_sentiment_ft.training.trainer").label_word_loss = fail
 """
 
 
@@ -165,15 +167,16 @@ def test_a_mistake_on_the_second_machine_ends_both(tiny_gpt2: Path, tmp_path: Pa
     assert "error: " in there, "where the mistake is"
 
 
-@pytest.mark.parametrize(
-    ("rank", "module", "function"),
-    [(0, "data", "load_splits"), (1, "training.trainer", "label_word_loss")],
-    ids=["while the others wait for it", "while the others train"],
-)
-def test_an_error_in_one_process_ends_all(
-    rank: int, module: str, function: str, on_start, tiny_gpt2: Path, tmp_path: Path
-):
-    on_start(FAILURE.format(rank=rank, module=module, function=function))
+def test_an_error_while_the_others_wait_ends_all(tiny_gpt2: Path, tmp_path: Path):
+    flags = ["--model_name_or_path", tiny_gpt2, *FEW, "--use_cpu", "true"]
+    failing = partial(forked.failing, "hf_sentiment_ft.data", "load_splits")
+    codes, printed = forked.train(*flags, cwd=tmp_path, processes=2, before=failing)
+    assert all(codes), printed
+    assert printed.count("RuntimeError: no more paper") == printed.count("Traceback") == 1, printed
+
+
+def test_an_error_while_the_others_train_ends_all(on_start, tiny_gpt2: Path, tmp_path: Path):
+    on_start(FAILURE)
     flags = ["--model_name_or_path", tiny_gpt2, *FEW, "--zero_shot_baseline", "false"]
     done = launch(*flags, config="multi_cpu", cwd=tmp_path)
     assert done.returncode != 0
@@ -185,8 +188,9 @@ def test_an_error_in_one_process_ends_all(
 def test_a_refused_push_ends_all(hub: HubServer, tiny_gpt2: Path, tmp_path: Path):
     hub.inject(Fault("PUT", "/_storage/lfs/", times=None, status=403))
     flags = ["--model_name_or_path", tiny_gpt2, *FEW, *PUSH, "--zero_shot_baseline", "false"]
-    done = launch(*flags, config="multi_cpu", cwd=tmp_path)
-    assert done.returncode != 0
-    assert done.stderr.count("error: ") == 1, done.stderr
-    assert "The run is complete in output. To publish it:" in done.stderr
-    assert "test accuracy" in done.stdout
+    use = partial(forked.use_test_hub, hub.endpoint, tmp_path)
+    codes, printed = forked.train(*flags, cwd=tmp_path, processes=2, before=use, rank=None)
+    assert all(codes), printed
+    assert printed.count("error: ") == 1, printed
+    assert "The run is complete in output. To publish it:" in printed
+    assert "test accuracy" in printed

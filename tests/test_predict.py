@@ -262,6 +262,7 @@ def test_standard_input_and_texts_that_are_no_text(run_predict, monkeypatch, cap
         ("folder.csv", "which is a folder; expected a file."),
         ("none/out.csv", "but there is no folder {folder}/none; create it first."),
         ("/proc/out.csv", "but no file can be written there: "),
+        ("out.parquet.GZ", "but Parquet compresses itself; use {folder}/out.parquet."),
     ],
 )
 def test_output_that_cannot_be_is_refused_before_anything(output, message, run_predict, tmp_path: Path, capsys):

@@ -14,7 +14,7 @@ from huggingface_hub import HfApi
 from safetensors.torch import load_file
 
 from . import forked
-from .conftest import REVIEWS, launch
+from .conftest import REVIEWS
 from .data.test_streaming import ROWS
 from .hub_server import HubServer
 from .local_hub import REPO, api_fixture, files_of, hub_fixture, record  # noqa: F401
@@ -143,7 +143,7 @@ def test_dry_run_reads_the_first_rows_only(uninterrupted: Path, calm_gpt2: Path,
 
 
 def test_from_the_hub_to_the_hub(hub: HubServer, api: HfApi, tiny_gpt2: Path, tmp_path: Path):
-    """Launched; what is published says what the predictions say."""
+    """What is published says what the predictions say."""
     from transformers import pipeline
 
     name = "alice/large-reviews"
@@ -156,8 +156,7 @@ def test_from_the_hub_to_the_hub(hub: HubServer, api: HfApi, tiny_gpt2: Path, tm
     given = ["--model_name_or_path", tiny_gpt2, "--dataset_name", name, "--streaming", "--max_steps", 10]
     given += ["--max_eval_samples", 12, "--max_test_samples", 15, "--shuffle_buffer_size", 50, "--learning_rate", 1e-3]
     given += ["--push_to_hub", "--hub_model_id", REPO, "--disable_tqdm", "true"]
-    done = launch(*given, cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
+    forked.finish(*given, cwd=tmp_path, before=partial(forked.use_test_hub, hub.endpoint, tmp_path, verify_here=True))
     assert record(tmp_path / "output")["status"] == "verified"
     assert files_of(api) == PUSHED
     assert results(tmp_path)["train_streamed_rows"] == 10 * 16

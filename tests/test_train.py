@@ -9,7 +9,8 @@ import pytest
 
 from hf_sentiment_ft.errors import UsageError
 
-from .conftest import REVIEWS, launch
+from . import forked
+from .conftest import REVIEWS
 
 
 def test_pipeline_says_what_the_results_say(run_dir: Path, results: dict):
@@ -75,10 +76,10 @@ def test_weights_that_are_tied_are_not_called_missing(run_dir: Path):
 def test_a_run_is_not_overwritten_silently(run_dir: Path, tiny_gpt2: Path, tmp_path: Path):
     before = {path: path.stat().st_mtime_ns for path in run_dir.rglob("*")}
     flags = ["--model_name_or_path", tiny_gpt2, "--dataset_name", REVIEWS, "--output_dir", run_dir]
-    finished = launch(*flags, cwd=tmp_path)
-    assert finished.returncode != 0
-    assert "already contains a run" in finished.stderr, finished.stderr
-    assert "--overwrite_output_dir" in finished.stderr
+    codes, printed = forked.train(*flags, cwd=tmp_path)
+    assert codes == [2]
+    assert "already contains a run" in printed, printed
+    assert "--overwrite_output_dir" in printed
     assert {path: path.stat().st_mtime_ns for path in run_dir.rglob("*")} == before
 
 
@@ -107,19 +108,8 @@ def test_tutorial_recipe_with_flags_that_win(tiny_gpt2: Path, tmp_path: Path):
     """The tutorial's choices on two processes; its model and data by flags, which win over the recipe."""
     recipe = Path(__file__).parent.parent / "recipes" / "tutorial.yaml"
     flags = ["--model_name_or_path", tiny_gpt2, "--dataset_name", REVIEWS, "--label_words", "neg,pos"]
-    finished = launch(
-        recipe,
-        *flags,
-        "--eval_steps",
-        10,
-        "--save_steps",
-        10,
-        "--max_test_samples",
-        33,
-        config="multi_cpu",
-        cwd=tmp_path,
-    )
-    assert finished.returncode == 0, finished.stderr
+    flags += ["--eval_steps", 10, "--save_steps", 10, "--max_test_samples", 33]
+    printed = forked.finish(recipe, *flags, cwd=tmp_path, processes=2)
     output = tmp_path / "output"
     assert (tmp_path / "data" / "rotten_tomatoes" / "dataset_dict.json").is_file(), "the raw dataset is kept"
     assert (output / "checkpoint-10").is_dir()
@@ -130,7 +120,7 @@ def test_tutorial_recipe_with_flags_that_win(tiny_gpt2: Path, tmp_path: Path):
     assert config["prompt_template"] == "{text}{eos_token}{label_word}"
     with (output / "test_predictions.csv").open(encoding="utf-8") as file:
         assert len(list(csv.DictReader(file))) == 33, "every row once, also when it does not divide by two processes"
-    assert finished.stdout.count("test accuracy") == 1, "one process prints"
+    assert printed.count("test accuracy") == 1, "one process prints"
     assert "| world_size | 2 |" in (output / "README.md").read_text(encoding="utf-8"), "there were two"
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from .conftest import launch
+from . import forked
 from .tiny import write_csv
 
 ODD = [
@@ -53,9 +53,7 @@ def finished(tiny_gpt2: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         "--disable_tqdm",
         "true",
     ]
-    done = launch(*flags, cwd=folder)
-    assert done.returncode == 0, done.stderr
-    (folder / "printed.txt").write_text(done.stdout + done.stderr, encoding="utf-8")
+    forked.finish(*flags, cwd=folder)
     return folder
 
 

@@ -29,6 +29,8 @@ def check_output(flag: str, path: Path, inputs: list[Path]) -> str:
         UsageError: If its type is not supported, it is one of the inputs, or it cannot be created.
     """
     suffix = file_type(flag, path, WRITTEN)
+    if suffix == ".parquet" and path.suffix.lower() in COMPRESSIONS:
+        raise UsageError(f"{flag} is {path}, but Parquet compresses itself; use {path.with_suffix('')}.")
     if any(path.exists() and path.samefile(other) for other in inputs):
         raise UsageError(f"{flag} is {path}, which is the input; choose another file.")
     if path.is_dir():

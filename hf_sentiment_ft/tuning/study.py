@@ -164,6 +164,20 @@ class Study:
             f"  {share:4.0%}  {name}" for name, share in shares.items()
         ]
 
+    def summary(self) -> dict[str, Any] | None:
+        """Return what the card of the best trial's model says of the search.
+
+        Returns:
+            The `flags` that were searched, and the `metric` by which; the number of `trials`, without those whose
+            values had been tried before; and how many of them `finished`, were `stopped`, or `diverged`. None if there
+            was one trial only, so that nothing was chosen.
+        """
+        tried = [trial.user_attrs["ended"] for trial in self.done if "same_as" not in trial.user_attrs]
+        if len(tried) < 2:
+            return None
+        counts = {ended: tried.count(ended) for ended in ("finished", "stopped", "diverged")}
+        return {"flags": list(self.space), "metric": self.metric, "trials": len(tried), **counts}
+
     def sentence(self) -> str:
         """Return in one sentence which trial was best."""
         best, first = self.best, self.done[0]

@@ -17,8 +17,9 @@ from hf_sentiment_ft.label_words.prompt import Prompt, build_prompt, put_prompt_
 from hf_sentiment_ft.label_words.verbalizer import Verbalizer, build_verbalizer
 from hf_sentiment_ft.model.loading import ModelSource, load_model, load_tokenizer
 
+from .. import forked
 from ..architectures import ARCHITECTURES, save_tiny
-from ..conftest import REVIEWS, launch
+from ..conftest import REVIEWS
 from ..tiny import TEXTS, corpus
 
 PROMPT = "\n{text}\nSentiment:{label_word}"
@@ -201,9 +202,8 @@ def test_what_is_not_exact_is_refused_with_the_cure(given: dict[str, Any], messa
 )
 def test_it_is_said_before_training(tiny_gpt2: Path, flags: list[str], said: str | None, tmp_path: Path):
     given = ["--model_name_or_path", tiny_gpt2, "--dataset_name", REVIEWS, "--dry_run", *flags]
-    finished = launch(*given, cwd=tmp_path)
-    assert finished.returncode == 0, finished.stderr
-    assert (said in finished.stderr) if said else ("decision model" not in finished.stderr)
+    printed = forked.finish(*given, cwd=tmp_path)
+    assert (said in printed) if said else ("decision model" not in printed)
 
 
 def qwens(template: str) -> tuple[Any, Prompt]:

@@ -4,7 +4,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import datasets
 import pytest
 from huggingface_hub import HfApi, constants
 
@@ -41,8 +40,6 @@ READS: list[tuple[str, str, Callable[[], Any]]] = [
 @pytest.fixture(autouse=True)
 def _fresh(stocked: None, hub: HubServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: F811
     """Nothing in a cache, and a person of little patience."""
-    monkeypatch.setattr(datasets.config, "HF_ENDPOINT", hub.endpoint)
-    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "datasets")
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "fresh"))
     monkeypatch.setattr(with_retries, "__defaults__", (1,))
 

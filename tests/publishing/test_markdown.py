@@ -12,7 +12,7 @@ from markdown_it.token import Token
 from hf_sentiment_ft.publishing.card import render_card
 from hf_sentiment_ft.publishing.markdown import code, escape, hides, link, literal, prose, visible
 
-from ..conftest import launch
+from .. import forked
 from ..tiny import write_csv
 
 HOSTILE = (
@@ -108,8 +108,7 @@ def hostile_run(tiny_gpt2: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
     rows = [(f"{text} {number}", label) for number in range(20) for text, label in pairs]
     table = write_csv(folder / "отзывы.csv", rows)
     flags = ["--model_name_or_path", tiny_gpt2, "--train_file", table, "--disable_tqdm", "true"]
-    finished = launch(*flags, cwd=folder)
-    assert finished.returncode == 0, finished.stderr
+    forked.finish(*flags, cwd=folder)
     return folder / "output"
 
 

@@ -2,10 +2,10 @@
 
 import logging
 import shutil
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import datasets
 import pytest
 from huggingface_hub import HfApi, ModelCard, constants
 
@@ -18,7 +18,8 @@ from hf_sentiment_ft.publishing.card import render_card
 from hf_sentiment_ft.publishing.metadata import make_metadata_acceptable
 from hf_sentiment_ft.publishing.provenance import Provenance, find_provenance
 
-from ..conftest import REVIEWS, launch
+from .. import forked
+from ..conftest import REVIEWS
 from ..hub_server import Fault, HubServer, commits
 from ..local_hub import (  # noqa: F401
     REPO,
@@ -111,8 +112,6 @@ def test_broken_readmes_on_the_hub(name, stocked: None, hub: HubServer, api: HfA
     """In commits from before the Hub checked cards."""
     for repo, kind in ((BASE, "model"), (DATA, "dataset")):
         put_unchecked(api, repo, kind, BROKEN[name], monkeypatch)
-    monkeypatch.setattr(datasets.config, "HF_ENDPOINT", hub.endpoint)
-    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "datasets")
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "fresh"))
     assert len(load_splits(DataArguments(dataset_name=DATA), 0).splits["train"]) > 100
     found = provenance_of(BASE, DATA)
@@ -126,10 +125,9 @@ def test_the_command_goes_on(tiny_gpt2: Path, tmp_path: Path):
     data = folder_with(tmp_path, BROKEN["no YAML"])
     model = shutil.copytree(tiny_gpt2, tmp_path / "model")
     (model / "README.md").write_bytes(BROKEN["latin-1"])
-    done = launch("--model_name_or_path", model, "--dataset_name", data, "--max_steps", 1, cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
-    assert done.stderr.count("README.md is ignored") == 2
-    assert "Repo card metadata block was not found" not in done.stderr
+    printed = forked.finish("--model_name_or_path", model, "--dataset_name", data, "--max_steps", 1, cwd=tmp_path)
+    assert printed.count("README.md is ignored") == 2
+    assert "Repo card metadata block was not found" not in printed
     card = ModelCard.load(tmp_path / "output" / "README.md")
     assert (card.data.license, card.data.language) == (None, None)
 
@@ -195,8 +193,8 @@ def test_a_license_that_is_a_file_of_the_base_model(stocked: None, hub: HubServe
     readme = f"---\n{OTHER.format(link='./LICENSE v2')}---\n".encode()
     api.upload_file(repo_id=BASE, path_or_fileobj=readme, path_in_repo="README.md")
     flags = ["--model_name_or_path", BASE, "--dataset_name", DATA, "--max_steps", 1, "--push_to_hub"]
-    done = launch(*flags, "--hub_model_id", REPO, "--zero_shot_baseline", "false", cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
+    use = partial(forked.use_test_hub, hub.endpoint, tmp_path, verify_here=True)
+    forked.finish(*flags, "--hub_model_id", REPO, "--zero_shot_baseline", "false", cwd=tmp_path, before=use)
     card = ModelCard(Path(api.hf_hub_download(REPO, "README.md")).read_text())
     address = f"https://huggingface.co/{BASE}/blob/main/LICENSE%20v2"
     assert (card.data.license, card.data.license_name) == ("other", "tongyi-qianwen")

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -17,7 +18,8 @@ from huggingface_hub import HfApi, ModelCard, parse_eval_result_entries
 from hf_sentiment_ft.errors import UsageError
 from hf_sentiment_ft.runtime.output_dir import clear_output_dir
 
-from ..conftest import REVIEWS, launch
+from .. import forked
+from ..conftest import REVIEWS
 from ..hub_server import Fault, HubServer
 from ..local_hub import (  # noqa: F401
     REPO,
@@ -83,17 +85,17 @@ def test_from_the_hub_to_the_hub(stocked: None, hub: HubServer, api: HfApi, tmp_
     flags += ["--hub_token", TOKEN, "--hub_strategy", "checkpoint"]
 
     hub.clear_requests()
-    planned = launch(*flags, "--dry_run", cwd=work)
-    assert planned.returncode == 0, planned.stderr
-    assert f"{REPO}, branch main, a new repository\n  each checkpoint" in planned.stdout
-    assert "label words\n  negative: ' negative', tokens [1000]" in planned.stdout
-    assert len(re.findall(r"\\nSentiment:['\"] → ' ", planned.stdout)) == 3, "three prompts"
-    assert re.search(r"\d+ steps of 16 rows.*\n  about .* GB", planned.stdout)
+    use = partial(forked.use_test_hub, hub.endpoint, work, token="")
+    planned = forked.finish(*flags, "--dry_run", cwd=work, before=use)
+    assert f"{REPO}, branch main, a new repository\n  each checkpoint" in planned
+    assert "label words\n  negative: ' negative', tokens [1000]" in planned
+    assert len(re.findall(r"\\nSentiment:['\"] → ' ", planned)) == 3, "three prompts"
+    assert re.search(r"\d+ steps of 16 rows.*\n  about .* GB", planned)
     changes = {row.path for row in hub.requests if row.method not in ("GET", "HEAD")}
     assert changes == {"/api/validate-yaml"}, "nothing is written to the Hub"
     assert not api.repo_exists(REPO)
     assert not hub.requests_to(r"safetensors|_storage", "GET"), "and no weights are downloaded"
-    assert not list((work / "output").glob("*"))
+    assert not everything_in(work / "output")
 
     hub.clear_requests()
     done = launch_two(*flags, cwd=work)
@@ -117,29 +119,29 @@ def test_from_the_hub_to_the_hub(stocked: None, hub: HubServer, api: HfApi, tmp_
 
     assert done.stderr.count("The token was passed on the command line") == 1
 
-    said = {"printed": (planned.stdout + planned.stderr + done.stdout + done.stderr).encode()}
+    said = {"printed": (planned + done.stdout + done.stderr).encode()}
     assert names_holding(TOKEN, everything_in(work) | said) == []
     pushed = everything_in(Path(api.snapshot_download(REPO, local_dir=tmp_path / "copy")))
     for word in ("jane.doe", "janes-laptop", str(tmp_path)):
         assert names_holding(word, pushed) == [], word
 
     more = ["--model_name_or_path", BASE, "--dataset_name", DATA, *QUICK[:4], "--num_train_epochs", 2]
-    resumed = launch(*more, "--resume_from_checkpoint", tmp_path / "copy" / "last-checkpoint", cwd=tmp_path)
-    assert resumed.returncode == 0, resumed.stderr
+    more += ["--resume_from_checkpoint", tmp_path / "copy" / "last-checkpoint"]
+    forked.finish(*more, cwd=tmp_path, before=partial(forked.use_test_hub, hub.endpoint, tmp_path))
     state = json.loads((tmp_path / "output" / "checkpoint-8" / "trainer_state.json").read_text())
     steps = [entry["step"] for entry in state["log_history"] if "eval_loss" in entry]
     assert steps == [2, 4, 8], "2 was the end of the epoch on two processes"
 
 
-def test_a_refused_run_ends_on_all_processes(hub: HubServer, tiny_gpt2: Path, tmp_path: Path, monkeypatch):
+def test_a_refused_run_ends_on_all_processes(hub: HubServer, tiny_gpt2: Path, tmp_path: Path):
     hub.add_user("alice", "hf_read", role="read")
-    monkeypatch.setenv("HF_TOKEN", "hf_read")
     flags = ["--model_name_or_path", tiny_gpt2, "--dataset_name", REVIEWS, *QUICK]
-    done = launch_two(*flags, cwd=tmp_path)
-    assert done.returncode != 0
-    assert done.stderr.count("error: this token cannot write") == 1
+    use = partial(forked.use_test_hub, hub.endpoint, tmp_path, token="hf_read")
+    codes, printed = forked.train(*flags, cwd=tmp_path, processes=2, before=use, rank=None)
+    assert all(codes)
+    assert printed.count("error: this token cannot write") == 1
     assert len(hub.requests_to("whoami")) == 1
-    assert not list((tmp_path / "output").glob("*"))
+    assert not everything_in(tmp_path / "output")
 
 
 @pytest.mark.usefixtures("quick_look")
@@ -152,14 +154,13 @@ def test_training_that_cannot_publish(
     met = hub.inject(Fault("PUT", "/_storage/lfs/", times=None, **kind))
     monkeypatch.chdir(tmp_path)
     flags = ["--model_name_or_path", tiny_gpt2, "--dataset_name", REVIEWS, *QUICK]
-    command = [sys.executable, "-m", "hf_sentiment_ft.train", *map(str, flags)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as training:
-        while fault == "killed" and not met.matched and training.poll() is None:
-            time.sleep(0.05)
-        if fault == "killed":
-            training.send_signal(signal.SIGKILL)
-        said = training.communicate()[0]
-    assert training.returncode == {"refused": 1, "killed": -signal.SIGKILL}[fault], said
+    started = forked.start(*flags, cwd=tmp_path, before=partial(forked.use_test_hub, hub.endpoint, tmp_path))
+    while fault == "killed" and not met.matched and started[0].is_alive():
+        time.sleep(0.05)
+    if fault == "killed":
+        started[0].kill()
+    codes, said = forked.wait(started, tmp_path)
+    assert codes == [{"refused": 1, "killed": -signal.SIGKILL}[fault]], said
     again = f"python -m hf_sentiment_ft.publish output --hub_model_id {REPO}"
     assert again in said
     assert (f"The run is complete in output. To publish it:\n  {again}" in said) is (fault == "refused")
@@ -174,8 +175,9 @@ def test_training_that_cannot_publish(
 def test_without_a_test_split(hub: HubServer, api: HfApi, tiny_gpt2: Path, tmp_path: Path):
     """The verification has its sample from the validation split; what is reported is that split's."""
     flags = ["--model_name_or_path", tiny_gpt2, "--train_file", REVIEWS / "train.csv", "--test_split_percentage", 0]
-    done = launch(*flags, *QUICK, cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
+    forked.finish(
+        *flags, *QUICK, cwd=tmp_path, before=partial(forked.use_test_hub, hub.endpoint, tmp_path, verify_here=True)
+    )
     assert files_of(api) == {name.replace("test_", "eval_") for name in PUSHED}
     output = tmp_path / "output"
     assert (record(output)["status"], record(output)["sample"]) == ("verified", 16)
@@ -193,11 +195,10 @@ def test_a_dry_run_leaves_an_earlier_run_alone(finished: Path, tiny_gpt2: Path):
     (finished / "notes.txt").write_text("mine")
     before = everything_in(finished)
     flags = ["--model_name_or_path", tiny_gpt2, "--dataset_name", REVIEWS, "--overwrite_output_dir"]
-    done = launch(*flags, "--dry_run", cwd=finished.absolute().parent)
-    assert done.returncode == 0, done.stderr
+    forked.finish(*flags, "--dry_run", cwd=finished.absolute().parent)
     assert everything_in(finished) == before
     clear_output_dir(SimpleNamespace(process_index=0, resume_from_checkpoint=None, output_dir="output"))
-    assert [path.name for path in finished.iterdir()] == ["notes.txt"]
+    assert {path.name for path in finished.iterdir()} - {".lock"} == {"notes.txt"}
 
 
 def test_what_is_refused_for_a_push_is_refused_by_the_command(hub: HubServer, tiny_gpt2: Path, tmp_path: Path):

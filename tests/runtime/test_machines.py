@@ -1,10 +1,8 @@
 """Eight processes on two machines: light ones, without training, since what counts is that they stay in step."""
 
-import multiprocessing
 import os
 import socket
 import time
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -12,54 +10,19 @@ from typing import Any
 
 import numpy as np
 import pytest
-from torch.distributed import TCPStore
 
 from hf_sentiment_ft.config.command_line import share_network_interface
 from hf_sentiment_ft.data.sampling import IGNORED
-from hf_sentiment_ft.errors import RunError, UsageError
 from hf_sentiment_ft.runtime import distributed
 from hf_sentiment_ft.runtime.distributed import first_process_first, from_first_process, gather, on_first_process
 from hf_sentiment_ft.runtime.output_dir import _appears
 from hf_sentiment_ft.training.checkpoints import find_checkpoint
 
 from .. import forked
-from ..forked import CONTEXT, FLAGS, replaced
+from ..forked import FLAGS, replaced, together
 from ..tiny import base_tokenizer, tiny_model
 from ..training.test_checkpoints import save
 from ..training.test_trainer import ONE_TOKEN
-
-
-def together(processes: int, work: Callable[..., Any], *given: Any, machines: int = 1, **env: str) -> list[Any]:
-    """What a function of `TrainingArguments` says, or raises, in each of several processes, with gloo between them."""
-    store = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
-    env |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(store.port), "WORLD_SIZE": str(processes)}
-    env |= {"TORCHELASTIC_USE_AGENT_STORE": "True", "TORCHELASTIC_RESTART_COUNT": "0"}
-    pipes, started = [], []
-    for rank in range(processes):
-        here, there = multiprocessing.Pipe()
-        own = env | {"RANK": str(rank), "LOCAL_RANK": str(rank % (processes // machines))}
-        started.append(CONTEXT.Process(target=_work, args=(own, there, work, given)))
-        started[-1].start()
-        there.close()
-        pipes.append(here)
-    try:
-        return [pipe.recv() if pipe.poll(60) else "it hangs" for pipe in pipes]
-    finally:
-        for process in started:
-            process.kill()
-
-
-def _work(env: dict[str, str], pipe: Any, work: Callable[..., Any], given: tuple[Any, ...]) -> None:
-    from transformers import TrainingArguments
-
-    os.environ.update(env)
-    try:
-        answer = work(TrainingArguments(use_cpu=True, ddp_timeout=30, disable_tqdm=True), *given)
-    except (UsageError, RunError) as error:
-        answer = error
-    pipe.send(answer)
-    pipe.poll(60)  # until the others are done; the end of a process ends what others do with it
-
 
 # What the first process does for all
 

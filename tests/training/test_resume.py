@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -15,39 +16,11 @@ from transformers import TrainingArguments
 from hf_sentiment_ft.errors import UsageError
 from hf_sentiment_ft.training.checkpoints import CONTENTS, find_checkpoint
 
-from ..conftest import REVIEWS, ROOT
+from .. import forked
+from ..conftest import ROOT
+from ..forked import FLAGS, finish, weights
 
-FLAGS = ["--dataset_name", REVIEWS, "--zero_shot_baseline", "false", "--per_device_train_batch_size", 8]
-FLAGS += ["--max_train_samples", 64, "--max_eval_samples", 8, "--max_test_samples", 8, "--learning_rate", 1e-3]
-FLAGS += ["--max_steps", 14, "--eval_strategy", "steps", "--eval_steps", 3, "--save_strategy", "steps"]
-FLAGS += ["--save_steps", 3, "--load_best_model_at_end", "false"]  # or all would end with the best, of step 3
 ON = ["--resume_from_checkpoint", "true"]
-
-
-def start(*flags: object, cwd: Path) -> subprocess.Popen:
-    """Start the training process without a launcher, so that it can be killed."""
-    command = [sys.executable, "-m", "hf_sentiment_ft.train", *map(str, flags)]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    return subprocess.Popen(
-        command, cwd=cwd, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    )
-
-
-def wait_for(path: Path, process: subprocess.Popen) -> None:
-    while not path.exists():
-        assert process.poll() is None, process.communicate()[0]
-        time.sleep(0.002)
-
-
-def weights(cwd: Path) -> bytes:
-    return (cwd / "output" / "model.safetensors").read_bytes()
-
-
-def finish(*flags: object, cwd: Path) -> str:
-    process = start(*flags, cwd=cwd)
-    printed = process.communicate()[0]
-    assert process.returncode == 0, printed
-    return printed
 
 
 @pytest.fixture(scope="module")
@@ -58,33 +31,55 @@ def uninterrupted(tiny_gpt2: Path, tmp_path_factory: pytest.TempPathFactory) -> 
     return cwd
 
 
-@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT, signal.SIGUSR1])
-def test_signal_saves_and_says_how_to_go_on(signum: int, uninterrupted: Path, tiny_gpt2: Path, tmp_path: Path):
+def wait_for(path: Path, alive: Callable[[], bool], printed: Path) -> None:
+    while not path.exists():
+        assert alive(), printed.read_text()
+        time.sleep(0.002)
+
+
+def test_signal_saves_and_says_how_to_go_on(uninterrupted: Path, tiny_gpt2: Path, tmp_path: Path):
+    """As typed, without a launcher, so that the command is one to type again."""
     flags = [*FLAGS, "--model_name_or_path", tiny_gpt2]
-    process = start(*flags, "--hub_token", "hf_secret", cwd=tmp_path)
-    wait_for(tmp_path / "output" / "checkpoint-3", process)
-    process.send_signal(signum)
-    printed = process.communicate()[0]
-    assert process.returncode == 128 + signum, printed
+    command = [sys.executable, "-m", "hf_sentiment_ft.train", *flags, "--hub_token", "hf_secret"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    with (tmp_path / "printed.txt").open("w") as log:
+        process = subprocess.Popen([*map(str, command)], cwd=tmp_path, env=environment, stdout=log, stderr=log)
+    wait_for(tmp_path / "output" / "checkpoint-3", lambda: process.poll() is None, tmp_path / "printed.txt")
+    process.send_signal(signal.SIGTERM)
+    process.wait()
+    printed = (tmp_path / "printed.txt").read_text()
+    assert process.returncode == 128 + signal.SIGTERM, printed
     assert "Traceback" not in printed
     assert "-m hf_sentiment_ft.train --dataset_name" in printed
     assert "--resume_from_checkpoint true" in printed
     assert "hf_secret" not in printed
-    if signum == signal.SIGTERM:
-        finish(*flags, *ON, cwd=tmp_path)
-        assert weights(tmp_path) == weights(uninterrupted)
+    finish(*flags, *ON, cwd=tmp_path)
+    assert weights(tmp_path) == weights(uninterrupted)
+
+
+@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGUSR1])
+def test_other_signals_do_too(signum: signal.Signals, tiny_gpt2: Path, tmp_path: Path):
+    started = forked.start(*FLAGS, "--model_name_or_path", tiny_gpt2, "--hub_token", "hf_secret", cwd=tmp_path)
+    wait_for(tmp_path / "output" / "checkpoint-3", started[0].is_alive, tmp_path / "printed.txt")
+    os.kill(started[0].pid, signum)
+    codes, printed = forked.wait(started, tmp_path)
+    assert codes == [128 + signum], printed
+    assert "Traceback" not in printed
+    assert "--resume_from_checkpoint true" in printed
+    assert "hf_secret" not in printed
 
 
 def test_a_changed_run_is_refused_with_what_changed(uninterrupted: Path, tiny_gpt2: Path):
     """The output folder is left unchanged."""
     flags = [*FLAGS, "--model_name_or_path", tiny_gpt2, "--label_words", "bad,good", "--learning_rate", 2e-3]
-    process = start(*flags, "--max_train_samples", 56, *ON, cwd=uninterrupted)
-    printed = process.communicate()[0]
-    assert process.returncode == 2, printed
+    before = {path: path.stat().st_mtime_ns for path in (uninterrupted / "output").rglob("*")}
+    codes, printed = forked.train(*flags, "--max_train_samples", 56, *ON, cwd=uninterrupted)
+    assert codes == [2], printed
     assert "label_words: [' negative', ' positive'] → ['bad', 'good']" in printed
     assert "learning_rate: 0.001 → 0.002" in printed
     assert "train rows: 64 (" in printed
-    assert "prompt_template" not in printed
+    assert "prompt_template: " not in printed
+    assert {path: path.stat().st_mtime_ns for path in (uninterrupted / "output").rglob("*")} == before
 
 
 @pytest.mark.parametrize("damage", ["missing", "cut", "no list", "no state"])
@@ -116,9 +111,8 @@ def test_without_a_checkpoint_training_begins(tmp_path: Path):
 
 def test_diverged_run_ends_without_saving_it(tiny_gpt2: Path, tmp_path: Path):
     flags = [*FLAGS, "--model_name_or_path", tiny_gpt2, "--learning_rate", 1000, "--max_grad_norm", 0, "--optim", "sgd"]
-    process = start(*flags, cwd=tmp_path)
-    printed = process.communicate()[0]
-    assert process.returncode == 1, printed
+    codes, printed = forked.train(*flags, cwd=tmp_path)
+    assert codes == [1], printed
     assert "training has diverged" in printed
     assert "Traceback" not in printed
     assert not (tmp_path / "output" / "model.safetensors").exists()

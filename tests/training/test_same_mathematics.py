@@ -1,75 +1,57 @@
 """Processes, accumulation and the splitting of batches change neither the rows, the losses nor the weights."""
 
-import json
-import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from transformers import TrainingArguments
 
 from hf_sentiment_ft.data.sampling import EpochSampler
-
-from ..conftest import ROOT
-
-# 43 rows: five global batches of 8 and three rows, so that in the end one of two processes has none
-SCRIPT = """
-import json, sys
-import torch
-from transformers import TrainingArguments
-from hf_sentiment_ft.runtime import shutdown
 from hf_sentiment_ft.training.trainer import LabelWordTrainer
-from tests.training.test_trainer import MIXED, rows_of
-from tests.tiny import base_tokenizer, tiny_model
 
-folder, sampling, sizes, compiled = sys.argv[1], sys.argv[5], sys.argv[6], sys.argv[7] == "compiled"
-soft = sampling == "random"  # the labels are soft in one of two cases
-batch, accumulation, max_tokens = map(int, sys.argv[2:5])
-args = TrainingArguments(
-    output_dir=folder, use_cpu=True, per_device_train_batch_size=batch, gradient_accumulation_steps=accumulation,
-    num_train_epochs=2, learning_rate=0.1, optim="sgd", logging_steps=1, save_strategy="no", report_to="none",
-    disable_tqdm=True, train_sampling_strategy=sampling, per_device_eval_batch_size=4, torch_compile=compiled,
-)
-trainer = LabelWordTrainer(
-    verbalizer=MIXED, precision="fp32", max_tokens=max_tokens, model=tiny_model(), args=args,
-    processing_class=base_tokenizer("gpt2"),
-    train_dataset=rows_of(MIXED, 43, True, soft), eval_dataset=rows_of(MIXED, 9, False, soft),
-)
-trainer.train()
-assert all(bool(layer._compiled_call_impl) == compiled for layer in trainer.model.transformer.h)
-counted = {}
-for size in json.loads(sizes):
-    prediction = trainer.predict(rows_of(MIXED, size, False, soft))
-    counted[size] = [sorted(prediction.label_ids[:, 1].tolist()), prediction.metrics["test_loss"]]
-    assert len(prediction.predictions) == 3 + soft, "predictions of rows with soft labels have their shares"
-if trainer.is_world_process_zero():
-    losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
-    torch.save([losses, trainer.accelerator.unwrap_model(trainer.model).state_dict(), counted], folder + "/seen.pt")
-shutdown()  # or a process that still has connections may abort at its end
-"""
+from .. import forked
+from ..conftest import ROOT
+from ..tiny import base_tokenizer, tiny_model
+from .test_trainer import MIXED, rows_of
+
+NUM_ROWS = 43  # five global batches of 8 and three rows, so that in the end one of two processes has none
 
 
-def train(
-    folder: Path, processes: int, batch: int, accumulation: int, max_tokens: int, sampling: str, compiled: str = ""
-) -> list:
+def learn(
+    _: Any, folder: Path, batch: int, accumulation: int, max_tokens: int, sampling: str, compiled: bool = False
+) -> None:
+    """Train in this process, and save the losses, the weights, and what evaluations of so many rows count."""
+    soft = sampling == "random"  # the labels are soft in one of two cases
+    args = TrainingArguments(
+        output_dir=str(folder), use_cpu=True, per_device_train_batch_size=batch, num_train_epochs=2, learning_rate=0.1,
+        gradient_accumulation_steps=accumulation, optim="sgd", logging_steps=1, save_strategy="no", report_to="none",
+        disable_tqdm=True, train_sampling_strategy=sampling, per_device_eval_batch_size=4, torch_compile=compiled,
+    )  # fmt: skip
+    trainer = LabelWordTrainer(
+        verbalizer=MIXED, precision="fp32", max_tokens=max_tokens, model=tiny_model(), args=args,
+        processing_class=base_tokenizer("gpt2"),
+        train_dataset=rows_of(MIXED, NUM_ROWS, True, soft), eval_dataset=rows_of(MIXED, 9, False, soft),
+    )  # fmt: skip
+    trainer.train()
+    assert all(bool(layer._compiled_call_impl) == compiled for layer in trainer.model.transformer.h)
+    counted = {}
+    for size in (1, 2, 5, 8, 11, 23):
+        prediction = trainer.predict(rows_of(MIXED, size, False, soft))
+        assert len(prediction.predictions) == 3 + soft, "predictions of rows with soft labels have their shares"
+        counted[size] = sorted(prediction.label_ids[:, 1].tolist()), prediction.metrics["test_loss"]
+    if trainer.is_world_process_zero():
+        losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
+        found = losses, trainer.accelerator.unwrap_model(trainer.model).state_dict(), counted
+        torch.save(found, folder / "seen.pt")
+
+
+def train(folder: Path, processes: int, *given: Any) -> tuple[list[float], dict[str, torch.Tensor], dict[int, Any]]:
+    """What `learn` saves."""
     folder.mkdir()
-    (folder / "script.py").write_text(SCRIPT)
-    command = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", str(processes), "--standalone"]
-    command = command if processes > 1 else [sys.executable]
-    flags = [
-        str(folder),
-        str(batch),
-        str(accumulation),
-        str(max_tokens),
-        sampling,
-        json.dumps([1, 2, 5, 8, 11, 23]),
-        compiled,
-    ]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    run = [*command, str(folder / "script.py"), *flags]
-    finished = subprocess.run(run, env=environment, capture_output=True, text=True)
-    assert finished.returncode == 0, finished.stderr
+    assert forked.together(processes, learn, folder, *given) == [None] * processes
     return torch.load(folder / "seen.pt")
 
 
@@ -92,7 +74,10 @@ def test_processes_and_accumulation_change_nothing(sampling: str, tmp_path: Path
 
 def test_compiled_layers_learn_the_same(tmp_path: Path):
     losses, weights, counted = train(tmp_path / "plain", 1, 8, 1, 0, "group_by_length")
-    compiled = train(tmp_path / "compiled", 1, 8, 1, 0, "group_by_length", "compiled")
+    given = f"None, Path({str(tmp_path)!r}), 8, 1, 0, 'group_by_length', compiled=True"
+    code = f"from pathlib import Path\nfrom {__name__} import learn\nlearn({given})"
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)  # compilation hangs in a forked process
+    compiled = torch.load(tmp_path / "seen.pt")
     assert compiled[0] == pytest.approx(losses, rel=1e-4)
     assert compiled[1].keys() == weights.keys(), "checkpoints are those of the model as it was written"
     for key, value in compiled[1].items():

@@ -2,19 +2,22 @@
 
 import json
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
 from huggingface_hub import HfApi, ModelCard
 
-from ..conftest import REVIEWS, launch
+from .. import forked
+from ..conftest import REVIEWS
 from ..hub_server import HubServer
+from ..local_hub import TOKEN
 
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HubServer]:
     with HubServer(tmp_path_factory.mktemp("hub")) as server:
-        server.add_user("alice", "hf_alice")
+        server.add_user("alice", TOKEN)
         yield server
 
 
@@ -26,11 +29,9 @@ FLAGS += ["--max_eval_samples", 20, "--max_test_samples", 20]
 def finished(server: HubServer, tiny_gpt2: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Working folder of a published run with the seeds 42 and 43."""
     cwd = tmp_path_factory.mktemp("seeds")
-    environment = {"HF_ENDPOINT": server.endpoint, "HF_TOKEN": "hf_alice", "HF_HUB_OFFLINE": "0"}
     flags = [*FLAGS, "--model_name_or_path", tiny_gpt2, "--num_seeds", 2, "--hub_model_id", "alice/seeds"]
-    done = launch(*flags, "--push_to_hub", cwd=cwd, **environment)
-    assert done.returncode == 0, done.stderr
-    (cwd / "printed.txt").write_text(done.stdout + done.stderr)
+    use = partial(forked.use_test_hub, server.endpoint, cwd, verify_here=True)
+    forked.finish(*flags, "--push_to_hub", cwd=cwd, before=use)
     return cwd
 
 
@@ -48,7 +49,7 @@ def test_the_best_by_validation_is_published_with_the_spread_of_all(finished: Pa
     assert seeds["mean_accuracy"] == pytest.approx(sum(accuracies) / 2)
     assert seeds["std_accuracy"] == pytest.approx(abs(accuracies[0] - accuracies[1]) / 2**0.5)
     assert f"kept seed {best}, which has the best accuracy on validation" in (finished / "printed.txt").read_text()
-    api = HfApi(endpoint=server.endpoint, token="hf_alice")
+    api = HfApi(endpoint=server.endpoint, token=TOKEN)
     assert [commit.title for commit in api.list_repo_commits("alice/seeds")][0] == "Publish model, card and results"
     assert not [name for name in api.list_repo_files("alice/seeds") if name.startswith("seed")]
     weights = (output / f"seed-{best}" / "model.safetensors").read_bytes()
@@ -77,11 +78,10 @@ def test_a_stopped_run_goes_on_and_takes_more_seeds(finished: Path, tiny_gpt2: P
     weights = (output / "seed-43" / "model.safetensors").read_bytes()
     (output / "seed-43" / "all_results.json").unlink()  # as if killed before it was evaluated
     flags = [*FLAGS, "--model_name_or_path", tiny_gpt2, "--num_seeds", 3, "--resume_from_checkpoint", "true"]
-    done = launch(*flags, cwd=finished)
-    assert done.returncode == 0, done.stderr
+    forked.finish(*flags, cwd=finished)
     assert (output / "seed-42" / "model.safetensors").stat() == first, "not trained again"
     assert (output / "seed-43" / "model.safetensors").read_bytes() == weights, "resumed from its checkpoint"
     assert [run["seed"] for run in results_of(output)["seeds"]["runs"]] == [42, 43, 44]
-    changed = launch(*flags, "--weight_decay", 0.5, cwd=finished)
-    assert changed.returncode != 0
-    assert "was begun with other settings:\n  weight_decay: 0.01 → 0.5" in changed.stderr
+    codes, printed = forked.train(*flags, "--weight_decay", 0.5, cwd=finished)
+    assert codes == [2]
+    assert "was begun with other settings:\n  weight_decay: 0.01 → 0.5" in printed

@@ -7,7 +7,8 @@ import pytest
 from hf_sentiment_ft.config.command_line import parse_train_arguments
 from hf_sentiment_ft.errors import UsageError
 
-from ..conftest import REVIEWS, launch
+from .. import forked
+from ..conftest import REVIEWS
 
 
 def test_results_and_confusion_matrix_are_in_the_one_run_of_each_tracker(tiny_gpt2: Path, tmp_path: Path):
@@ -16,15 +17,14 @@ def test_results_and_confusion_matrix_are_in_the_one_run_of_each_tracker(tiny_gp
 
     flags = ["--dataset_name", REVIEWS, "--max_train_samples", 16, "--max_eval_samples", 8, "--max_test_samples", 8]
     flags += ["--model_name_or_path", tiny_gpt2, "--report_to", "tensorboard", "trackio", "--project", "tiny"]
-    done = launch(*flags, cwd=tmp_path, TRACKIO_DIR=str(tmp_path / "trackio"))
-    assert done.returncode == 0, done.stderr
+    printed = forked.finish(*flags, cwd=tmp_path, TRACKIO_DIR=str(tmp_path / "trackio"))
     (events,) = tmp_path.glob("output/runs/*/events*")
     board = EventAccumulator(str(events)).Reload()
     assert {"eval/accuracy", "test/accuracy", "train/majority_test_accuracy"} <= {*board.Tags()["scalars"]}
     assert board.Tags()["images"] == ["confusion_matrix"]
     (text,) = board.Tensors("files/text_summary")
     assert str(tmp_path / "output" / "report.html") in text.tensor_proto.string_val[0].decode()
-    assert done.stdout.count("* Created new run") == 1
+    assert printed.count("* Created new run") == 1
     assert len(list(tmp_path.glob("trackio/media/tiny/*/*/*.png"))) == 1
 
 

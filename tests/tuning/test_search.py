@@ -82,6 +82,14 @@ def test_the_winner_is_what_its_trial_promised(finished: Path):
     assert "output_dir" not in recipe
 
 
+def test_the_card_says_that_its_flags_were_searched(finished: Path):
+    card = " ".join((finished / "README.md").read_text(encoding="utf-8").split())
+    assert "It was not used to choose the checkpoint or the flags." in card
+    assert "which is optimistic, since the flags were chosen on it." in card
+    assert "These flags were chosen among 3 trials, by the log loss on the validation split: `learning_rate`, " in card
+    assert "Of these, 3 finished. The test split was not looked at before the best trial was known." in card
+
+
 def test_the_first_trial_has_the_flags_as_given(finished: Path):
     first = trials(finished)[0].params
     assert first == {
@@ -129,7 +137,8 @@ def test_a_trial_that_is_behind_is_stopped_after_a_quarter(flags: list[str], tmp
     study = Study(tmp_path, {"learning_rate": rates}, {"learning_rate": 5e-5}, settings, seed=0)
     values = study.ask(10, None)
     for _ in range(5):  # others that were far better from the start
-        better = {"value": 0.1, "intermediate_values": {1: 0.1, 2: 0.1, 3: 0.1}}
+        better: dict[str, Any] = {"value": 0.1, "intermediate_values": {1: 0.1, 2: 0.1, 3: 0.1}}
+        better |= {"user_attrs": {"ended": "finished"}}
         study.study.add_trial(
             optuna.trial.create_trial(params={"learning_rate": 1e-4}, distributions={"learning_rate": rates}, **better)
         )
@@ -141,6 +150,8 @@ def test_a_trial_that_is_behind_is_stopped_after_a_quarter(flags: list[str], tmp
     stopped = study.study.trials[0]
     assert stopped.state == TrialState.PRUNED
     assert list(stopped.intermediate_values) == [1]
+    counts = {"trials": 6, "finished": 5, "stopped": 1, "diverged": 0}
+    assert study.summary() == {"flags": ["learning_rate"], "metric": "log loss", **counts}
     assert not list((tmp_path / "output").iterdir()), "a trial writes nothing"
 
 
