@@ -52,6 +52,8 @@ def reader(run_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     rows = [f"charged twice for {n},billing,low,1,0\nparcel {n} is lost,shipping,high,0,1\n" for n in range(40)]
     for name in ("tickets.csv", "test.csv", "new.csv"):
         (folder / name).write_text("body,queue,urgency,refund,complaint\n" + "".join(rows))
+    votes = [f"offline again {n},technical,technical,\ncharged {n},billing,technical,billing\n" for n in range(40)]
+    (folder / "votes.csv").write_text("body,rater_a,rater_b,rater_c\n" + "".join(votes))
     return folder
 
 

@@ -41,6 +41,14 @@ def test_every_row_is_in_one_part_as_it_was(max_tokens: int):
     assert seen == {row: [100 * row + place for place in range(length)] for row, length in enumerate(LENGTHS)}
 
 
+def test_rows_keep_the_shares_of_all_labels():
+    """Of which there may be more than tokens."""
+    shares = torch.eye(30)
+    rows = [{"input_ids": [1] * (1 + row), "labels": [row], "shares": shares[row].tolist()} for row in range(30)]
+    for part in split_batch(LabelWordCollator(pad_token_id=0, accepted=set())(rows), max_tokens=60):
+        assert (part["shares"] == shares[part["labels"][:, 0]]).all()
+
+
 @pytest.mark.parametrize("max_tokens", [0, 160])
 def test_a_batch_that_is_small_enough_stays_whole(max_tokens: int):
     batch = batch_of(LENGTHS)
