@@ -71,6 +71,12 @@ class ModelArguments:
         "Default: a readable word for known labels (neg: ' negative'), otherwise the label's name. auto: the same, but "
         "a word of one token for each label, from its name or else from its train texts.",
     )
+    ordered_labels: str | None = flag(
+        None,
+        "Labels that have an order, from the lowest to the highest, separated by commas (low,medium,high). They count "
+        "as 1, 2, 3 in metrics, in the expected value of `predict`, and in decision models. Labels that are numbers have "
+        "their order without this.",
+    )
     label_descriptions: str | None = flag(
         None,
         "What some or all labels mean: a JSON object from label to description, or a YAML or JSON file with such a "

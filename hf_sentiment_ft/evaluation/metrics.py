@@ -96,6 +96,7 @@ def measure(
     labels: list[str],
     unconstrained: "np.ndarray[Any, Any] | None" = None,
     temperature: float = 1.0,
+    numbers: list[float] | None = None,
 ) -> dict[str, Any]:
     """Compute all metrics of one evaluation.
 
@@ -103,10 +104,12 @@ def measure(
         scores: Log-probabilities of the label words, (rows, num_labels).
         generated: Label whose word `pipeline` generates, -1 for none, (rows,).
         references: True class ids, (rows,).
-        labels: Label names. If they are numbers, the metrics of `measure_order` are included.
+        labels: Label names.
         unconstrained: Label whose word greedy generation over the whole vocabulary generates, -1 for none, (rows,);
             only given if `pipeline` is constrained to label words.
         temperature: Divisor of the scores. Unless it is 1, `unscaled_...` are the figures of the undivided scores.
+        numbers: Number of each label, if they have an order; by default the labels themselves, if they are numbers.
+            With them, the metrics of `measure_order` are included.
     """
     scores = scores.astype(np.float64)
     probabilities = label_probabilities(scores / temperature)
@@ -119,7 +122,7 @@ def measure(
     figures["accuracy_interval"] = accuracy_interval(figures["accuracy"], len(references))
     if unconstrained is not None:
         figures["unconstrained_generation_accuracy"] = float(np.mean(unconstrained == references))
-    if numbers := label_numbers(labels):
+    if numbers := numbers or label_numbers(labels):
         figures |= measure_order(probabilities, references, np.array(numbers))
     return figures
 

@@ -111,7 +111,7 @@ def report(predictions: Predictions, verbalizer: "Verbalizer", questions: "Quest
     if questions:
         thresholds = predictions.label_thresholds
         return measure_answers(scores, generated, class_ids, verbalizer.labels, questions, temperature, thresholds)
-    figures = measure(scores, generated, class_ids, verbalizer.labels, free, temperature)
+    figures = measure(scores, generated, class_ids, verbalizer.labels, free, temperature, verbalizer.numbers)
     if predictions.shares is not None:
         figures |= measure_disagreement(scores / temperature, class_ids, predictions.shares)
     if predictions.thresholds is not None:

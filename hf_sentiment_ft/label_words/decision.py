@@ -13,7 +13,6 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..data.labels import label_numbers
 from ..errors import UsageError
 from .joint_tokens import find_limits, literal, rendering
 from .prompt import Prompt
@@ -136,7 +135,7 @@ def question_orders(verbalizer: Verbalizer) -> dict[str, list[int]]:
     """Return the types of question that a model answers, each with the labels in the order of its options.
 
     Every model answers `choice`, in the order of the labels. `noul`, whose options are true and false, needs two labels
-    of which one can be named true, and `score` labels that are numbers, the lowest first.
+    of which one can be named true, and `score` labels that have an order, the lowest first.
     """
     labels = verbalizer.labels
     orders = {"choice": list(range(len(labels)))}
@@ -146,7 +145,7 @@ def question_orders(verbalizer: Verbalizer) -> dict[str, list[int]]:
         ]:
             orders["noul"] = [true[0], 1 - true[0]]
             break
-    if numbers := label_numbers(labels):
+    if numbers := verbalizer.numbers:
         orders["score"] = sorted(orders["choice"], key=numbers.__getitem__)
     return orders
 

@@ -12,7 +12,6 @@ import numpy as np
 from ..data.columns import Columns
 from ..data.files import Row
 from ..data.journal import Journal
-from ..data.labels import label_numbers
 from ..data.texts import texts_of
 from .answers import answer_questions
 from .model import LabelWordModel, predict_probabilities
@@ -37,8 +36,8 @@ def label_rows(
     """Yield each row with `prediction`, `label_word` and `probability_LABEL` added.
 
     Of a multi-label model, `prediction` has all labels of the text, and there is no label word; of one of several label
-    columns, there are `prediction_COLUMN` and `probability_COLUMN_LABEL` for each. If the labels are numbers, there is
-    also `expected_value`, their mean weighted by their probabilities.
+    columns, there are `prediction_COLUMN` and `probability_COLUMN_LABEL` for each. If the labels have an order,
+    there is also `expected_value`, the mean of their numbers, weighted by their probabilities.
 
     With `min_probability`, there is also `undecided`; prediction and label word of undecided rows are None. A column of
     the input that has one of these names is kept as `input_NAME`.
@@ -109,7 +108,7 @@ def _answer(loaded: LabelWordModel, figures: list[Any], min_probability: float |
     if min_probability is not None:
         undecided = figures[best] < min_probability
         answer = (dict.fromkeys(answer) if undecided else answer) | {"undecided": undecided}
-    if numbers := label_numbers(labels):
+    if numbers := loaded.verbalizer.numbers:
         answer["expected_value"] = round(sum(map(mul, numbers, figures)), 6)
     return answer | {f"probability_{label}": round(figure, 6) for label, figure in zip(labels, figures, strict=True)}
 

@@ -22,7 +22,8 @@ def saved_verbalizer(config: "PretrainedConfig") -> Verbalizer | None:
         return None
     labels = [config.id2label[index] for index in range(len(config.label_words))]
     synonyms = getattr(config, "label_synonyms", []), getattr(config, "label_synonym_ids", [])
-    return Verbalizer(labels, config.label_words, config.label_token_ids, *synonyms)
+    order = getattr(config, "label_order", [])
+    return Verbalizer(labels, config.label_words, config.label_token_ids, *synonyms, order=order)
 
 
 @dataclass(frozen=True)
@@ -116,6 +117,7 @@ def prepare_for_generation(
     config.label2id = {label: index for index, label in enumerate(verbalizer.labels)}
     config.label_words = verbalizer.words
     config.label_token_ids = verbalizer.token_ids
+    config.label_order = verbalizer.order
     config.label_synonyms, config.label_synonym_ids = verbalizer.synonyms, verbalizer.synonym_ids
     calibration.store(config)
     config.prompt_template = prompt_template

@@ -30,7 +30,7 @@ from .model import prepare_for_generation, saved_verbalizer
 from .prompt import Prompt, build_prompt, put_prompt_into_tokenizer, read_prompt, remove_prompt
 from .questions import Questions, build_questions, check_questions
 from .template import without_descriptions, write_out
-from .verbalizer import Verbalizer, build_verbalizer, choose_label_words, label_words_only
+from .verbalizer import Verbalizer, build_verbalizer, choose_label_words, label_words_only, read_order
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase, Trainer, TrainingArguments
@@ -197,6 +197,9 @@ def build_task(
     template, questions = build_questions(args.prompt_template, data)
     prompt = build_prompt(tokenizer, template)
     verbalizer = build_verbalizer(tokenizer, prompt, data.labels, words)
+    if questions and args.ordered_labels:
+        raise UsageError("--ordered_labels is for rows of one label each, but these have several. Remove it.")
+    verbalizer = dataclasses.replace(verbalizer, order=read_order(data.labels, args.ordered_labels))
     if args.constrain_generation:
         label_words_only(verbalizer, prompt.ending_ids)  # fail now rather than after training
     wrapped = put_prompt_into_tokenizer(tokenizer, prompt, args.truncation_side)

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from ..data.labels import label_numbers
 from ..errors import UsageError
 from .prompt import Prompt
 
@@ -30,6 +31,7 @@ class Verbalizer:
             ones end in the end-of-text token, so that generation stops there.
         synonyms: Further words of each label, which also count as that label; empty if no label has any.
         synonym_ids: Tokens of the synonyms.
+        order: Labels from the lowest to the highest, as `--ordered_labels` gives them; empty if it is not given.
     """
 
     labels: list[str]
@@ -37,6 +39,14 @@ class Verbalizer:
     token_ids: list[list[int]]
     synonyms: list[list[str]] = field(default_factory=list)
     synonym_ids: list[list[list[int]]] = field(default_factory=list)
+    order: list[str] = field(default_factory=list)
+
+    @property
+    def numbers(self) -> list[float] | None:
+        """Return the number of each label where labels have an order, otherwise None."""
+        if self.order:
+            return [1.0 + self.order.index(label) for label in self.labels]
+        return label_numbers(self.labels)
 
     @property
     def answers(self) -> list[tuple[int, list[int]]]:
@@ -83,6 +93,29 @@ class Verbalizer:
         """
         tokens = [token for token in generated if token >= 0]
         return next((label for label, ids in self.answers if ids == tokens), -1)
+
+
+def read_order(labels: list[str], ordered_labels: str | None) -> list[str]:
+    """Return the labels from the lowest to the highest, as `--ordered_labels` names them; empty if it is not given.
+
+    Args:
+        labels: Label names of the dataset.
+        ordered_labels: Value of the flag.
+
+    Raises:
+        UsageError: If it does not name each label once, or there are only two.
+    """
+    if ordered_labels is None:
+        return []
+    given = [label.strip() for label in ordered_labels.split(",")]
+    if sorted(given) != sorted(labels):
+        raise UsageError(
+            f"--ordered_labels is {ordered_labels!r}; expected each of these labels once, from the lowest to the "
+            f"highest, separated by commas: {', '.join(labels)}."
+        )
+    if len(given) < 3:
+        raise UsageError(f"--ordered_labels is {ordered_labels!r}; the order of two labels changes nothing. Remove it.")
+    return given
 
 
 def choose_label_words(labels: list[str], label_words: str | None) -> Sequence[str | list[str]]:

@@ -151,6 +151,7 @@ def card_values(
         "words": verbalizer.words,
         "label_rows": [dict(zip(("label", "word", "tokens", "synonyms"), row, strict=True)) for row in words],
         "constrained": trainer.constrained,
+        "label_order": verbalizer.order,
         "prompt_literal": model_args.prompt_template.removesuffix("{label_word}"),
         "description_cost": description_cost(task),
         "max_prompt_tokens": trainer.processing_class.model_max_length,

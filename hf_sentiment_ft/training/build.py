@@ -4,7 +4,6 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
-from ..data.labels import label_numbers
 from ..errors import UsageError
 from ..label_words.tokenization import tokenize_stream
 from ..model.lora import add_adapter
@@ -22,6 +21,7 @@ if TYPE_CHECKING:
 
     from ..config.arguments import Arguments
     from ..label_words.task import LabelWordTask
+    from ..label_words.verbalizer import Verbalizer
 
 
 def build_trainer(
@@ -49,7 +49,7 @@ def build_trainer(
     from transformers import set_seed
 
     args, constrained = flags.training, flags.model.constrain_generation
-    _check_metric(args, task.verbalizer.labels, constrained, soft="shares" in tokenized["train"].column_names)
+    _check_metric(args, task.verbalizer, constrained, soft="shares" in tokenized["train"].column_names)
     precision = choose_precision(flags.model.precision, args.device)
     set_seed(args.seed)  # for new embeddings, LoRA's matrices, and dropout
     model = task.load_model(args, precision, max(tokenized["train"]["length"][:]))
@@ -82,13 +82,14 @@ def build_trainer(
     return trainer
 
 
-def _check_metric(args: "TrainingArguments", labels: list[str], constrained: bool, soft: bool) -> None:
+def _check_metric(args: "TrainingArguments", verbalizer: "Verbalizer", constrained: bool, soft: bool) -> None:
     """Refuse to choose the best checkpoint by a metric that this run does not compute."""
     metric = str(args.metric_for_best_model).removeprefix("eval_")
-    if metric == "mean_absolute_error" and not label_numbers(labels):
-        shown = ", ".join(labels[:10])
+    if metric == "mean_absolute_error" and not verbalizer.numbers:
+        shown = ", ".join(verbalizer.labels[:10])
         raise UsageError(
-            f"--metric_for_best_model is {metric}, but the labels are not numbers: {shown}. Use log_loss or accuracy."
+            f"--metric_for_best_model is {metric}, but the labels are not numbers: {shown}. Use log_loss or accuracy, "
+            "or name their order with --ordered_labels."
         )
     if metric == "soft_log_loss" and not soft:
         raise UsageError(f"--metric_for_best_model is {metric}, but each row has a single label. Use log_loss.")

@@ -21,7 +21,7 @@ logger = logging.getLogger(__name__)
 
 # Model arguments that do not affect what is learned, or that the description covers in another form.
 NOT_LEARNT = {
-    "model_name_or_path", "model_revision", "trust_remote_code", "zero_shot_baseline", "label_words",
+    "model_name_or_path", "model_revision", "trust_remote_code", "zero_shot_baseline", "label_words", "ordered_labels",
     "constrain_generation", "calibration", "temperature_scaling",
 }  # fmt: skip
 TRAINING_ARGUMENTS = (

@@ -3,6 +3,10 @@
 import numpy as np
 import pytest
 
+from hf_sentiment_ft.errors import UsageError
+from hf_sentiment_ft.label_words.verbalizer import Verbalizer, read_order
+
+ORDER = ["low", "medium", "high"]
 LABELS = ["neg", "neu", "pos"]
 REFERENCES = np.array([0, 0, 0, 1, 2, 2, 2, 2])
 PREDICTED = np.array([0, 0, 2, 1, 2, 2, 0, 0])
@@ -84,6 +88,30 @@ def test_steps_are_those_of_the_order_of_the_numbers():
     off = sum((one - other) ** 2 for one, other in zip(rated, given, strict=True)) / 5
     by_chance = sum((one - other) ** 2 for one in rated for other in given) / 25
     assert found["quadratic_weighted_kappa"] == pytest.approx(1 - off / by_chance)
+
+
+def test_labels_in_words_may_have_an_order():
+    from hf_sentiment_ft.evaluation.metrics import measure
+
+    labels, true, said = ["high", "low", "medium"], np.array([0, 1, 2, 1]), np.array([1, 1, 0, 2])
+    scores = scores_for(said, 3)
+    named = measure(scores, said, true, labels, numbers=Verbalizer(labels, [], [], order=ORDER).numbers)
+    numbered = measure(scores, said, true, ["3", "1", "2"])
+    for name in ("mean_absolute_error", "expected_value_error", "within_one_accuracy", "quadratic_weighted_kappa"):
+        assert named[name] == numbered[name]
+    assert "mean_absolute_error" not in measure(scores, said, true, labels)
+
+
+@pytest.mark.parametrize("given", ["low,medium", "low,medium,high,highest", "low,low,high"])
+def test_an_order_names_each_label_once(given: str):
+    assert read_order(["high", "low", "medium"], " low, medium,high") == ORDER
+    with pytest.raises(UsageError, match=f"--ordered_labels is '{given}'; expected each of these labels once"):
+        read_order(["high", "low", "medium"], given)
+
+
+def test_two_labels_need_no_order():
+    with pytest.raises(UsageError, match="the order of two labels changes nothing"):
+        read_order(["high", "low"], "low,high")
 
 
 def test_kappa_of_one_label_is_not_defined():

@@ -1,6 +1,7 @@
 """A trained model is prepared to generate its label words, saved, and loaded again."""
 
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ def prepared() -> tuple[Any, Any, Verbalizer]:
     base = base_tokenizer("gpt2")
     prompt = build_prompt(base, TEMPLATE)
     verbalizer = build_verbalizer(base, prompt, ["neg", "pos"], [" negative", " positive!!"])
+    verbalizer = replace(verbalizer, order=["neg", "pos"])
     model, tokenizer = tiny_model(), put_prompt_into_tokenizer(base, prompt)
     model.config.use_cache = False
     prepare_for_generation(model, tokenizer, TEMPLATE, verbalizer)
