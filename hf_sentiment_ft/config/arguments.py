@@ -74,8 +74,8 @@ class ModelArguments:
     ordered_labels: str | None = flag(
         None,
         "Labels that have an order, from the lowest to the highest, separated by commas (low,medium,high). They count "
-        "as 1, 2, 3 in metrics, in the expected value of `predict`, and in decision models. Labels that are numbers have "
-        "their order without this.",
+        "as 1, 2, 3 in metrics, in the expected value of `predict`, and in decision models. Labels that are numbers "
+        "have their order without this.",
     )
     label_descriptions: str | None = flag(
         None,

@@ -135,7 +135,6 @@ def test_a_run_with_these_fields(flags: str, tiny_gpt2: Path, tmp_path: Path, mo
         torch.use_deterministic_algorithms(False)  # as --full_determinism leaves it
         torch.set_anomaly_enabled(False)
     results = json.loads((tmp_path / "output" / "all_results.json").read_text())
-    # See test_best_checkpoint.py and, for soft labels, test_soft_labels.py.
     always = set(METRICS) - {"mean_absolute_error", "soft_log_loss", "unconstrained_generation_accuracy"}
     assert {f"eval_{name}" for name in always} <= set(results), "what a checkpoint may be chosen by is computed"
 

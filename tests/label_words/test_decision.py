@@ -296,9 +296,3 @@ def test_which_label_can_be_named_true(labels: list[str], words: list[str], true
     orders = question_orders(Verbalizer(labels, words, [[index] for index in range(len(labels))]))
     assert orders["choice"] == list(range(len(labels)))
     assert orders.get("noul") == (None if true is None else [true, 1 - true])
-
-
-def test_labels_in_words_answer_a_score_in_their_order():
-    words = [" high", " low", " medium"]
-    verbalizer = Verbalizer(["high", "low", "medium"], words, [[1], [2], [3]], order=["low", "medium", "high"])
-    assert question_orders(verbalizer)["score"] == [1, 2, 0]

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from hf_sentiment_ft.errors import UsageError
+from hf_sentiment_ft.label_words.decision import question_orders
 from hf_sentiment_ft.label_words.prompt import build_prompt
 from hf_sentiment_ft.label_words.verbalizer import Verbalizer, build_verbalizer, choose_label_words, label_words_only
 
@@ -224,3 +225,9 @@ def test_config_of_a_saved_model_makes_the_same_verbalizer():
     """`load_label_word_model` reads it back from JSON."""
     verbalizer = build([" negative", " negative!"])
     assert Verbalizer(**json.loads(json.dumps(vars(verbalizer)))) == verbalizer
+
+
+def test_labels_in_words_answer_a_score_in_their_order():
+    words = [" high", " low", " medium"]
+    verbalizer = Verbalizer(["high", "low", "medium"], words, [[1], [2], [3]], order=["low", "medium", "high"])
+    assert question_orders(verbalizer)["score"] == [1, 2, 0]
