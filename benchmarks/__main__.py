@@ -25,6 +25,7 @@ COMPARISONS = {
     "startup": ["--rounds", "1"],
     "scaling": ["--sizes", "1000", "10000", "100000"],
     "prediction": ["--rows", "256", "--rounds", "1"],
+    "questions": ["--rows", "16"],
     "onnx": ["--rows", "64", "--steps", "30", "--rounds", "1"],
 }
 

@@ -15,7 +15,7 @@ from .clock import finish as finish_side
 from .material import best_precision, load_rows, model_folder
 from .measure import finish, in_turn, medians, parser, side
 
-LABELS = (1, 2, 6, 20, 100)
+LABELS = (1, 6, 20, 100)
 BATCH, MICROBATCH = 16, 1024
 COLUMNS = {"training": "training, texts/s", "prediction": "prediction, texts/s", "tokens": "tokens a text"}
 
@@ -76,7 +76,7 @@ def run_side(args: argparse.Namespace) -> None:
 
 
 def main() -> None:
-    made = parser("benchmarks.questions", rows=64, rounds=1)
+    made = parser("benchmarks.questions", rows=32, rounds=1)
     made.add_argument("--side", choices=("packed", "rows"), help=argparse.SUPPRESS)
     made.add_argument("--labels", type=int, default=0, help=argparse.SUPPRESS)
     args = made.parse_args()
