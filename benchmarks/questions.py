@@ -48,7 +48,7 @@ def run_side(args: argparse.Namespace) -> None:
 
     def train_on(batch: dict[str, Any]) -> None:
         for part in split_batch(batch, MICROBATCH):
-            inputs = packed_inputs(part, model.dtype) if packed else part
+            inputs = packed_inputs(part, model.dtype) if packed else dict(part)
             labels = inputs.pop("labels")
             with torch.autocast("cpu", torch.bfloat16, enabled=best_precision() == "bf16"):
                 logits = model(**inputs, use_cache=False).logits.flatten(0, 1).float()
