@@ -54,6 +54,10 @@ def reader(run_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         (folder / name).write_text("body,queue,urgency,refund,complaint\n" + "".join(rows))
     votes = [f"offline again {n},technical,technical,\ncharged {n},billing,technical,billing\n" for n in range(40)]
     (folder / "votes.csv").write_text("body,rater_a,rater_b,rater_c\n" + "".join(votes))
+    (folder / "build" / "debian").mkdir(parents=True)
+    for split in ("train", "validation", "test"):
+        rows = [f"viewer of {split} pictures {n},viewing\neditor {n},editing;viewing\n" for n in range(20)]
+        (folder / "build" / "debian" / f"uses-{split}.csv").write_text("text,uses\n" + "".join(rows))
     return folder
 
 
