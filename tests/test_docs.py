@@ -58,6 +58,8 @@ def reader(run_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     for split in ("train", "validation", "test"):
         rows = [f"viewer of {split} pictures {n},viewing\neditor {n},editing;viewing\n" for n in range(20)]
         (folder / "build" / "debian" / f"uses-{split}.csv").write_text("text,uses\n" + "".join(rows))
+        rows = [f"viewer of {split} pictures {n},program,x11\nlibrary {n},shared-lib,libs\n" for n in range(20)]
+        (folder / "build" / "debian" / f"kinds-{split}.csv").write_text("text,role,section\n" + "".join(rows))
     return folder
 
 
