@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..label_words.questions import YES, Questions
-from ..label_words.scoring import label_probabilities
 from .predictions import Predictions
 
 if TYPE_CHECKING:
@@ -81,9 +80,9 @@ def save_answers(
         columns["prediction"] = asked.join(asked.chosen(yes))
         columns |= {f"probability_{name}": _rounded(yes[:, number]) for number, name in enumerate(questions.names)}
     else:
-        scores = predictions.scores.reshape(-1, num, len(labels))
+        probabilities = predictions.probabilities.reshape(-1, num, len(labels))
         for question, (name, ids) in enumerate(zip(questions.names, questions.label_ids, strict=True)):
-            own = label_probabilities(scores[:, question][:, ids] / predictions.temperature)
+            own = probabilities[:, question][:, ids]
             if known:
                 columns[name] = [labels[answers[question]] for answers in rows["answers"]]
             columns[f"prediction_{name}"] = [labels[ids[best]] for best in own.argmax(axis=1)]

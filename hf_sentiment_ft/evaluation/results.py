@@ -127,7 +127,7 @@ def summary(results: dict[str, Any], output_dir: str | None) -> str:
     lines = []
     if results.get("problem_type") == MULTI_LABEL:
         lines += labels_summary(results)
-    elif "test_columns" in results or "eval_columns" in results:
+    elif results.get("problem_type") == SEVERAL_COLUMNS:
         lines += _columns_summary(results)
     elif "test_accuracy" in results:
         low, high = results["test_accuracy_interval"]

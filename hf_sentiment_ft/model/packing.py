@@ -125,7 +125,7 @@ def reads_packed(model: "PreTrainedModel", pad_token_id: int) -> bool:
     model.eval()
     try:
         packed = model(**packed_inputs(batch, model.dtype), use_cache=False).logits.float().log_softmax(-1)
-    except (TypeError, ValueError, RuntimeError, NotImplementedError):
+    except (TypeError, ValueError, RuntimeError):
         return False
     finally:
         model.train(training)
